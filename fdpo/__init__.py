@@ -1,0 +1,1 @@
+"""f-DPO on recorded completions: losses, packing, decoding, scoring and metrics."""

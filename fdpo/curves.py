@@ -1,0 +1,32 @@
+"""Training curves through DVCLive, for `dvc plots`."""
+
+from pathlib import Path
+
+from dvclive import Live
+from transformers import TrainerCallback
+
+# TRL's names to ours. Everything else it logs is a clock or a count, different on every run.
+CURVES = {
+    "loss": "train/loss",
+    "grad_norm": "train/grad_norm",
+    "learning_rate": "train/lr",
+    "rewards/margins": "train/margin",
+    "rewards/accuracies": "train/accuracy",
+    "eval_loss": "test/loss",
+    "eval_rewards/margins": "test/margin",
+    "eval_rewards/accuracies": "test/accuracy",
+}
+
+
+class Curves(TrainerCallback):
+    """Writes the logged values of `CURVES` to `folder`/plots/metrics, a TSV a curve."""
+
+    def __init__(self, folder: str | Path):
+        self.live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+
+    def on_log(self, args, state, control, logs=None, **_) -> None:
+        self.live.step = state.global_step
+        for name, value in (logs or {}).items():
+            if name in CURVES:
+                self.live.log_metric(CURVES[name], value)
+        self.live.make_summary()

@@ -1,0 +1,113 @@
+"""Which pairs share a step, and which distinct sequences a step runs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from fdpo.packing import Branches, pack
+from fdpo.randomness import stream
+
+COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
+
+
+class PromptOrder(Sampler[int]):
+    """Pair indices of an epoch: prompts in random order, a prompt's pairs one after another.
+
+    With `group=False` pairs come in random order whatever their prompt. The order depends on the
+    seed and the epoch alone.
+    """
+
+    def __init__(self, prompts: Sequence[Sequence[int]], seed: int, group: bool):
+        self.keys = [tuple(prompt) if group else index for index, prompt in enumerate(prompts)]
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[int]:
+        members: dict[object, list[int]] = {}
+        for index, key in enumerate(self.keys):
+            members.setdefault(key, []).append(index)
+        groups = list(members.values())
+        for position in stream(self.seed, "train order", self.epoch).permutation(len(groups)):
+            yield from groups[position]
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Pairs that go through the model together, each distinct sequence once.
+
+    `chosen` and `rejected` [pairs] number the sequences of `branches`; the reference
+    log-probabilities [pairs] are the recorded ones, in nats.
+    """
+
+    branches: Branches
+    chosen: Tensor
+    rejected: Tensor
+    ref_chosen_logps: Tensor
+    ref_rejected_logps: Tensor
+
+    def to(self, device: torch.device) -> "MicroBatch":
+        return MicroBatch(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+def micro_batches(rows: Sequence[dict], tokens: int) -> list[MicroBatch]:
+    """Split a step's pairs into micro-batches of about `tokens` distinct tokens.
+
+    `rows` are mappings with `COLUMNS`. Pairs of one prompt stay together, so a sequence never runs
+    twice in a step; a prompt with more tokens than that makes a micro-batch of its own. The step's
+    loss is a mean over pairs, so gradients summed over micro-batches are exactly those of the step.
+    """
+    prompts: dict[tuple[int, ...], list[dict]] = {}
+    for row in rows:
+        prompts.setdefault(tuple(row["prompt_ids"]), []).append(row)
+    by_length = sorted(prompts.items(), key=lambda item: _tokens(*item))
+    batches: list[list[dict]] = []
+    room = 0
+    for prompt, members in by_length:
+        need = _tokens(prompt, members)
+        if need > room:
+            batches.append([])
+            room = tokens
+        batches[-1].extend(members)
+        room -= need
+    return [_micro_batch(members) for members in batches]
+
+
+def _tokens(prompt: tuple[int, ...], rows: Sequence[dict]) -> int:
+    distinct = {tuple(row[side]) for row in rows for side in ("chosen_ids", "rejected_ids")}
+    return len(prompt) + sum(len(completion) - 1 for completion in distinct)
+
+
+def _micro_batch(rows: Sequence[dict]) -> MicroBatch:
+    completions: dict[tuple[int, ...], dict[tuple[int, ...], int]] = {}
+    for row in rows:
+        own = completions.setdefault(tuple(row["prompt_ids"]), {})
+        own.setdefault(tuple(row["chosen_ids"]), 0)
+        own.setdefault(tuple(row["rejected_ids"]), 0)
+    number = 0
+    for own in completions.values():
+        for completion in own:
+            own[completion] = number
+            number += 1
+
+    def numbers(side: str) -> Tensor:
+        return torch.tensor([completions[tuple(row["prompt_ids"])][tuple(row[side])] for row in rows])
+
+    def logps(side: str) -> Tensor:
+        return torch.tensor([row[side] for row in rows], dtype=torch.float64)
+
+    return MicroBatch(
+        branches=pack([(prompt, list(own)) for prompt, own in completions.items()]),
+        chosen=numbers("chosen_ids"),
+        rejected=numbers("rejected_ids"),
+        ref_chosen_logps=logps("ref_chosen_logps"),
+        ref_rejected_logps=logps("ref_rejected_logps"),
+    )

@@ -1,0 +1,72 @@
+"""Log-probabilities of completion tokens from hidden states, without a (tokens × vocabulary) block.
+
+A next-token log-probability needs the logits of its position alone, so they are made a tile of
+positions at a time. The head is frozen (LoRA trains the layers below it), hence a token's gradient
+with respect to its hidden state, W[y] − softmax(Wh)·W, can be made in the same tile and kept: the
+backward pass multiplies it by the upstream scalar, and no logits are stored or made twice.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from fdpo.packing import Branches
+
+TILE_ELEMENTS = 2**24  # logits in one tile: 64 MB in float32
+
+
+class _TokenLogProbs(torch.autograd.Function):
+    """log softmax(hidden·weightᵀ)[targets] a row, for a weight that takes no gradient."""
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        logps = hidden.new_empty(len(targets), dtype=torch.promote_types(hidden.dtype, torch.float32))
+        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        rows = max(1, TILE_ELEMENTS // weight.shape[0])
+        for start in range(0, len(targets), rows):
+            tile = slice(start, start + rows)
+            logits = (hidden[tile] @ weight.T).to(logps.dtype)
+            target = logits.gather(1, targets[tile, None])
+            top = logits.amax(dim=1, keepdim=True)
+            exponentials = logits.sub_(top).exp_()
+            total = exponentials.sum(dim=1, keepdim=True)
+            logps[tile] = (target - top - total.log()).squeeze(1)
+            if gradient is not None:
+                expected = exponentials.to(weight.dtype) @ weight
+                gradient[tile] = weight[targets[tile]] - expected / total
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return logps
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor):
+        (gradient,) = ctx.saved_tensors
+        return (gradient * upstream[:, None]).to(gradient.dtype), None, None
+
+
+def completion_hidden(model: nn.Module, branches: Branches) -> Tensor:
+    """Hidden states [C, hidden] that predict the completion tokens, one forward pass.
+
+    `model` is the decoder below the LM head, loaded with `attn_implementation=packing.ATTENTION`.
+    """
+    output = model(
+        input_ids=branches.input_ids,
+        position_ids=branches.position_ids,
+        use_cache=False,
+        **branches.attention,
+    )
+    return output.last_hidden_state[0].index_select(0, branches.sources)
+
+
+def token_logps(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    """log π(target | context) a token, [C] in nats, float32 or wider.
+
+    Args: `hidden` [C, hidden]; `head` [vocabulary, hidden], the LM head's frozen weight;
+    `targets` [C]. Differentiable in `hidden` (its gradient is exact).
+    """
+    return _TokenLogProbs.apply(hidden, head, targets)
+
+
+def sequence_logps(token_values: Tensor, branches: Branches) -> Tensor:
+    """Sum token values [C] within each sequence: [S]."""
+    sums = token_values.new_zeros(branches.sequences)
+    return sums.index_add(0, branches.sequence, token_values)

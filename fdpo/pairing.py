@@ -1,0 +1,53 @@
+"""Ranked completions to preference pairs, and pairs to train and test sets."""
+
+from collections.abc import Iterator, Sequence
+
+from fdpo.errors import UserError
+from fdpo.records import Pair, ScoredCompletion, ScoredGeneration
+
+
+def ranked(completions: Sequence[ScoredCompletion]) -> list[ScoredCompletion]:
+    """Completions by reward, best first; equal rewards keep the order of sampling."""
+    return sorted(completions, key=lambda completion: -completion.reward)
+
+
+def pairs_of(generation: ScoredGeneration, ranks: Sequence[Sequence[int]]) -> Iterator[Pair | None]:
+    """A pair for each (better, worse) of `ranks`, counted from 1; None where the rewards tie.
+
+    Raises `UserError` when a rank is beyond the completions of this prompt.
+    """
+    order = ranked(generation.completions)
+    for better, worse in ranks:
+        if worse > len(order):
+            raise UserError(
+                f"pair.ranks has [{better}, {worse}], but prompt {generation.id} has "
+                f"{len(order)} completions; lower the rank or raise generate.train.completions"
+            )
+        chosen, rejected = order[better - 1], order[worse - 1]
+        yield None if chosen.reward == rejected.reward else Pair(
+            id=generation.id,
+            prompt_ids=generation.prompt_ids,
+            chosen_ids=chosen.ids,
+            rejected_ids=rejected.ids,
+            ref_chosen_logp=chosen.ref_logp,
+            ref_rejected_logp=rejected.ref_logp,
+            chosen_reward=chosen.reward,
+            rejected_reward=rejected.reward,
+            chosen_rank=better,
+            rejected_rank=worse,
+        )
+
+
+def held_back(prompt_ids: Sequence[int], test_size: float) -> set[int]:
+    """The last ⌈test_size · prompts⌉ prompts, unshuffled, so that no prompt is in both sets.
+
+    Args: distinct prompt ids in the order of the file. Raises `UserError` when either set would
+    be empty.
+    """
+    count = -(-len(prompt_ids) * round(test_size * 10**9) // 10**9)  # exact for decimal shares
+    if not 0 < count < len(prompt_ids):
+        raise UserError(
+            f"split.test_size = {test_size}: of {len(prompt_ids)} prompts with pairs it leaves "
+            "none to train or none to test on; change it or raise prepare.train_prompts"
+        )
+    return set(prompt_ids[len(prompt_ids) - count :])

@@ -1,0 +1,134 @@
+"""TRL's DPOTrainer with the loss, the reference and the batches of this project."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import PeftConfig
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl import DPOConfig, DPOTrainer
+
+from fdpo.grouping import COLUMNS, MicroBatch, PromptOrder, micro_batches
+from fdpo.logprobs import completion_hidden, sequence_logps, token_logps
+from fdpo.losses import f_dpo_loss
+from fdpo.models import decoder, head_weight
+from fdpo.records import Pair
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is optimised: a loss of fdpo.losses with its β and α."""
+
+    loss: str
+    beta: float
+    alpha: float
+
+
+def rows(pairs: Sequence[Pair]) -> Dataset:
+    """Preference pairs as TRL names their columns, in memory: no cache files."""
+    fields = [
+        (
+            pair.prompt_ids,
+            pair.chosen_ids,
+            pair.rejected_ids,
+            pair.ref_chosen_logp,
+            pair.ref_rejected_logp,
+        )
+        for pair in pairs
+    ]
+    columns = zip(*fields, strict=True)
+    return Dataset.from_dict(dict(zip(COLUMNS, map(list, columns), strict=True)))
+
+
+class FDPOTrainer(DPOTrainer):
+    """f-DPO on recorded completions.
+
+    Three things replace TRL's own: rows arrive as token ids with the reference log-probabilities
+    recorded at sampling, so nothing is re-tokenised and no reference model runs; a step's distinct
+    sequences run once, behind their shared prompts, in micro-batches of bounded size; and the loss
+    is `fdpo.losses.f_dpo_loss`, whose implicit rewards β·g(ρ) are the ones logged.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        train: Dataset,
+        test: Dataset,
+        args: DPOConfig,
+        objective: Objective,
+        peft_config: PeftConfig | None,
+        group_by_prompt: bool,
+        tokens_per_forward: int,
+    ):
+        self.objective = objective
+        self.group_by_prompt = group_by_prompt
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train,
+            eval_dataset=test,
+            processing_class=tokenizer,
+            data_collator=partial(micro_batches, tokens=tokens_per_forward),
+            peft_config=peft_config,
+        )
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> PromptOrder:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        return PromptOrder(dataset["prompt_ids"], self.args.seed, self.group_by_prompt)
+
+    def training_step(
+        self, model: nn.Module, inputs: list[MicroBatch], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Sum the gradients of a step's micro-batches; return the mean loss over its pairs."""
+        model.train()
+        return self._over_pairs(model, inputs, self.accelerator.backward)
+
+    def prediction_step(
+        self, model: nn.Module, inputs: list[MicroBatch], *_: Any, **__: Any
+    ) -> tuple[Tensor, None, None]:
+        with torch.no_grad():
+            return self._over_pairs(model, inputs, lambda loss: None), None, None
+
+    def _over_pairs(self, model: nn.Module, batches: list[MicroBatch], use) -> Tensor:
+        pairs = sum(len(batch.chosen) for batch in batches)
+        total = torch.zeros((), device=self.accelerator.device)
+        for batch in batches:
+            batch = batch.to(self.accelerator.device)
+            with self.compute_loss_context_manager():
+                loss = self.compute_loss(model, batch) * (len(batch.chosen) / pairs)
+            use(loss)
+            total += loss.detach()
+        return total
+
+    def _compute_loss(self, model: nn.Module, inputs: MicroBatch, return_outputs: bool = False):
+        causal_lm = self.accelerator.unwrap_model(model)
+        hidden = completion_hidden(decoder(causal_lm), inputs.branches)
+        logps = token_logps(hidden, head_weight(causal_lm), inputs.branches.targets)
+        summed = sequence_logps(logps.double(), inputs.branches)
+        losses, chosen, rejected = f_dpo_loss(
+            self.objective.loss,
+            summed[inputs.chosen],
+            summed[inputs.rejected],
+            inputs.ref_chosen_logps,
+            inputs.ref_rejected_logps,
+            self.objective.beta,
+            self.objective.alpha,
+        )
+        self._record(chosen.detach(), rejected.detach())
+        return losses.mean()
+
+    def _record(self, chosen: Tensor, rejected: Tensor) -> None:
+        """Keep what TRL's `log` averages; weights by pairs are made there from equal-sized lists."""
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics["rewards/chosen"] += chosen.tolist()
+        metrics["rewards/rejected"] += rejected.tolist()
+        metrics["rewards/margins"] += (chosen - rejected).tolist()
+        metrics["rewards/accuracies"] += (chosen > rejected).double().tolist()

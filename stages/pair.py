@@ -1,0 +1,46 @@
+"""Rank each training prompt's completions by reward and pair them."""
+
+from collections.abc import Iterator
+
+from fdpo import errors, params, records
+from fdpo.pairing import pairs_of
+from fdpo.records import Pair, ScoredGeneration
+
+SCORES = "data/scores.jsonl"
+PAIRS = "data/pairs.jsonl"
+
+
+def main() -> None:
+    ranks = params.load().active.pair.ranks
+    ties = prompts = 0
+
+    def pairs() -> Iterator[Pair]:
+        nonlocal ties, prompts
+        for generation in records.read_prompt_unique(SCORES, ScoredGeneration):
+            if generation.role != "train":
+                continue
+            prompts += 1
+            for pair in pairs_of(generation, ranks):
+                if pair is None:
+                    ties += 1
+                else:
+                    yield pair
+
+    count = records.write(PAIRS, at_least_one(pairs()))
+    print(f"pair: {count} pairs of {prompts} prompts; {ties} left out for equal rewards")
+
+
+def at_least_one(pairs: Iterator[Pair]) -> Iterator[Pair]:
+    """Pass pairs on. Raises `UserError` when there are none, before anything is written."""
+    pair = None
+    for pair in pairs:
+        yield pair
+    if pair is None:
+        raise errors.UserError(
+            f"{SCORES}: no two completions of a training prompt differ in reward, so there is no "
+            "pair; raise generate.train.completions or temperature"
+        )
+
+
+if __name__ == "__main__":
+    errors.run(main)

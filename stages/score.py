@@ -1,0 +1,55 @@
+"""Score every completion with the reward model, and the baseline's with the judge too."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from tqdm import tqdm
+
+from fdpo import errors, params, records
+from fdpo.records import Generation, ScoredCompletion, ScoredGeneration
+from fdpo.scorers import Scorer, load_scorer
+
+GENERATIONS = "data/generations.jsonl"
+SCORES = "data/scores.jsonl"
+REWARD = "models/reward"
+JUDGE = "models/judge"
+
+
+def main() -> None:
+    batch_size = params.load().active.score.batch_size
+    reward, judge = load_scorer(REWARD), load_scorer(JUDGE)
+    generations = records.read_prompt_unique(GENERATIONS, Generation)
+    count = records.write(SCORES, tqdm(scored(generations, reward, judge, batch_size), "score"))
+    print(f"score: the completions of {count} prompts")
+
+
+def scored(
+    generations: Iterable[Generation], reward: Scorer, judge: Scorer, batch_size: int
+) -> Iterator[ScoredGeneration]:
+    """Score `batch_size` prompts at a time; a text is the prompt and its completion."""
+    generations = iter(generations)
+    while batch := list(islice(generations, batch_size)):
+        rewards = iter(reward.score(texts(batch)))
+        heldout = [generation for generation in batch if generation.role == "heldout"]
+        judgements = iter(judge.score(texts(heldout)))
+        for generation in batch:
+            compared = generation.role == "heldout"
+            yield ScoredGeneration(
+                **generation.model_dump(exclude={"completions"}),
+                completions=[
+                    ScoredCompletion(
+                        **completion.model_dump(),
+                        reward=float(next(rewards)),
+                        judge=float(next(judgements)) if compared else None,
+                    )
+                    for completion in generation.completions
+                ],
+            )
+
+
+def texts(generations: Iterable[Generation]) -> list[str]:
+    return [g.prompt + completion.text for g in generations for completion in g.completions]
+
+
+if __name__ == "__main__":
+    errors.run(main)

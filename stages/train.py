@@ -1,0 +1,110 @@
+"""Fine-tune a LoRA policy with f-DPO on the recorded pairs."""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each run otherwise
+
+from peft import LoraConfig
+from trl import DPOConfig
+
+from fdpo import errors, models, params, records
+from fdpo.card import write_card
+from fdpo.curves import Curves
+from fdpo.device import device
+from fdpo.files import replacing, write_json
+from fdpo.params import Params
+from fdpo.records import Pair
+from fdpo.trainer import FDPOTrainer, Objective, rows
+
+REFERENCE = "models/reference"
+TRAIN = "data/train.jsonl"
+TEST = "data/test.jsonl"
+POLICY = Path("models/policy")
+CURVES = Path("results/train")
+
+
+def main() -> None:
+    settings = params.load()
+    train = list(records.read(TRAIN, Pair))
+    test = list(records.read(TEST, Pair))
+    tokenizer = models.load_tokenizer(REFERENCE)
+    model = models.load_causal_lm(REFERENCE)
+    models.check_vocabulary(model, tokenizer, REFERENCE)
+    own = settings.active.train
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = FDPOTrainer(
+            model=model,
+            tokenizer=tokenizer,
+            train=rows(train),
+            test=rows(test),
+            args=arguments(settings, scratch),
+            objective=Objective(settings.loss, settings.beta, settings.alpha),
+            peft_config=LoraConfig(
+                r=own.lora.r,
+                lora_alpha=own.lora.alpha,
+                target_modules=own.lora.target_modules,
+                lora_dropout=0.0,  # the policy starts as the reference: the first margin is 0
+                task_type="CAUSAL_LM",
+            ),
+            group_by_prompt=own.group_by_prompt,
+            tokens_per_forward=own.tokens_per_forward,
+        )
+        trainer.add_callback(Curves(CURVES))
+        trainer.train()
+        final = trainer.evaluate()
+        save(trainer, settings)
+    print(
+        f"train: {settings.loss}, beta {settings.beta:g}, {trainer.state.global_step} steps on "
+        f"{len(train)} pairs; test accuracy {final['eval_rewards/accuracies']:.3f}"
+    )
+
+
+def arguments(settings: Params, scratch: str) -> DPOConfig:
+    """TRL's configuration. What it names loss and β is replaced by `Objective`."""
+    own = settings.active.train
+    on_gpu = device().type == "cuda"
+    return DPOConfig(
+        output_dir=scratch,
+        seed=settings.seed,
+        learning_rate=settings.effective_lr,
+        lr_scheduler_type="linear",
+        warmup_steps=own.warmup_steps,
+        max_grad_norm=own.max_grad_norm,
+        num_train_epochs=own.epochs,
+        per_device_train_batch_size=own.pairs_per_step,
+        per_device_eval_batch_size=own.pairs_per_step,
+        gradient_checkpointing=own.gradient_checkpointing,
+        optim="adamw_torch_fused",
+        bf16=on_gpu,
+        use_cpu=not on_gpu,
+        dataloader_pin_memory=on_gpu,
+        logging_steps=own.log_every,
+        logging_nan_inf_filter=False,
+        eval_strategy="epoch",
+        save_strategy="no",
+        report_to="none",
+        precompute_ref_log_probs=False,  # recorded at sampling
+    )
+
+
+def save(trainer: FDPOTrainer, settings: Params) -> None:
+    own = settings.active.train
+    objective = {
+        "study": settings.study,
+        "loss": settings.loss,
+        "beta": settings.beta,
+        "alpha": settings.alpha,
+        "lr": settings.effective_lr,
+        "seed": settings.seed,
+        **own.model_dump(exclude={"lr_by_loss"}),
+    }
+    with replacing(POLICY) as folder:
+        trainer.model.save_pretrained(folder)
+        write_json(folder / "objective.json", objective)
+        write_card(folder, objective)
+
+
+if __name__ == "__main__":
+    errors.run(main)
