@@ -1,0 +1,25 @@
+"""A GGUF file as a model folder that anything in the Transformers family can load."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from fdpo.files import replacing
+
+
+def convert(gguf_file: Path, destination: Path) -> None:
+    """De-quantise `gguf_file` to float32 safetensors in `destination`, with its tokeniser.
+
+    Loading a GGUF takes half a minute, and a model that is still marked as quantised can be neither
+    saved nor trained; the folder loads in a second like any other. The same file gives the same
+    bytes.
+    """
+    source = {"pretrained_model_name_or_path": gguf_file.parent, "gguf_file": gguf_file.name}
+    model = AutoModelForCausalLM.from_pretrained(
+        **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    with replacing(destination) as scratch:
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
