@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dvclive import Live
-from transformers import TrainerCallback
+from transformers import ProgressCallback, TrainerCallback
 
 # TRL's names to ours. Everything else it logs is a clock or a count, different on every run.
 CURVES = {
@@ -30,3 +30,10 @@ class Curves(TrainerCallback):
             if name in CURVES:
                 self.live.log_metric(CURVES[name], value)
         self.live.make_summary()
+
+
+class Progress(ProgressCallback):
+    """A bar without a line for everything logged."""
+
+    def on_log(self, *_, **__) -> None:
+        pass

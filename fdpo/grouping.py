@@ -9,8 +9,18 @@ from torch.utils.data import Sampler
 
 from fdpo.packing import Branches, pack
 from fdpo.randomness import stream
+from fdpo.records import Pair
 
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
+
+
+def rows(pairs: Sequence[Pair]) -> list[dict]:
+    """Pairs as mappings with `COLUMNS`, TRL's names for what a step needs."""
+    fields = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logp", "ref_rejected_logp")
+    return [
+        {column: getattr(pair, field) for column, field in zip(COLUMNS, fields, strict=True)}
+        for pair in pairs
+    ]
 
 
 class PromptOrder(Sampler[int]):
@@ -45,9 +55,11 @@ class MicroBatch:
     """Pairs that go through the model together, each distinct sequence once.
 
     `chosen` and `rejected` [pairs] number the sequences of `branches`; the reference
-    log-probabilities [pairs] are the recorded ones, in nats.
+    log-probabilities [pairs] are the recorded ones, in nats; `indices` [pairs] are the pairs'
+    places in the rows that `micro_batches` was given.
     """
 
+    indices: Tensor
     branches: Branches
     chosen: Tensor
     rejected: Tensor
@@ -66,8 +78,8 @@ def micro_batches(rows: Sequence[dict], tokens: int) -> list[MicroBatch]:
     loss is a mean over pairs, so gradients summed over micro-batches are exactly those of the step.
     """
     prompts: dict[tuple[int, ...], list[dict]] = {}
-    for row in rows:
-        prompts.setdefault(tuple(row["prompt_ids"]), []).append(row)
+    for index, row in enumerate(rows):
+        prompts.setdefault(tuple(row["prompt_ids"]), []).append({**row, "index": index})
     by_length = sorted(prompts.items(), key=lambda item: _tokens(*item))
     batches: list[list[dict]] = []
     room = 0
@@ -99,12 +111,15 @@ def _micro_batch(rows: Sequence[dict]) -> MicroBatch:
             number += 1
 
     def numbers(side: str) -> Tensor:
-        return torch.tensor([completions[tuple(row["prompt_ids"])][tuple(row[side])] for row in rows])
+        return torch.tensor(
+            [completions[tuple(row["prompt_ids"])][tuple(row[side])] for row in rows]
+        )
 
     def logps(side: str) -> Tensor:
         return torch.tensor([row[side] for row in rows], dtype=torch.float64)
 
     return MicroBatch(
+        indices=torch.tensor([row["index"] for row in rows]),
         branches=pack([(prompt, list(own)) for prompt, own in completions.items()]),
         chosen=numbers("chosen_ids"),
         rejected=numbers("rejected_ids"),

@@ -7,8 +7,11 @@ backward pass multiplies it by the upstream scalar, and no logits are stored or 
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
+from fdpo.grouping import MicroBatch
+from fdpo.models import decoder, head_weight
 from fdpo.packing import Branches
 
 TILE_ELEMENTS = 2**24  # logits in one tile: 64 MB in float32
@@ -19,7 +22,9 @@ class _TokenLogProbs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        logps = hidden.new_empty(len(targets), dtype=torch.promote_types(hidden.dtype, torch.float32))
+        logps = hidden.new_empty(
+            len(targets), dtype=torch.promote_types(hidden.dtype, torch.float32)
+        )
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         rows = max(1, TILE_ELEMENTS // weight.shape[0])
         for start in range(0, len(targets), rows):
@@ -43,12 +48,12 @@ class _TokenLogProbs(torch.autograd.Function):
         return (gradient * upstream[:, None]).to(gradient.dtype), None, None
 
 
-def completion_hidden(model: nn.Module, branches: Branches) -> Tensor:
-    """Hidden states [C, hidden] that predict the completion tokens, one forward pass.
+def completion_hidden(causal_lm: PreTrainedModel, branches: Branches) -> Tensor:
+    """Last hidden states [C, hidden] that predict the completion tokens, from one forward pass.
 
-    `model` is the decoder below the LM head, loaded with `attn_implementation=packing.ATTENTION`.
+    The LM head is not called.
     """
-    output = model(
+    output = decoder(causal_lm)(
         input_ids=branches.input_ids,
         position_ids=branches.position_ids,
         use_cache=False,
@@ -66,7 +71,14 @@ def token_logps(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
     return _TokenLogProbs.apply(hidden, head, targets)
 
 
-def sequence_logps(token_values: Tensor, branches: Branches) -> Tensor:
-    """Sum token values [C] within each sequence: [S]."""
-    sums = token_values.new_zeros(branches.sequences)
-    return sums.index_add(0, branches.sequence, token_values)
+def sequence_logps(causal_lm: PreTrainedModel, branches: Branches) -> Tensor:
+    """log π(completion | prompt) of each sequence, [S] float64 in nats, summed over its tokens."""
+    hidden = completion_hidden(causal_lm, branches)
+    values = token_logps(hidden, head_weight(causal_lm), branches.targets).double()
+    return values.new_zeros(branches.sequences).index_add(0, branches.sequence, values)
+
+
+def pair_logps(causal_lm: PreTrainedModel, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    """(chosen, rejected) completion log-probabilities under the policy, each [pairs] in nats."""
+    logps = sequence_logps(causal_lm, batch.branches)
+    return logps[batch.chosen], logps[batch.rejected]

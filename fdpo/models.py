@@ -1,5 +1,7 @@
-"""Language models from local folders, and the two parts of them that the stages call."""
+"""Language models from local folders, and the parts of them that the stages call."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,10 +13,13 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from fdpo.device import device
 from fdpo.errors import UserError
 from fdpo.packing import ATTENTION
+
+disable_progress_bar()  # weights load in a second
 
 REBUILD = "delete the folder and run `dvc repro` to rebuild it"
 
@@ -27,10 +32,10 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
         raise UserError(f"{folder}: no readable tokenizer ({_brief(error)}); {REBUILD}") from None
 
 
-def load_causal_lm(folder: str | Path, attention: str = ATTENTION) -> PreTrainedModel:
+def load_causal_lm(folder: str | Path) -> PreTrainedModel:
     """The causal language model saved in `folder`, float32, in evaluation mode, on the device.
 
-    `attention` is "branches" for training and scoring in packed rows, "sdpa" for decoding.
+    It attends within the branches of packed rows; `decoding` switches to cached decoding.
     Raises `UserError` when files are missing or damaged, when it is no causal language model, or
     when its logits are more than a linear head over its last hidden states.
     """
@@ -42,13 +47,25 @@ def load_causal_lm(folder: str | Path, attention: str = ATTENTION) -> PreTrained
             local_files_only=True,
             use_safetensors=True,
             dtype=torch.float32,
-            attn_implementation=attention,
+            attn_implementation=ATTENTION,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder}: no readable causal LM ({_brief(error)}); {REBUILD}") from None
     if model.get_output_embeddings() is None or getattr(model.lm_head, "bias", None) is not None:
-        raise UserError(f"{folder}: {type(model).__name__} has no plain linear LM head; choose another")
+        raise UserError(
+            f"{folder}: {type(model).__name__} has no plain linear LM head; choose another"
+        )
     return model.eval().to(device())
+
+
+@contextmanager
+def decoding(model: PreTrainedModel) -> Iterator[None]:
+    """Within, a model loaded for packed rows decodes with a cache instead."""
+    model.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(ATTENTION)
 
 
 def decoder(model: PreTrainedModel) -> nn.Module:

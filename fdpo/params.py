@@ -40,7 +40,9 @@ class PackagesSource(Strict):
     @model_validator(mode="after")
     def _template_ends_in_words(self):
         if not self.template.endswith("{words}") or self.template.count("{") != 1:
-            raise ValueError(f"template must end in {{words}}, its only field, not {self.template!r}")
+            raise ValueError(
+                f"template must end in {{words}}, its only field, not {self.template!r}"
+            )
         return self
 
 
@@ -121,6 +123,7 @@ class Train(Strict):
 class Evaluate(Strict):
     prompts_per_batch: Count
     tokens_per_forward: Count
+    distinct_budget: Count
 
 
 class Study(Strict):
@@ -189,7 +192,9 @@ class _Loader(yaml.SafeLoader):
 
 # `dvc exp run -S lr=1e-5` writes 1e-05, a number in YAML 1.2 but a string to PyYAML.
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), "-+0123456789"
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    "-+0123456789",
 )
 
 

@@ -87,6 +87,23 @@ class Pair(Strict):
     rejected_rank: Rank
 
 
+class Sample(Strict):
+    """A held-out completion with its scores, as results/evaluate/samples.jsonl shows it."""
+
+    text: str
+    reward: float
+    judge: float
+
+
+class SamplesOfPrompt(Strict):
+    """A line of results/evaluate/samples.jsonl."""
+
+    id: Id
+    prompt: str
+    reference: list[Sample]
+    policy: list[Sample]
+
+
 Record = TypeVar("Record", bound=Strict)
 
 
@@ -114,7 +131,9 @@ def _parse(line: bytes, kind: type[Record], place: str) -> Record:
         return kind.model_validate_json(line)
     except ValidationError as error:
         problem = first_problem(error)
-        raise UserError(f"{place}: {problem}; correct the line or rebuild with `dvc repro`") from None
+        raise UserError(
+            f"{place}: {problem}; correct the line or rebuild with `dvc repro`"
+        ) from None
 
 
 def read_prompt_unique(path: str | Path, kind: type[Record]) -> Iterator[Record]:

@@ -45,7 +45,7 @@ def sample(
     """Sample completions of a batch of prompts by inverting the cumulative distribution.
 
     Args:
-        model: a causal LM loaded with `attention="sdpa"`.
+        model: a causal LM, within `models.decoding`.
         prompts: token ids a prompt, of any lengths.
         draws: uniform numbers [samples, steps] a prompt, equal shapes; step t decides token t.
         end_ids: ids that end a completion.
@@ -132,13 +132,19 @@ class _Batch:
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
         if ended.any():
             going = (~ended).nonzero()[:, 0]
-            self.alive, self.inputs, self.mask = self.alive[going], self.inputs[going], self.mask[going]
+            self.alive, self.inputs, self.mask = (
+                self.alive[going],
+                self.inputs[going],
+                self.mask[going],
+            )
             self.cache.batch_select_indices(going)
 
     def completions(self, samples: int) -> list[list[Sampled]]:
         ids = torch.stack(self.tokens, dim=1).tolist()
         flat = [
             Sampled([token for token in row if token >= 0], finished, logp)
-            for row, finished, logp in zip(ids, self.finished.tolist(), self.logp.tolist(), strict=True)
+            for row, finished, logp in zip(
+                ids, self.finished.tolist(), self.logp.tolist(), strict=True
+            )
         ]
         return [flat[start : start + samples] for start in range(0, len(flat), samples)]

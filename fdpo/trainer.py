@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
 
-from fdpo.grouping import COLUMNS, MicroBatch, PromptOrder, micro_batches
-from fdpo.logprobs import completion_hidden, sequence_logps, token_logps
+from fdpo.grouping import MicroBatch, PromptOrder, micro_batches, rows
+from fdpo.logprobs import pair_logps
 from fdpo.losses import f_dpo_loss
-from fdpo.models import decoder, head_weight
 from fdpo.records import Pair
 
 
@@ -26,22 +25,6 @@ class Objective:
     loss: str
     beta: float
     alpha: float
-
-
-def rows(pairs: Sequence[Pair]) -> Dataset:
-    """Preference pairs as TRL names their columns, in memory: no cache files."""
-    fields = [
-        (
-            pair.prompt_ids,
-            pair.chosen_ids,
-            pair.rejected_ids,
-            pair.ref_chosen_logp,
-            pair.ref_rejected_logp,
-        )
-        for pair in pairs
-    ]
-    columns = zip(*fields, strict=True)
-    return Dataset.from_dict(dict(zip(COLUMNS, map(list, columns), strict=True)))
 
 
 class FDPOTrainer(DPOTrainer):
@@ -57,21 +40,22 @@ class FDPOTrainer(DPOTrainer):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        train: Dataset,
-        test: Dataset,
+        train: Sequence[Pair],
+        test: Sequence[Pair],
         args: DPOConfig,
         objective: Objective,
         peft_config: PeftConfig | None,
         group_by_prompt: bool,
         tokens_per_forward: int,
     ):
+        self.causal_lm = model  # LoRA layers are put into it in place
         self.objective = objective
         self.group_by_prompt = group_by_prompt
         super().__init__(
             model=model,
             args=args,
-            train_dataset=train,
-            eval_dataset=test,
+            train_dataset=Dataset.from_list(rows(train)),  # in memory: no cache files
+            eval_dataset=Dataset.from_list(rows(test)),
             processing_class=tokenizer,
             data_collator=partial(micro_batches, tokens=tokens_per_forward),
             peft_config=peft_config,
@@ -109,14 +93,11 @@ class FDPOTrainer(DPOTrainer):
         return total
 
     def _compute_loss(self, model: nn.Module, inputs: MicroBatch, return_outputs: bool = False):
-        causal_lm = self.accelerator.unwrap_model(model)
-        hidden = completion_hidden(decoder(causal_lm), inputs.branches)
-        logps = token_logps(hidden, head_weight(causal_lm), inputs.branches.targets)
-        summed = sequence_logps(logps.double(), inputs.branches)
+        chosen_logps, rejected_logps = pair_logps(self.causal_lm, inputs)
         losses, chosen, rejected = f_dpo_loss(
             self.objective.loss,
-            summed[inputs.chosen],
-            summed[inputs.rejected],
+            chosen_logps,
+            rejected_logps,
             inputs.ref_chosen_logps,
             inputs.ref_rejected_logps,
             self.objective.beta,
@@ -126,7 +107,7 @@ class FDPOTrainer(DPOTrainer):
         return losses.mean()
 
     def _record(self, chosen: Tensor, rejected: Tensor) -> None:
-        """Keep what TRL's `log` averages; weights by pairs are made there from equal-sized lists."""
+        """Keep a value a pair, for TRL's `log` to average."""
         metrics = self._metrics["train" if self.model.training else "eval"]
         metrics["rewards/chosen"] += chosen.tolist()
         metrics["rewards/rejected"] += rejected.tolist()

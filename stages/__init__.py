@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+import warnings
 from pathlib import Path
 
 
@@ -14,13 +15,20 @@ def _use_project_python() -> None:
     """
     if importlib.util.find_spec("pydantic") and importlib.util.find_spec("safetensors"):
         return
-    own = Path(os.environ.get("DVC_ROOT", "."), ".venv", "bin", "python3")
-    if own.exists() and Path(sys.prefix) != own.parent.parent.resolve():
-        os.execv(own, [str(own), *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
-    sys.exit(
+    own = Path(os.environ.get("DVC_ROOT", "."), ".venv")
+    if (own / "bin" / "python3").exists() and Path(sys.prefix) != own.resolve():
+        python = str(own / "bin" / "python3")
+        os.execv(python, [python, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
+    print(
         f"error: {sys.executable} lacks the project's requirements; run `make install`, then "
-        "`source .venv/bin/activate`"
+        "`source .venv/bin/activate`",
+        file=sys.stderr,
     )
+    sys.exit(2)
 
 
 _use_project_python()
+# Libraries' notes to each other and bars for work of a second; the stages report what takes long.
+warnings.filterwarnings("ignore", category=FutureWarning)
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL would report every run

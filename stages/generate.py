@@ -22,15 +22,16 @@ def main() -> None:
     generate = settings.active.generate
     prompts = list(records.read_prompt_unique(PROMPTS, Prompt))
     tokenizer = models.load_tokenizer(REFERENCE)
-    model = models.load_causal_lm(REFERENCE, attention="sdpa")
+    model = models.load_causal_lm(REFERENCE)
     models.check_vocabulary(model, tokenizer, REFERENCE)
 
     batches = batched(prompts, tokenizer, generate.prompts_per_batch)
     work = resume.folder("generate", settings.seed, generate)
     partial = resume.PartialRecords(work / "generations.jsonl", [len(batch) for batch in batches])
     remaining = tqdm(batches[partial.done :], "generate", initial=partial.done, total=len(batches))
-    for batch in remaining:
-        partial.append(complete(model, tokenizer, batch, generate, settings.seed))
+    with models.decoding(model):
+        for batch in remaining:
+            partial.append(complete(model, tokenizer, batch, generate, settings.seed))
     partial.finish(GENERATIONS)
     print(f"generate: the reference's completions of {len(prompts)} prompts")
 
@@ -44,7 +45,11 @@ def batched(
     """Batches of one role and of like lengths, so that little is padded."""
     batches = []
     for role in ("train", "heldout"):
-        own = [(prompt, tokenizer(prompt.prompt)["input_ids"]) for prompt in prompts if prompt.role == role]
+        own = [
+            (prompt, tokenizer(prompt.prompt)["input_ids"])
+            for prompt in prompts
+            if prompt.role == role
+        ]
         own.sort(key=lambda item: (len(item[1]), item[0].id))
         batches += [own[start : start + size] for start in range(0, len(own), size)]
     return batches

@@ -1,22 +1,20 @@
 """Fine-tune a LoRA policy with f-DPO on the recorded pairs."""
 
-import os
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each run otherwise
-
 from peft import LoraConfig
+from transformers import ProgressCallback
 from trl import DPOConfig
 
 from fdpo import errors, models, params, records
 from fdpo.card import write_card
-from fdpo.curves import Curves
+from fdpo.curves import Curves, Progress
 from fdpo.device import device
 from fdpo.files import replacing, write_json
 from fdpo.params import Params
 from fdpo.records import Pair
-from fdpo.trainer import FDPOTrainer, Objective, rows
+from fdpo.trainer import FDPOTrainer, Objective
 
 REFERENCE = "models/reference"
 TRAIN = "data/train.jsonl"
@@ -37,8 +35,8 @@ def main() -> None:
         trainer = FDPOTrainer(
             model=model,
             tokenizer=tokenizer,
-            train=rows(train),
-            test=rows(test),
+            train=train,
+            test=test,
             args=arguments(settings, scratch),
             objective=Objective(settings.loss, settings.beta, settings.alpha),
             peft_config=LoraConfig(
@@ -51,6 +49,8 @@ def main() -> None:
             group_by_prompt=own.group_by_prompt,
             tokens_per_forward=own.tokens_per_forward,
         )
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(Progress())
         trainer.add_callback(Curves(CURVES))
         trainer.train()
         final = trainer.evaluate()
