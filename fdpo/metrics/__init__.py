@@ -1,0 +1,1 @@
+"""What is measured of a policy: small pure functions that know no model, file or stage."""

@@ -1,0 +1,84 @@
+"""How varied the samples are: four measures of token ids and texts.
+
+None of them knows a special token. The caller hands over the tokens to be measured: a
+completion's ids without prompt, without padding and without what follows end-of-text.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+from sacrebleu.metrics import BLEU
+from scipy.stats import entropy
+
+
+def unigram_entropy(token_ids_per_text: Sequence[Sequence[int]]) -> float:
+    """Entropy in nats of the unigram distribution of all texts together: -sum_w p(w) log p(w).
+
+    p(w) is token w's share of all tokens, so longer texts weigh more. The plug-in estimate: it
+    grows with the number of tokens, so compare it between samples of like size only. This is what
+    the project calls entropy in its first results, where the ids are the reward model's, of prompt
+    and completion with special tokens; the caller decides which tokens count.
+
+    Raises ValueError when there is no token.
+    """
+    if sum(len(ids) for ids in token_ids_per_text) == 0:
+        raise ValueError("no tokens: the entropy of nothing is not defined")
+    _, counts = np.unique(np.concatenate(token_ids_per_text), return_counts=True)
+    return float(entropy(counts))
+
+
+def distinct_n(completions: Sequence[Sequence[int]], n: int, budget: int) -> float:
+    """Distinct n-grams among the first `budget` n-grams, over `budget`: 0 to 1.
+
+    Li et al. 2016 (arXiv 1510.03055), under a fixed budget because the plain ratio falls with the
+    amount of text. Completions are read in the order given (interleave the prompts, so that the
+    budget reaches many), the last one in part; n-grams never cross from one completion into the
+    next. The divisor stays `budget` when there are fewer n-grams, so a policy cannot look varied
+    by saying little: the result is then what it had reached when the text ran out. To compare
+    policies, choose one budget for all, and for `statistic_interval`, which measures halves,
+    one that half of the prompts can fill.
+
+    Raises ValueError when n or the budget is below 1.
+    """
+    if n < 1 or budget < 1:
+        raise ValueError(f"n = {n}, budget = {budget}: both must be at least 1")
+    every = (ngram for ids in completions for ngram in _ngrams(ids, n))
+    return len(set(islice(every, budget))) / budget
+
+
+def repeated_ngram_share(ids: Sequence[int], n: int = 4) -> float:
+    """Share of a completion's n-grams that occurred earlier in it: 0 to 1, 0 below n tokens.
+
+    1 - distinct / all over the one completion (seq-rep-n of Welleck et al. 2019, arXiv 1908.04319):
+    0 where nothing repeats, near 1 where the text loops.
+    """
+    ngrams = list(_ngrams(ids, n))
+    return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0
+
+
+def _ngrams(ids: Sequence[int], n: int) -> Iterator[tuple[int, ...]]:
+    return zip(*(ids[first:] for first in range(n)), strict=False)
+
+
+def self_bleu(texts: Sequence[str], max_order: int = 4) -> float:
+    """Mean BLEU of each text against the others of the same prompt: 0 to 1, lower is more varied.
+
+    Zhu et al. 2018 (arXiv 1802.01886), here within a prompt. texts: the completions alone, S >= 2;
+    a prompt in them would be shared by all and raise the score. Sentence BLEU by sacrebleu with n
+    up to `max_order`, effective order (a text shorter than `max_order` is judged by the n-grams it
+    has), exponential smoothing, tokenizer 13a, case kept. It rises with S, so compare equal S
+    only. An empty text scores 0: read it beside the mean length.
+
+    Raises ValueError when there are fewer than two texts.
+    """
+    if len(texts) < 2:
+        raise ValueError(f"{len(texts)} text: self-BLEU compares at least 2 of one prompt")
+    bleu = BLEU(
+        max_ngram_order=max_order, effective_order=True, smooth_method="exp", tokenize="13a"
+    )
+    scores = []
+    for index, text in enumerate(texts):
+        others = [*texts[:index], *texts[index + 1 :]]
+        scores.append(bleu.sentence_score(text, others).score / 100)
+    return min(1.0, float(np.mean(scores)))  # equal texts score 1 + 4e-16 by sacrebleu's rounding
