@@ -56,9 +56,7 @@ def _expm1(x: Tensor) -> Tensor:
     return torch.expm1(x.clamp(max=MAX_EXPONENT)) + excess
 
 
-def implicit_reward(
-    loss: str, logp: Tensor, ref_logp: Tensor, beta: float, alpha: float
-) -> Tensor:
+def implicit_reward(loss: str, logp: Tensor, ref_logp: Tensor, beta: float, alpha: float) -> Tensor:
     """β·g(ρ), the reward that the policy implies, up to a constant of the prompt.
 
     Args: `logp`, `ref_logp`: summed completion log-probabilities in nats, equal shapes.

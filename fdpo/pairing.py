@@ -24,17 +24,21 @@ def pairs_of(generation: ScoredGeneration, ranks: Sequence[Sequence[int]]) -> It
                 f"{len(order)} completions; lower the rank or raise generate.train.completions"
             )
         chosen, rejected = order[better - 1], order[worse - 1]
-        yield None if chosen.reward == rejected.reward else Pair(
-            id=generation.id,
-            prompt_ids=generation.prompt_ids,
-            chosen_ids=chosen.ids,
-            rejected_ids=rejected.ids,
-            ref_chosen_logp=chosen.ref_logp,
-            ref_rejected_logp=rejected.ref_logp,
-            chosen_reward=chosen.reward,
-            rejected_reward=rejected.reward,
-            chosen_rank=better,
-            rejected_rank=worse,
+        yield (
+            None
+            if chosen.reward == rejected.reward
+            else Pair(
+                id=generation.id,
+                prompt_ids=generation.prompt_ids,
+                chosen_ids=chosen.ids,
+                rejected_ids=rejected.ids,
+                ref_chosen_logp=chosen.ref_logp,
+                ref_rejected_logp=rejected.ref_logp,
+                chosen_reward=chosen.reward,
+                rejected_reward=rejected.reward,
+                chosen_rank=better,
+                rejected_rank=worse,
+            )
         )
 
 

@@ -156,6 +156,7 @@ def write(path: str | Path, records: Iterable[Strict]) -> int:
     """Write records as JSON Lines, whole or not at all; return how many."""
     count = 0
     with replacing(path) as scratch, open(scratch, "w", encoding="utf-8") as lines:
-        for count, record in enumerate(records, start=1):
+        for record in records:
             lines.write(dump(record))
+            count += 1
     return count
