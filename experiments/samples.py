@@ -1,0 +1,33 @@
+"""Print a few held-out prompts with the reference's and the policy's completions side by side."""
+
+import shutil
+from itertools import islice, zip_longest
+from textwrap import wrap
+
+from fdpo import errors, records
+from fdpo.records import Sample, SamplesOfPrompt
+
+SAMPLES = "results/evaluate/samples.jsonl"
+PROMPTS, COMPLETIONS = 4, 2
+
+
+def main() -> None:
+    width = min(shutil.get_terminal_size().columns, 120) // 2 - 2
+    for row in islice(records.read(SAMPLES, SamplesOfPrompt), PROMPTS):
+        print(f"\n{row.prompt}")
+        print_beside("reference", "policy", width)
+        for reference, policy in islice(zip(row.reference, row.policy, strict=True), COMPLETIONS):
+            print_beside(shown(reference), shown(policy), width)
+
+
+def shown(sample: Sample) -> str:
+    return f"[{sample.reward:+.2f}] {' '.join(sample.text.split())}"
+
+
+def print_beside(left: str, right: str, width: int) -> None:
+    for pair in zip_longest(wrap(left, width), wrap(right, width), fillvalue=""):
+        print("  " + "  ".join(column.ljust(width) for column in pair).rstrip())
+
+
+if __name__ == "__main__":
+    errors.run(main)

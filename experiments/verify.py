@@ -1,0 +1,66 @@
+"""Run the committed pipeline anew in a clone and compare with the committed results.
+
+On a machine with the same arithmetic dvc.lock comes out the same, byte for byte. On another one
+(other processor, other number of threads) sampled tokens may differ, and then every metric should
+lie within the interval that the committed run states for it.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fdpo.errors import UserError, run
+from fdpo.files import read_json
+
+LOCK = "dvc.lock"
+METRICS = "results/evaluate/metrics.json"
+
+
+def main() -> None:
+    if subprocess.run(["git", "diff", "--quiet", "HEAD"]).returncode:
+        print("verify: the last commit is what is run; changes since then are not")
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder, "clone")
+        call("git", "clone", "--quiet", ".", str(clone), cwd=".")
+        if not (clone / LOCK).exists() or not (clone / METRICS).exists():
+            raise UserError(f"{LOCK} and {METRICS}: not committed; commit a finished `dvc repro`")
+        committed_lock = (clone / LOCK).read_bytes()
+        committed = read_json(clone / METRICS)
+        call(sys.executable, "-m", "dvc", "repro", "--force", cwd=clone)
+        if (clone / LOCK).read_bytes() == committed_lock:
+            print("verify: the same bytes: dvc.lock came out as committed")
+            return
+        outside = beyond(committed, read_json(clone / METRICS))
+    print("verify: other bytes than committed: this machine's arithmetic differs")
+    if outside:
+        raise UserError("beyond the committed 95 % intervals: " + "; ".join(outside))
+    print(f"verify: all {len(committed)} metrics lie within the committed 95 % intervals")
+
+
+def beyond(committed: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """The metrics whose new value lies outside the committed interval, described."""
+    return [
+        f"{name} = {found[name]['value']:.4g}, committed [{low:.4g}, {high:.4g}]"
+        for name, interval in committed.items()
+        if (low := interval["low"]) is not None
+        and (high := interval["high"]) is not None
+        and not low <= found[name]["value"] <= high
+    ]
+
+
+def call(*command: str, cwd: str | Path) -> None:
+    """Run a command; its failure ends the check with one line."""
+    if subprocess.run(command, cwd=cwd, env={**os.environ, "PATH": path()}).returncode:
+        raise UserError(f"`{' '.join(command)}` failed; see its messages above")
+
+
+def path() -> str:
+    """PATH with this environment's programs first, so that stages run under it."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+
+if __name__ == "__main__":
+    run(main)
