@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel
 
-from fdpo.device import autocast
+from fdpo.decoder import Decoder, closing_gaps, left_padded
 from fdpo.randomness import stream
 
 
@@ -49,24 +49,40 @@ def sample(
         prompts: token ids a prompt, of any lengths.
         draws: uniform numbers [samples, steps] a prompt, equal shapes; step t decides token t.
         end_ids: ids that end a completion.
-        warp: processors of the logits (temperature, top-k, …); none is sampling from the policy.
+        warp: processors of the logits (temperature, top-k, …), called with each row's ids so far,
+            `ABSENT` on the left of shorter prompts; none is sampling from the policy.
 
     Returns the completions of each prompt in order. Temperature-1 samples without `warp` are
     unbiased draws from the policy; any other are not, and serve no estimate of KL or entropy.
     """
     samples, steps = draws[0].shape
-    batch = _Batch(model, prompts, samples)
-    numbers = torch.from_numpy(np.concatenate(draws)).to(model.device)
+    numbers = torch.from_numpy(np.stack(draws, axis=1)).flatten(0, 1).to(model.device)
     ends = torch.tensor(list(end_ids), device=model.device)
+    history = left_padded(prompts, model.device)
+    decoder = Decoder(model, history, copies=samples)
+    history = history.repeat(samples, 1)
+    going = torch.arange(len(history), device=model.device)  # the rows that have not ended
+    logps = torch.zeros(len(history), dtype=torch.float64, device=model.device)
+    found: list[Sampled | None] = [None] * len(history)
     for step in range(steps):
-        logits = batch.next_logits()
-        warped = warp(batch.history(), logits.clone()) if warp else logits
-        tokens = invert_cdf(warped, numbers[batch.alive, step])
-        logps = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=1)
-        batch.append(tokens, logps, torch.isin(tokens, ends))
-        if not len(batch.alive):
-            break
-    return batch.completions(samples)
+        logits = decoder.next_logits().float()
+        warped = warp(history, logits.clone()) if warp else logits
+        tokens = invert_cdf(warped, numbers[going, step])
+        logps[going] += (logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)).double()
+        history = torch.cat([history, tokens[:, None]], dim=1)
+        finished = torch.isin(tokens, ends)
+        ended = finished | (step == steps - 1)
+        if ended.any():
+            rows = (going[ended], history[ended, -step - 1 :], finished[ended], logps[going[ended]])
+            for row, *completion in zip(*(column.tolist() for column in rows), strict=True):
+                found[row] = Sampled(*completion)
+            order = closing_gaps(ended)
+            if len(order) == 0:
+                break
+            going, history = going[order], history[order]
+            decoder.keep(order)
+        decoder.advance(history)
+    return [found[prompt :: len(prompts)] for prompt in range(len(prompts))]
 
 
 def invert_cdf(logits: Tensor, numbers: Tensor) -> Tensor:
@@ -76,75 +92,3 @@ def invert_cdf(logits: Tensor, numbers: Tensor) -> Tensor:
     below = torch.nextafter(total, torch.zeros_like(total))  # rounding may not reach past the end
     target = torch.minimum(numbers * total, below)
     return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
-
-
-class _Batch:
-    """Rows that are being decoded: prompt caches repeated a row a sample, finished rows dropped."""
-
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], samples: int):
-        self.model = model
-        longest = max(map(len, prompts))
-        padded = [[0] * (longest - len(ids)) + list(ids) for ids in prompts]
-        mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
-        self.inputs = torch.tensor(padded, device=model.device)
-        self.mask = torch.tensor(mask, device=model.device)
-        self.samples = samples
-        self.cache = None
-        rows = len(prompts) * samples
-        self.alive = torch.arange(rows, device=model.device)
-        self.tokens: list[Tensor] = []  # a step: [rows], -1 where the row had ended
-        self.logp = torch.zeros(rows, dtype=torch.float64, device=model.device)
-        self.finished = torch.zeros(rows, dtype=torch.bool, device=model.device)
-        self.prompt_inputs = self.inputs
-
-    def next_logits(self) -> Tensor:
-        """Logits of the next token of each row that goes on, float32 [alive, vocabulary]."""
-        positions = (self.mask.cumsum(dim=1) - 1).clamp(min=0)[:, -self.inputs.shape[1] :]
-        with autocast():
-            output = self.model(
-                input_ids=self.inputs,
-                attention_mask=self.mask,
-                position_ids=positions,
-                past_key_values=self.cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-        logits = output.logits[:, -1].float()
-        if self.cache is None:  # the prompt ran once; its samples go on from copies
-            output.past_key_values.batch_repeat_interleave(self.samples)
-            logits = logits.repeat_interleave(self.samples, dim=0)
-            self.mask = self.mask.repeat_interleave(self.samples, dim=0)
-        self.cache = output.past_key_values
-        return logits
-
-    def history(self) -> Tensor:
-        """Prompt and completion ids of each row that goes on, left-padded: [alive, length]."""
-        prompts = self.prompt_inputs.repeat_interleave(self.samples, dim=0)[self.alive]
-        return torch.cat([prompts, *(step[self.alive, None] for step in self.tokens)], dim=1)
-
-    def append(self, tokens: Tensor, logps: Tensor, ended: Tensor) -> None:
-        step = torch.full_like(self.finished, -1, dtype=torch.long)
-        step[self.alive] = tokens
-        self.tokens.append(step)
-        self.logp[self.alive] += logps.double()
-        self.finished[self.alive] = ended
-        self.inputs = tokens[:, None]
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
-        if ended.any():
-            going = (~ended).nonzero()[:, 0]
-            self.alive, self.inputs, self.mask = (
-                self.alive[going],
-                self.inputs[going],
-                self.mask[going],
-            )
-            self.cache.batch_select_indices(going)
-
-    def completions(self, samples: int) -> list[list[Sampled]]:
-        ids = torch.stack(self.tokens, dim=1).tolist()
-        flat = [
-            Sampled([token for token in row if token >= 0], finished, logp)
-            for row, finished, logp in zip(
-                ids, self.finished.tolist(), self.logp.tolist(), strict=True
-            )
-        ]
-        return [flat[start : start + samples] for start in range(0, len(flat), samples)]
