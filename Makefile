@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install repro test lint verify table
+.PHONY: install repro table verify evaluate publish bench lint test
 
 install: $(INSTALLED)
 
@@ -23,6 +23,15 @@ table: install  ## the experiments, best reward first
 
 verify: install  ## does this machine get the committed results?
 	. $(BIN)/activate && python -m experiments.verify
+
+evaluate: install  ## measure a ready adapter: ADAPTER=user/name or a folder
+	. $(BIN)/activate && python -m experiments.evaluate_adapter "$(ADAPTER)"
+
+publish: install  ## upload models/policy to the Hub: REPO=user/name
+	. $(BIN)/activate && python -m experiments.publish "$(REPO)"
+
+bench: install  ## speed against peers, on a quiet machine
+	. $(BIN)/activate && python -m benchmarks
 
 lint: install
 	$(BIN)/ruff check .

@@ -14,10 +14,13 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from fdpo.device import device
 from fdpo.errors import UserError
 from fdpo.files import read_json, write_json
+
+disable_progress_bar()  # weights load in a second
 
 SETTINGS = "scorer.json"
 BATCH_SIZE = 32  # texts; at 512 tokens a large classifier then needs about 2 GB beside its weights

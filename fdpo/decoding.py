@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from transformers import (
     LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     TemperatureLogitsWarper,
@@ -11,9 +12,10 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from fdpo import beams
 from fdpo.models import end_of_text_ids
-from fdpo.params import Heldout, Sampling
 from fdpo.sampling import Sampled, sample, uniforms
+from fdpo.study import DiverseBeam, Heldout, Published, Sampling
 
 
 def decode_train(
@@ -21,15 +23,51 @@ def decode_train(
     tokenizer: PreTrainedTokenizerBase,
     prompt_ids: Sequence[int],
     prompts: Sequence[Sequence[int]],
-    settings: Sampling,
+    settings: Sampling | DiverseBeam,
     seed: int,
 ) -> list[list[Sampled]]:
     """The completions of a batch of training prompts, by the study's own strategy."""
+    if isinstance(settings, DiverseBeam):
+        return _search(model, tokenizer, prompts, settings)
     draws = [
         uniforms(seed, "train", number, settings.completions, settings.max_new_tokens)
         for number in prompt_ids
     ]
     return sample(model, prompts, draws, end_of_text_ids(model), _warp(settings))
+
+
+def _search(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    settings: DiverseBeam,
+) -> list[list[Sampled]]:
+    end = end_of_text_ids(model)[0]
+    found = beams.diverse_beam_search(
+        model, [list(ids) for ids in prompts], beam_settings(tokenizer, settings), end, pad_id=end
+    )
+    return [[Sampled(ids, ids[-1] == end, logp) for ids, logp in row] for row in found]
+
+
+def beam_settings(tokenizer: PreTrainedTokenizerBase, settings: DiverseBeam) -> beams.DiverseBeam:
+    """The search with its words and markup as token ids.
+
+    A word is biased, and a markup banned, as the sequence of its tokens. Words stand behind a
+    space; markup is banned behind a space and without one.
+    """
+
+    def ids(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer(text, add_special_tokens=False).input_ids)
+
+    spellings = [spelling for text in settings.banned for spelling in (text, f" {text}")]
+    return beams.DiverseBeam(
+        groups=settings.groups,
+        diversity_penalty=settings.diversity_penalty,
+        no_repeat_ngram=settings.no_repeat_ngram,
+        max_new_tokens=settings.max_new_tokens,
+        bias={ids(f" {word}"): bias.weight for bias in settings.bias for word in bias.words},
+        banned=list(dict.fromkeys(map(ids, spellings))),
+    )
 
 
 def _warp(settings: Sampling) -> LogitsProcessorList | None:
@@ -60,3 +98,28 @@ def decode_heldout(
         for number in prompt_ids
     ]
     return sample(model, prompts, draws, end_of_text_ids(model))
+
+
+def decode_published(
+    model: PreTrainedModel,
+    prompt_ids: Sequence[int],
+    prompts: Sequence[Sequence[int]],
+    settings: Published,
+    seed: int,
+    purpose: str,
+) -> list[Sampled]:
+    """One sample of each held-out prompt, decoded as the study's published figures were.
+
+    Top-k is taken among the tokens that repeat no n-gram. `purpose` is as for `decode_heldout`.
+    """
+    warp = LogitsProcessorList()
+    if settings.no_repeat_ngram:
+        warp.append(NoRepeatNGramLogitsProcessor(settings.no_repeat_ngram))
+    if settings.top_k:
+        warp.append(TopKLogitsWarper(settings.top_k))
+    draws = [
+        uniforms(seed, f"published {purpose}", number, 1, settings.max_new_tokens)
+        for number in prompt_ids
+    ]
+    rows = sample(model, prompts, draws, end_of_text_ids(model), warp or None)
+    return [completion for (completion,) in rows]

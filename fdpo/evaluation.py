@@ -89,7 +89,9 @@ def varied(
 ) -> Table:
     """Diversity of the samples; all arguments are a prompt's completions a prompt.
 
-    `texts` are completions alone. `unigrams` are the token ids that `unigram_entropy` pools.
+    `texts` are completions alone. `unigrams` are the token ids that `unigram_entropy` pools: where
+    the study has published figures, the reward model's, special tokens included, of the whole texts
+    decoded as those were; elsewhere the policy's own, of prompt and completion of every sample.
     """
     ids = [[completion.ids for completion in completions] for completions in samples]
     rng = stream(seed, "bootstrap", "diversity")
@@ -113,13 +115,7 @@ def varied(
     return {
         "distinct_1": distinct(1),
         "distinct_2": distinct(2),
-        "unigram_entropy": statistic_interval(
-            lambda prompts: diversity.unigram_entropy(
-                [row for p in prompts for row in unigrams[p]]
-            ),
-            len(unigrams),
-            rng,
-        ),
+        "unigram_entropy": _unigram_entropy(unigrams, rng),
         "self_bleu": mean([diversity.self_bleu(row) for row in texts]),
         "length": mean(over(lambda completion: len(completion.ids))),
         "finished": mean(over(lambda completion: completion.finished)),
@@ -147,6 +143,32 @@ def preferred(rewards: ImplicitRewards, seed: int) -> Table:
     }
 
 
+def as_published(
+    rewards: Scores, reference_unigrams: Sequence[Sequence[Sequence[int]]], seed: int
+) -> Table:
+    """Mean reward, and the reference's unigram entropy, of texts decoded as published ones were.
+
+    `rewards` are [prompts, 1] each; `reference_unigrams` is as for `varied`, which pools the
+    policy's.
+    """
+    rng = stream(seed, "bootstrap", "published")
+    return {
+        "published_reward": mean_interval(rewards.policy.mean(axis=1), rng),
+        "published_reward_reference": mean_interval(rewards.reference.mean(axis=1), rng),
+        "unigram_entropy_reference": _unigram_entropy(reference_unigrams, rng),
+    }
+
+
+def _unigram_entropy(
+    unigrams: Sequence[Sequence[Sequence[int]]], rng: np.random.Generator
+) -> Interval:
+    return statistic_interval(
+        lambda prompts: diversity.unigram_entropy([row for p in prompts for row in unigrams[p]]),
+        len(unigrams),
+        rng,
+    )
+
+
 def headline(table: Table) -> dict[str, float]:
     """The eight numbers to rank experiments by, rounded for `dvc exp show`."""
     names = {
@@ -164,3 +186,12 @@ def headline(table: Table) -> dict[str, float]:
 
 def as_json(table: Table) -> dict[str, dict[str, float | None]]:
     return {name: asdict(interval) for name, interval in table.items()}
+
+
+def summary(table: Table) -> str:
+    gain = table["reward_difference"]
+    return (
+        f"reward {table['reward'].value:.3f}, {gain.value:+.3f} to the reference "
+        f"[{gain.low:+.3f}, {gain.high:+.3f}]; judge {table['judge_difference'].value:+.3f}; "
+        f"KL {table['kl'].value:.2f} nats"
+    )

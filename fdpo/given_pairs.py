@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from fdpo import tables
 from fdpo.errors import UserError
 from fdpo.hub import Source
+from fdpo.records import Prompt, Role, TextPair
+
+ROLES: dict[str, Role] = {"train": "train", "test": "test"}  # of a split's prompts
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,37 @@ def read_prompts(source: str, revision: str) -> tuple[list[str], Source]:
     for number, row in enumerate(rows, start=1):
         _require_text(row["prompt"], "prompt", f"{source}, split train, row {number}")
     return list(dict.fromkeys(row["prompt"] for row in rows)), where
+
+
+def as_prompts(pairs: dict[str, list[GivenPair]], heldout: list[str]) -> list[Prompt]:
+    """A record a prompt: those of the split train, of the split test, then the held-out ones.
+
+    A prompt's pairs are in it as given, in order; other splits are left alone. Held-out prompts
+    that pairs have too are left out. Raises `UserError` when a prompt is in both splits, or fewer
+    than two are held out.
+    """
+    given: dict[Role, dict[str, list[TextPair]]] = {role: {} for role in ROLES.values()}
+    for split, role in ROLES.items():
+        for pair in pairs.get(split, []):
+            own = given[role].setdefault(pair.prompt, [])
+            own.append(TextPair(chosen=pair.chosen, rejected=pair.rejected))
+    if both := given["train"].keys() & given["test"].keys():
+        raise UserError(
+            f"prompt {min(both)[:60]!r} has pairs in both splits, train and test; move them to one,"
+            " or name a file with all pairs and set split.test_size to a share"
+        )
+    held = [text for text in heldout if text not in given["train"] | given["test"]]
+    if len(held) < 2:
+        raise UserError(
+            f"prepare.prompts: {len(held)} of {len(heldout)} prompts are in no pair, and evaluation"
+            " needs 2 at least; name other prompts"
+        )
+    rows = [(text, role, own) for role in given for text, own in given[role].items()]
+    rows += [(text, "heldout", None) for text in held]
+    return [
+        Prompt(id=number, prompt=text, role=role, given=own)
+        for number, (text, role, own) in enumerate(rows)
+    ]
 
 
 def _pair(row: tables.Row, place: str) -> GivenPair:

@@ -47,12 +47,12 @@ def g(loss: str, log_ratio: Tensor, alpha: float) -> Tensor:
 
 def _exp(x: Tensor) -> Tensor:
     """e^x, extended linearly and C¹ past MAX_EXPONENT."""
-    return torch.exp(x.clamp(max=MAX_EXPONENT)) * (1 + (x - MAX_EXPONENT).clamp(min=0))
+    return torch.exp(x.clamp(max=MAX_EXPONENT)) * (1 + F.relu(x - MAX_EXPONENT))
 
 
 def _expm1(x: Tensor) -> Tensor:
     """e^x − 1 without cancellation near 0, extended linearly and C¹ past MAX_EXPONENT."""
-    excess = math.exp(MAX_EXPONENT) * (x - MAX_EXPONENT).clamp(min=0)
+    excess = math.exp(MAX_EXPONENT) * F.relu(x - MAX_EXPONENT)
     return torch.expm1(x.clamp(max=MAX_EXPONENT)) + excess
 
 

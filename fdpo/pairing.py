@@ -1,6 +1,7 @@
 """Ranked completions to preference pairs, and pairs to train and test sets."""
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from fdpo.errors import UserError
 from fdpo.records import Pair, ScoredCompletion, ScoredGeneration
@@ -11,11 +12,20 @@ def ranked(completions: Sequence[ScoredCompletion]) -> list[ScoredCompletion]:
     return sorted(completions, key=lambda completion: -completion.reward)
 
 
-def pairs_of(generation: ScoredGeneration, ranks: Sequence[Sequence[int]]) -> Iterator[Pair | None]:
+def pairs_of(
+    generation: ScoredGeneration, ranks: Sequence[Sequence[int]] | Literal["given"]
+) -> Iterator[Pair | None]:
     """A pair for each (better, worse) of `ranks`, counted from 1; None where the rewards tie.
 
-    Raises `UserError` when a rank is beyond the completions of this prompt.
+    With `given` the pairs that came with the prompt, as they are, whatever the rewards say; None
+    where the length limit left the same tokens of both. Their ranks are 1 and 2. Raises `UserError`
+    when a rank is beyond the completions of this prompt.
     """
+    if ranks == "given":
+        for chosen, rejected in generation.given or ():
+            sides = generation.completions[chosen], generation.completions[rejected]
+            yield None if sides[0].ids == sides[1].ids else _pair(generation, *sides, 1, 2)
+        return
     order = ranked(generation.completions)
     for better, worse in ranks:
         if worse > len(order):
@@ -24,22 +34,29 @@ def pairs_of(generation: ScoredGeneration, ranks: Sequence[Sequence[int]]) -> It
                 f"{len(order)} completions; lower the rank or raise generate.train.completions"
             )
         chosen, rejected = order[better - 1], order[worse - 1]
-        yield (
-            None
-            if chosen.reward == rejected.reward
-            else Pair(
-                id=generation.id,
-                prompt_ids=generation.prompt_ids,
-                chosen_ids=chosen.ids,
-                rejected_ids=rejected.ids,
-                ref_chosen_logp=chosen.ref_logp,
-                ref_rejected_logp=rejected.ref_logp,
-                chosen_reward=chosen.reward,
-                rejected_reward=rejected.reward,
-                chosen_rank=better,
-                rejected_rank=worse,
-            )
-        )
+        tied = chosen.reward == rejected.reward
+        yield None if tied else _pair(generation, chosen, rejected, better, worse)
+
+
+def _pair(
+    generation: ScoredGeneration,
+    chosen: ScoredCompletion,
+    rejected: ScoredCompletion,
+    chosen_rank: int,
+    rejected_rank: int,
+) -> Pair:
+    return Pair(
+        id=generation.id,
+        prompt_ids=generation.prompt_ids,
+        chosen_ids=chosen.ids,
+        rejected_ids=rejected.ids,
+        ref_chosen_logp=chosen.ref_logp,
+        ref_rejected_logp=rejected.ref_logp,
+        chosen_reward=chosen.reward,
+        rejected_reward=rejected.reward,
+        chosen_rank=chosen_rank,
+        rejected_rank=rejected_rank,
+    )
 
 
 def held_back(prompt_ids: Sequence[int], test_size: float) -> set[int]:

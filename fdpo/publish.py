@@ -1,17 +1,20 @@
 """Publish a trained policy, and if wanted the pairs it learnt from, on the Hugging Face Hub."""
 
 import json
+import shutil
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
-from fdpo import records
+from fdpo import files, records
+from fdpo.card import card
 from fdpo.errors import UserError
 
-POLICY_FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors")
+WEIGHTS = "adapter_model.safetensors"
 SPLITS = ("train", "test")
 
 
@@ -23,15 +26,55 @@ def login() -> str:
     return token
 
 
-def publish_policy(folder: Path, repo: str, token: str) -> str:
+def publish_policy(project: Path, repo: str, token: str, experiment: str | None = None) -> str:
     """Upload a trained policy with its model card to the model `repo`, making it if it is new.
 
-    Returns its address. Raises `UserError` when the folder is incomplete or the Hub refuses.
+    `project` holds models/policy and models/reference, and results/evaluate/metrics.json where the
+    policy was evaluated. Card and config name the model that the adapter was trained on as others
+    know it. Returns the address. Raises `UserError` when a file is missing or the Hub refuses.
     """
-    for name in POLICY_FILES:
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name}: missing; run `dvc repro` to train the policy")
-    return _upload(folder, repo, "model", token)
+    policy = project / "models/policy"
+    source = files.read_json(project / "models/reference/source.json")
+    config = files.read_json(policy / "adapter_config.json")
+    if not (policy / WEIGHTS).is_file():
+        raise UserError(f"{policy / WEIGHTS}: missing; run `dvc repro` to train the policy")
+    if "repo" in source:
+        config |= {"base_model_name_or_path": source["repo"], "revision": source["commit"]}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        shutil.copyfile(policy / WEIGHTS, folder / WEIGHTS)
+        files.write_json(folder / "adapter_config.json", config)
+        text = _policy_card(project, source, experiment)
+        (folder / "README.md").write_text(text, encoding="utf-8")
+        return _upload(folder, repo, "model", token)
+
+
+def _policy_card(project: Path, source: dict[str, str], experiment: str | None) -> str:
+    objective = files.read_json(project / "models/policy/objective.json")
+    facts = {"base model, " + key: value for key, value in source.items()}
+    facts |= {"DVC experiment": experiment} if experiment else {}
+    sections = [
+        card(objective, base=source.get("repo")),
+        _table(("origin", "value"), facts.items()),
+    ]
+    metrics = project / "results/evaluate/metrics.json"
+    if metrics.exists():
+        measured = (
+            (name, f"{m['value']:.4g}", _interval(m))
+            for name, m in files.read_json(metrics).items()
+        )
+        sections.append(_table(("metric on held-out prompts", "value", "95 % interval"), measured))
+    return "\n".join(sections)
+
+
+def _interval(metric: dict[str, float | None]) -> str:
+    ends = metric["low"], metric["high"]
+    return "" if None in ends else f"{ends[0]:.4g} to {ends[1]:.4g}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def publish_pairs(data: Path, tokenizer: Path, repo: str, token: str) -> str:
@@ -66,8 +109,8 @@ def _write_as_text(pairs: Path, tokenizer: Path, target: Path) -> None:
 
 def _dataset_card(repo: str) -> str:
     return (
-        f"# {repo}\n\nPreference pairs: completions of `prompt` sampled from one language model,"
-        " `chosen` with the higher reward.\n"
+        f"# {repo}\n\nPreference pairs: two completions of each `prompt`, `chosen` the preferred"
+        " one, and the rewards that one reward model gave them.\n"
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_serializer
+from pydantic import Field, ValidationError, model_serializer, model_validator
 
 from fdpo.errors import UserError
 from fdpo.files import replacing
@@ -14,15 +14,33 @@ Id = Annotated[int, Field(ge=0)]
 TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 LogProbability = Annotated[float, Field(le=1e-3)]  # a sum of rounded terms may end just above 0
 Rank = Annotated[int, Field(ge=1)]
-Role = Literal["train", "heldout"]
+Place = Annotated[int, Field(ge=0)]
+Role = Literal["train", "test", "heldout"]  # `test` prompts come with a given split alone
+Text = Annotated[str, Field(min_length=1)]
 
 
-class Prompt(Strict):
-    """A line of data/prompts.jsonl."""
+class Sparse(Strict):
+    """A record whose absent fields are left out of its line."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, serialize):
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+
+class TextPair(Strict):
+    """Two completions of a prompt, as text; one begins where the prompt ends."""
+
+    chosen: Text
+    rejected: Text
+
+
+class Prompt(Sparse):
+    """A line of data/prompts.jsonl; `given` are its pairs where somebody else chose them."""
 
     id: Id
-    prompt: Annotated[str, Field(min_length=1)]
+    prompt: Text
     role: Role
+    given: Annotated[list[TextPair], Field(min_length=1)] | None = None
 
 
 class Completion(Strict):
@@ -38,37 +56,40 @@ class Completion(Strict):
     ref_logp: LogProbability
 
 
-class Generation(Strict):
-    """A line of data/generations.jsonl: a prompt and the reference's completions of it."""
+class Generation(Sparse):
+    """A line of data/generations.jsonl: a prompt and the reference's completions of it.
+
+    `given` are [chosen, rejected] places among the completions, where the pairs were given.
+    `published` is one more sample of a held-out prompt, decoded as the study's published figures
+    were; evaluation alone reads it.
+    """
 
     id: Id
     prompt: str
     role: Role
     prompt_ids: TokenIds
     completions: Annotated[list[Completion], Field(min_length=1)]
+    given: list[Annotated[list[Place], Field(min_length=2, max_length=2)]] | None = None
+    published: Completion | None = None
+
+    @model_validator(mode="after")
+    def _given_exist(self):
+        for place in {place for pair in self.given or () for place in pair}:
+            if place >= len(self.completions):
+                raise ValueError(f"given has place {place} of {len(self.completions)} completions")
+        return self
 
 
-class ScoredCompletion(Completion):
+class ScoredCompletion(Completion, Sparse):
     """A completion with its reward; the judge scores only what evaluation compares."""
 
     reward: float
     judge: float | None = None
 
-    @model_serializer(mode="wrap")
-    def _without_absent_judge(self, serialize):
-        fields = serialize(self)
-        if self.judge is None:
-            del fields["judge"]
-        return fields
 
-
-class ScoredGeneration(Strict):
+class ScoredGeneration(Generation):
     """A line of data/scores.jsonl."""
 
-    id: Id
-    prompt: str
-    role: Role
-    prompt_ids: TokenIds
     completions: Annotated[list[ScoredCompletion], Field(min_length=1)]
 
 

@@ -14,8 +14,8 @@ class Strict(BaseModel):
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first problem as `key = value: what is allowed`; the value is left out when long."""
-    problem = error.errors(include_url=False)[0]
+    """The first problem, unknown keys before others, as `key = value: what is allowed`."""
+    problem = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     message = problem["msg"].removeprefix("Value error, ")
     place = _dotted(problem["loc"])
     more = error.error_count() - 1

@@ -13,7 +13,7 @@ def _use_project_python() -> None:
     DVC runs a stage with the `python3` of its caller's PATH, which without an activated
     environment is the system's.
     """
-    if importlib.util.find_spec("pydantic") and importlib.util.find_spec("safetensors"):
+    if all(map(importlib.util.find_spec, ("pydantic", "torch", "dvclive"))):
         return
     own = Path(os.environ.get("DVC_ROOT", "."), ".venv")
     if (own / "bin" / "python3").exists() and Path(sys.prefix) != own.resolve():

@@ -1,4 +1,4 @@
-"""Rank each training prompt's completions by reward and pair them."""
+"""Rank each training prompt's completions by reward and pair them, or keep the pairs given."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def main() -> None:
     def pairs() -> Iterator[Pair]:
         nonlocal ties, prompts
         for generation in records.read_prompt_unique(SCORES, ScoredGeneration):
-            if generation.role != "train":
+            if generation.role == "heldout":
                 continue
             prompts += 1
             for pair in pairs_of(generation, ranks):
@@ -27,7 +27,8 @@ def main() -> None:
                     yield pair
 
     count = records.write(PAIRS, at_least_one(pairs()))
-    print(f"pair: {count} pairs of {prompts} prompts; {ties} left out for equal rewards")
+    equal = "texts" if ranks == "given" else "rewards"
+    print(f"pair: {count} pairs of {prompts} prompts; {ties} left out for equal {equal}")
 
 
 def at_least_one(pairs: Iterator[Pair]) -> Iterator[Pair]:

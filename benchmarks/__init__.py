@@ -1,0 +1,1 @@
+"""How fast the stages are, beside peers, measured in one run: `python -m benchmarks --help`."""

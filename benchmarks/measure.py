@@ -1,0 +1,136 @@
+"""Processes measured by the operating system, and the rows of results/bench.json."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fdpo.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process, and those it waited for, cost.
+
+    `peak_mib` is the largest resident set of any one of them. Linux counts the parent's memory at
+    the time of the fork too, so what starts runs imports nothing large.
+    """
+
+    cpu: float  # seconds, user and system, all threads
+    wall: float  # seconds
+    peak_mib: float
+    output: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The JSON object in the last line that the process printed."""
+        return json.loads(self.output.splitlines()[-1])
+
+
+def run(command: Sequence[str | Path], cwd: Path = ROOT, **environment: str) -> Run:
+    """Run a command to its end. Raises `UserError` with its last line when it fails."""
+    command = [str(part) for part in command]
+    env = {**os.environ, **environment}
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as messages:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=messages)  # noqa: S603
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        messages.seek(0)
+        if process.returncode:
+            said = messages.read().decode(errors="replace").strip().splitlines() or ["no message"]
+            raise UserError(f"`{' '.join(command)}` ended with {process.returncode}: {said[-1]}")
+        return Run(
+            cpu=usage.ru_utime + usage.ru_stime,
+            wall=wall,
+            peak_mib=usage.ru_maxrss / 1024,  # Linux counts KiB
+            output=output.read().decode(errors="replace"),
+        )
+
+
+def module(name: str, *arguments: str | Path, cwd: Path = ROOT, **environment: str) -> Run:
+    """Run `python -m name`, which sees this project wherever `cwd` is."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return run([sys.executable, "-m", name, *arguments], cwd, PYTHONPATH=path, **environment)
+
+
+def alternate(rounds: int, sides: dict[str, Callable[[], Run]]) -> dict[str, list[Run]]:
+    """Run each side in turn (A B A B …), `rounds` times."""
+    runs: dict[str, list[Run]] = {name: [] for name in sides}
+    for number in range(1, rounds + 1):
+        for name, side in sides.items():
+            one = side()
+            runs[name].append(one)
+            note(
+                f"round {number}, {name}: {one.cpu:.1f} CPU s, {one.wall:.1f} s, "
+                f"{one.peak_mib:.0f} MiB"
+            )
+    return runs
+
+
+def note(message: str) -> None:
+    """Say how far a benchmark is, on stderr."""
+    print(f"  {message}", file=sys.stderr, flush=True)
+
+
+def compared(
+    name: str, unit: str, ours: Sequence[float], peer: Sequence[float], rate: bool = False
+) -> Row:
+    """A row beside a peer: medians, and the peer's cost over ours, the median of each round's.
+
+    With `rate` larger values are better, so the ratio is ours over the peer's. `rounds` holds a
+    ratio a round.
+    """
+    ratios = [a / b if rate else b / a for a, b in zip(ours, peer, strict=True)]
+    return {
+        "name": name,
+        "ours": statistics.median(ours),
+        "peer": statistics.median(peer),
+        "ratio": statistics.median(ratios),
+        "unit": unit,
+        "rounds": ratios,
+    }
+
+
+def alone(name: str, unit: str, ours: Sequence[float]) -> Row:
+    """A row that has no peer; `rounds` holds a value a round."""
+    return {
+        "name": name,
+        "ours": statistics.median(ours),
+        "peer": None,
+        "ratio": None,
+        "unit": unit,
+        "rounds": list(ours),
+    }
+
+
+def shown(row: Row) -> str:
+    """A row as one line."""
+    low, high, count = min(row["rounds"]), max(row["rounds"]), len(row["rounds"])
+    if row["peer"] is None:
+        return f"{row['name']}: {row['ours']:.4g} {row['unit']} ({low:.4g} to {high:.4g})"
+    if row["ratio"] is None:
+        ours, peer = (f"{row[side]:.3f}{_interval(row, side)}" for side in ("ours", "peer"))
+        return f"{row['name']}: {ours} beside {peer} {row['unit']}"
+    return (
+        f"{row['name']}: {row['ours']:.4g} beside {row['peer']:.4g} {row['unit']}, "
+        f"ratio {row['ratio']:.2f} ({low:.2f} to {high:.2f}, {count} rounds)"
+    )
+
+
+def _interval(row: Row, side: str) -> str:
+    low, high = row.get(f"{side}_interval", (None, None))
+    return "" if low is None else f" [{low:.3f}, {high:.3f}]"

@@ -1,0 +1,75 @@
+"""A finished pipeline in seconds, to try the benchmarks on: a tiny random model, 12 prompts.
+
+`python -m benchmarks.small FOLDER` writes its params.yaml, models and generations; `build` runs the
+stages that follow, up to the test pairs.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from benchmarks.measure import ROOT, module
+from benchmarks.workspace import stage
+
+if TYPE_CHECKING:
+    from fdpo.records import Generation
+
+TRAIN_PROMPTS, HELDOUT_PROMPTS = 8, 4
+WORDS = ("good", "bad", "fine", "awful", "great", "dull")  # the judge tells these apart
+
+
+def build(folder: Path) -> Path:
+    """A folder as a pipeline that has run up to split leaves it; returns it."""
+    module("benchmarks.small", folder)  # a process of its own: it imports torch
+    run_to_split(folder)
+    return folder
+
+
+def run_to_split(folder: Path) -> None:
+    for name in ("score", "pair", "split"):
+        stage(folder, name)
+
+
+def write(folder: Path) -> None:
+    """Write params.yaml, models, prompts and generations."""
+    from benchmarks.workload import save, tiny_llama
+    from fdpo import records, vader
+
+    settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    study = settings["studies"]["embedded"]
+    study["generate"]["heldout"] = {"samples": 2, "max_new_tokens": 4}
+    study["train"]["epochs"] = 1
+    study["evaluate"]["distinct_budget"] = 5
+    folder.joinpath("params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    save(tiny_llama(), folder / "models/reference")
+    for scorer in ("reward", "judge"):
+        (folder / "models" / scorer).mkdir()
+        vader.save(folder / "models" / scorer)
+    generations = [generation(number) for number in range(TRAIN_PROMPTS + HELDOUT_PROMPTS)]
+    prompts = [records.Prompt(id=g.id, prompt=g.prompt, role=g.role) for g in generations]
+    records.write(folder / "data/prompts.jsonl", prompts)
+    records.write(folder / "data/generations.jsonl", generations)
+
+
+def generation(number: int) -> "Generation":
+    """A prompt with six completions to train on, or two that are held out."""
+    from fdpo.records import Completion, Generation
+
+    heldout = number >= TRAIN_PROMPTS
+    completions = [
+        Completion(text=f" {word}", ids=[place, 7 + number], finished=False, ref_logp=-12.4)
+        for place, word in enumerate(WORDS[: 2 if heldout else 6])
+    ]
+    return Generation(
+        id=number,
+        prompt="w1 w2",
+        role="heldout" if heldout else "train",
+        prompt_ids=[1, 2, number],
+        completions=completions,
+    )
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,101 @@
+"""Run a stage as `python3 -m stages.NAME` does, and write where its time went.
+
+`python -m benchmarks.timed -m stages.NAME` writes NAME.json into $BENCHMARK_TIMES: wall seconds a
+part. A part is what the functions named below take; what they call counts to them alone.
+"""
+
+import functools
+import importlib
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from fdpo import errors
+
+TIMES = "BENCHMARK_TIMES"
+
+# Functions, by the module whose name for them is called. One that is gone ends the benchmark, so no
+# part can silently come out as nothing.
+LOADING = ("fdpo.models:load_tokenizer", "fdpo.models:load_causal_lm")
+SCORING = ("fdpo.ridge:RidgeReward.score", "fdpo.vader:Vader.score")
+PARTS = {
+    "stages.score": {"loading": ("stages.score:load_scorer",), "scoring": SCORING},
+    "stages.train": {
+        "loading": (*LOADING, "fdpo.trainer:FDPOTrainer.__init__"),
+        "training": ("fdpo.trainer:FDPOTrainer.train",),
+        "test pairs": ("fdpo.trainer:FDPOTrainer.evaluate",),
+        "saving": ("stages.train:save",),
+    },
+    "stages.evaluate": {
+        "loading": (*LOADING, "stages.evaluate:load_policy", "stages.evaluate:load_scorer"),
+        "test pairs": ("fdpo.comparison:implicit_rewards",),
+        "sampling": ("fdpo.comparison:decode_heldout",),
+        "divergence": ("fdpo.comparison:diverge",),
+        "scoring": SCORING,
+        "metrics": ("stages.evaluate:compare",),  # what is left of it
+        "saving": (
+            "stages.evaluate:write_json",
+            "fdpo.figures:write_samples",
+            "fdpo.figures:write_plots",
+        ),
+    },
+}
+
+
+class Clock:
+    """Seconds a part. Within a timed call another counts to its own part, not to the outer one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._inner = [0.0]  # seconds that inner calls took, a level each
+
+    def timed(self, part: str, function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            self._inner.append(0.0)
+            start = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                spent = time.perf_counter() - start
+                self.seconds[part] += spent - self._inner.pop()
+                self._inner[-1] += spent
+
+        return call
+
+    def watch(self, part: str, place: str) -> None:
+        """Time `module:name` or `module:Class.name` from now on."""
+        module, path = place.split(":")
+        *owners, name = path.split(".")
+        owner = functools.reduce(getattr, owners, importlib.import_module(module))
+        setattr(owner, name, self.timed(part, getattr(owner, name)))
+
+
+def prepared(clock: Clock, name: str) -> ModuleType:
+    """Import a stage and put the clock about its parts."""
+    stage = importlib.import_module(name)
+    for part, places in PARTS.get(name, {}).items():
+        for place in places:
+            clock.watch(part, place)
+    return stage
+
+
+def main() -> None:
+    began = time.perf_counter()
+    name = sys.argv[-1]
+    clock = Clock()
+    stage = clock.timed("imports", prepared)(clock, name)
+    errors.run(stage.main)
+    whole = time.perf_counter() - began
+    clock.seconds["rest"] = whole - sum(clock.seconds.values())
+    target = Path(os.environ[TIMES], f"{name.removeprefix('stages.')}.json")
+    target.write_text(json.dumps(clock.seconds))
+
+
+if __name__ == "__main__":
+    main()

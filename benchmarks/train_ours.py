@@ -1,0 +1,125 @@
+"""Ours in benchmarks/train.py: the train stage's trainer, and the reference pass before it.
+
+`python -m benchmarks.train_ours FOLDER STUDY` trains FOLDER/model on FOLDER/pairs.jsonl with the
+study's settings, in one epoch, and prints a JSON object.
+"""
+
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from transformers import PreTrainedModel, ProgressCallback
+from trl import DPOConfig
+
+from benchmarks.flops import distinct, sizes, training_flops
+from fdpo import models, params, records
+from fdpo.device import autocast, device
+from fdpo.grouping import micro_batches, rows
+from fdpo.logprobs import pair_logps
+from fdpo.params import Params
+from fdpo.records import Pair
+from fdpo.trainer import FDPOTrainer, Objective
+from stages.train import arguments
+
+PAIRS_PER_STEP = 12
+
+
+@contextmanager
+def timing() -> Iterator[Callable[[], dict[str, float]]]:
+    """Within, nothing; after it, the call gives the seconds it took."""
+    start = time.process_time(), time.perf_counter()
+    spent: dict[str, float] = {}
+    yield lambda: spent
+    spent |= {"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}
+
+
+def settings_of(study: str) -> Params:
+    """params.yaml with this study and DPO's loss, whatever the workspace has set."""
+    return params.load().model_copy(
+        update={"study": study, "loss": "sigmoid", "beta": 0.1, "lr": "auto", "seed": 1}
+    )
+
+
+def one_epoch(args: DPOConfig) -> DPOConfig:
+    """Without evaluation, and with the same number of pairs a step on either side."""
+    return dataclasses.replace(
+        args,
+        num_train_epochs=1,
+        per_device_train_batch_size=PAIRS_PER_STEP,
+        logging_steps=1,
+        eval_strategy="no",
+    )
+
+
+def lora(settings: Params) -> LoraConfig:
+    own = settings.active.train.lora
+    return LoraConfig(
+        r=own.r,
+        lora_alpha=own.alpha,
+        target_modules=own.target_modules,
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
+    )
+
+
+@torch.inference_mode()
+def with_reference(model: PreTrainedModel, pairs: Sequence[Pair], tokens: int) -> list[Pair]:
+    """Record the model's own log-probabilities in the pairs, each distinct sequence run once."""
+    found: dict[int, dict[str, float]] = {}
+    for batch in micro_batches(rows(pairs), tokens):
+        with autocast():
+            chosen, rejected = pair_logps(model, batch.to(device()))
+        for index, *values in zip(batch.indices.tolist(), chosen, rejected, strict=True):
+            names = ("ref_chosen_logp", "ref_rejected_logp")
+            found[index] = dict(zip(names, map(float, values), strict=True))
+    return [pair.model_copy(update=found[index]) for index, pair in enumerate(pairs)]
+
+
+def main() -> None:
+    folder, settings = Path(sys.argv[1]), settings_of(sys.argv[2])
+    own = settings.active.train
+    pairs = list(records.read(folder / "pairs.jsonl", Pair))
+    tokenizer = models.load_tokenizer(folder / "model")
+    model = models.load_causal_lm(folder / "model")
+    with timing() as reference:
+        pairs = with_reference(model, pairs, own.tokens_per_forward)
+    torch.manual_seed(0)  # the same adapter on either side
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = FDPOTrainer(
+            model=model,
+            tokenizer=tokenizer,
+            train=pairs,
+            test=pairs[:1],  # never run
+            args=one_epoch(arguments(settings, scratch)),
+            objective=Objective(settings.loss, settings.beta, settings.alpha),
+            peft_config=lora(settings),
+            group_by_prompt=True,
+            tokens_per_forward=own.tokens_per_forward,
+        )
+        trainer.remove_callback(ProgressCallback)
+        with timing() as loop:
+            trainer.train()
+    tokens, positions = distinct(pairs)
+    size = sizes(model)
+    report = {
+        "loop": loop(),
+        "reference": reference(),
+        "grad_norm": trainer.state.log_history[0]["grad_norm"],
+        "steps": trainer.state.global_step,
+        "pairs": len(pairs),
+        "tokens": tokens,
+        "flops": training_flops(tokens, positions, size),
+        "gemm": [own.tokens_per_forward, *size.largest],
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Evaluate a ready adapter on the study's held-out prompts; nothing of the pipeline is written.
+
+    python -m experiments.evaluate_adapter therem/gpt_imdb_jsd_beta1e-1 --loss jsd --beta 0.1
+
+The pipeline must have come as far as `split` for the study in params.yaml. The loss with its β and
+α matters to accuracy, margin and calibration alone; where not given it is that of params.yaml.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import get_args
+
+from pydantic import ValidationError
+
+from fdpo import errors, hub, models, params, records
+from fdpo.comparison import compare
+from fdpo.errors import UserError
+from fdpo.evaluation import Table
+from fdpo.params import Loss, Params
+from fdpo.policy import load_policy
+from fdpo.records import Pair, ScoredGeneration
+from fdpo.scorers import load_scorer
+from fdpo.validation import first_problem
+
+REFERENCE = "models/reference"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("adapter", help="a repository of the Hub, user/name, or a local folder")
+    parser.add_argument("--revision", default="main", help="of the repository (default: main)")
+    parser.add_argument("--loss", choices=get_args(Loss))
+    parser.add_argument("--beta", type=float)
+    parser.add_argument("--alpha", type=float)
+    options = parser.parse_args(arguments)
+    settings = trained_with(params.load(), options)
+    with tempfile.TemporaryDirectory() as scratch:
+        adapter = Path(options.adapter)
+        if not adapter.is_dir():
+            adapter = Path(scratch, "adapter")
+            hub.fetch_adapter(options.adapter, options.revision, adapter)
+        table = measure(adapter, settings)
+    print(f"{options.adapter}, as trained with {settings.loss}, beta {settings.beta:g}")
+    for name, metric in sorted(table.items()):
+        ends = "" if metric.low is None else f"[{metric.low:.4f}, {metric.high:.4f}]"
+        print(f"  {name:28}{metric.value:10.4f}  {ends}")
+
+
+def trained_with(settings: Params, options: argparse.Namespace) -> Params:
+    """params.yaml with the loss, β and α of the command line."""
+    given = {name: getattr(options, name) for name in ("loss", "beta", "alpha")}
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Params.model_validate(settings.model_dump() | given)
+    except ValidationError as error:
+        raise UserError(first_problem(error)) from None
+
+
+def measure(adapter: Path, settings: Params) -> Table:
+    """The metrics that the stage `evaluate` writes of its policy."""
+    scores = records.read_prompt_unique("data/scores.jsonl", ScoredGeneration)
+    return compare(
+        policy=load_policy(REFERENCE, adapter),
+        reference=models.load_causal_lm(REFERENCE),
+        tokenizer=models.load_tokenizer(REFERENCE),
+        reward=load_scorer("models/reward"),
+        judge=load_scorer("models/judge"),
+        baseline=[generation for generation in scores if generation.role == "heldout"],
+        pairs=list(records.read("data/test.jsonl", Pair)),
+        settings=settings,
+    ).table
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,192 @@
+"""A policy beside its reference: its held-out samples, their scores and their divergence."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from fdpo import evaluation, models
+from fdpo.decoding import decode_heldout, decode_published
+from fdpo.device import autocast, device
+from fdpo.errors import UserError
+from fdpo.evaluation import ImplicitRewards, Scores, Table
+from fdpo.grouping import micro_batches, rows
+from fdpo.logprobs import completion_hidden, pair_logps
+from fdpo.losses import implicit_reward
+from fdpo.metrics.divergence import TokenDivergences, token_divergences
+from fdpo.packing import pack
+from fdpo.params import Params
+from fdpo.records import Pair, ScoredGeneration
+from fdpo.sampling import Sampled
+from fdpo.scorers import Scorer
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that was measured, `table`, and the single values that figures show."""
+
+    texts: list[list[str]]  # the policy's completions, a list a held-out prompt
+    rewards: Scores
+    judgements: Scores
+    implicit: ImplicitRewards
+    table: Table
+
+
+def compare(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    reward: Scorer,
+    judge: Scorer,
+    baseline: Sequence[ScoredGeneration],
+    pairs: Sequence[Pair],
+    settings: Params,
+) -> Comparison:
+    """Sample the policy on the prompts of `baseline`, the reference's scored samples, and measure.
+
+    `pairs` are the test pairs. `settings` give the loss with its β and α, the seed, and how the
+    active study samples. Nothing is written.
+    """
+    implicit = implicit_rewards(policy, pairs, settings)
+    samples, divergences = sample_and_diverge(policy, reference, baseline, settings)
+    texts = [[tokenizer.decode(c.ids, skip_special_tokens=True) for c in row] for row in samples]
+    whole = [g.prompt + text for g, row in zip(baseline, texts, strict=True) for text in row]
+    rewards = Scores(by_prompt(reward.score(whole), baseline), recorded(baseline, "reward"))
+    judgements = Scores(by_prompt(judge.score(whole), baseline), recorded(baseline, "judge"))
+
+    seed, budget = settings.seed, settings.active.evaluate.distinct_budget
+    if settings.active.generate.heldout.published:
+        unigrams, published = as_published(policy, tokenizer, reward, baseline, settings)
+    else:
+        unigrams, published = own_unigrams(baseline, samples), {}
+    table = {
+        **evaluation.scored("reward", rewards, seed),
+        **evaluation.scored("judge", judgements, seed),
+        **evaluation.diverged(samples, divergences, seed),
+        **evaluation.varied(samples, texts, unigrams, budget, seed),
+        **evaluation.preferred(implicit, seed),
+        **published,
+    }
+    return Comparison(texts, rewards, judgements, implicit, table)
+
+
+def implicit_rewards(
+    policy: PreTrainedModel, pairs: Sequence[Pair], settings: Params
+) -> ImplicitRewards:
+    """β·g(ρ) of the test pairs under the policy."""
+    batches = micro_batches(rows(pairs), settings.active.evaluate.tokens_per_forward)
+    order = [index for batch in batches for index in batch.indices.tolist()]
+    sides: tuple[list[float], list[float]] = ([], [])
+    with torch.inference_mode(), autocast():
+        for batch in tqdm(batches, "test pairs"):
+            batch = batch.to(device())
+            references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
+            for side, logps, ref in zip(sides, pair_logps(policy, batch), references, strict=True):
+                values = implicit_reward(settings.loss, logps, ref, settings.beta, settings.alpha)
+                side += values.tolist()
+    prompts = np.array([pairs[index].id for index in order])
+    return ImplicitRewards(np.array(sides[0]), np.array(sides[1]), prompts)
+
+
+Batch = tuple[list[int], list[list[int]]]  # prompts' ids, and their token ids
+
+
+def batched(baseline: Sequence[ScoredGeneration], settings: Params, title: str) -> Iterator[Batch]:
+    size = settings.active.evaluate.prompts_per_batch
+    for start in tqdm(range(0, len(baseline), size), title):
+        batch = baseline[start : start + size]
+        yield [generation.id for generation in batch], [g.prompt_ids for g in batch]
+
+
+def sample_and_diverge(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    baseline: Sequence[ScoredGeneration],
+    settings: Params,
+) -> tuple[list[list[Sampled]], list[TokenDivergences]]:
+    """The policy's samples of each held-out prompt and their tokens' divergences, in order."""
+    heldout = settings.active.generate.heldout
+    samples: list[list[Sampled]] = []
+    divergences: list[TokenDivergences] = []
+    for ids, prompts in batched(baseline, settings, "held-out prompts"):
+        with models.decoding(policy):
+            sampled = decode_heldout(policy, ids, prompts, heldout, settings.seed, "policy")
+        samples += sampled
+        divergences += diverge(policy, reference, prompts, sampled)
+    return samples, divergences
+
+
+def diverge(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    sampled: Sequence[Sequence[Sampled]],
+) -> Iterator[TokenDivergences]:
+    """Next-token divergences of each prompt's samples, from one forward pass of each model."""
+    completions = [[completion.ids for completion in row] for row in sampled]
+    branches = pack(list(zip(prompts, completions, strict=True))).to(device())
+    with torch.inference_mode(), autocast():
+        columns = token_divergences(
+            completion_hidden(policy, branches),
+            completion_hidden(reference, branches),
+            models.head_weight(policy),
+            models.head_weight(reference),
+            branches.targets,
+        )
+    lengths = [sum(map(len, row)) for row in completions]
+    split = [column.split(lengths) for column in vars(columns).values()]
+    return (TokenDivergences(*row) for row in zip(*split, strict=True))
+
+
+Unigrams = list[list[list[int]]]  # token ids of each text of each prompt
+
+
+def own_unigrams(
+    baseline: Sequence[ScoredGeneration], samples: Sequence[Sequence[Sampled]]
+) -> Unigrams:
+    return [
+        [[*generation.prompt_ids, *completion.ids] for completion in row]
+        for generation, row in zip(baseline, samples, strict=True)
+    ]
+
+
+def as_published(
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    reward: Scorer,
+    baseline: Sequence[ScoredGeneration],
+    settings: Params,
+) -> tuple[Unigrams, Table]:
+    """One sample a prompt, decoded as the published figures were: its unigrams, and the rest.
+
+    The reward model scores whole texts, prompt included, and the unigrams are its own tokens.
+    """
+    published = settings.active.generate.heldout.published
+    sampled: list[Sampled] = []
+    for ids, prompts in batched(baseline, settings, "published decoding"):
+        with models.decoding(policy):
+            sampled += decode_published(policy, ids, prompts, published, settings.seed, "policy")
+    if any(generation.published is None for generation in baseline):
+        raise UserError(
+            "generate.heldout.published is set, but the baseline was sampled without it; run"
+            " `dvc repro score`"
+        )
+    completions = [tokenizer.decode(one.ids, skip_special_tokens=True) for one in sampled]
+    texts = [g.prompt + text for g, text in zip(baseline, completions, strict=True)]
+    reference_texts = [g.prompt + g.published.text for g in baseline]
+    scores = Scores(reward.score(texts)[:, None], reward.score(reference_texts)[:, None])
+    unigrams, reference_unigrams = (
+        [[ids] for ids in reward.token_ids(side)] for side in (texts, reference_texts)
+    )
+    return unigrams, evaluation.as_published(scores, reference_unigrams, settings.seed)
+
+
+def by_prompt(values: np.ndarray, baseline: Sequence[ScoredGeneration]) -> np.ndarray:
+    return values.reshape(len(baseline), -1)
+
+
+def recorded(baseline: Sequence[ScoredGeneration], scorer: str) -> np.ndarray:
+    return np.array([[getattr(c, scorer) for c in g.completions] for g in baseline])

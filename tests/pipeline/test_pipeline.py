@@ -1,0 +1,142 @@
+"""The whole pipeline under DVC, on a tiny model, in a clone, offline.
+
+The tests share one clone and each leaves it as it was: run once, committed, up to date.
+"""
+
+import json
+import math
+import os
+import re
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline import clone as cloning
+from tests.pipeline.clone import Clone
+
+STAGES = ["prepare", "generate", "score", "pair", "split", "train", "evaluate"]
+HEADLINE = [
+    "accuracy",
+    "distinct_2",
+    "entropy",
+    "judge",
+    "kl",
+    "reward",
+    "reward_reference",
+    "win_rate",
+]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Clone:
+    made = cloning.make(tmp_path_factory.mktemp("pipeline"))
+    assert run_stages(made.dvc("repro")) == STAGES
+    made.git("add", "--all")
+    made.git("commit", "--quiet", "--message=run")
+    return made
+
+
+def run_stages(printed: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", printed)
+
+
+def up_to_date(clone: Clone) -> bool:
+    return "Data and pipelines are up to date" in clone.dvc("status")
+
+
+def test_after_a_run_all_is_up_to_date_and_outputs_are_not_in_git(clone):
+    assert up_to_date(clone)
+    assert run_stages(clone.dvc("repro")) == []
+    assert clone.git("status", "--porcelain") == ""
+    tracked = clone.git("ls-files", "data", "models", ".ckpt").split()
+    assert tracked == []
+    assert not any((clone.folder / ".ckpt").glob("*"))
+
+
+def test_metrics_are_eight_flat_finite_numbers(clone):
+    metrics = json.loads(clone.bytes("results/metrics.json"))
+    assert sorted(metrics) == HEADLINE
+    assert all(type(value) is float and math.isfinite(value) for value in metrics.values())
+    whole = json.loads(clone.bytes("results/evaluate/metrics.json"))
+    assert round(whole["reward"]["value"], 4) == metrics["reward"]
+    assert whole["reward"]["low"] <= whole["reward"]["value"] <= whole["reward"]["high"]
+
+
+def test_metrics_and_plots_are_shown_offline(clone, tmp_path):
+    shown = clone.dvc("metrics", "show", "--json")
+    (metrics,) = [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
+    assert sorted(metrics[""]["data"]["results/metrics.json"]["data"]) == HEADLINE
+
+    printed = clone.dvc("plots", "show", "--out", str(tmp_path))
+    assert "error" not in printed.lower()
+    assert "failed" not in printed.lower()
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    for title in ("training loss", "training margin", "calibration", "rewards", "prompts"):
+        assert title in page
+
+
+def test_a_forced_run_gives_the_same_bytes(clone):
+    lock = clone.bytes("dvc.lock")
+    assert run_stages(clone.dvc("repro", "--force")) == STAGES
+    assert clone.bytes("dvc.lock") == lock
+    assert clone.git("status", "--porcelain") == ""
+
+
+def test_another_loss_trains_and_evaluates_alone_and_the_way_back_runs_nothing(clone):
+    before = {path: clone.bytes(path) for path in ("results/metrics.json", "params.yaml")}
+    printed = clone.dvc("exp", "run", "-S", "loss=fkl", "-S", "beta=1", "-S", "lr=1e-5")
+    assert run_stages(printed) == ["train", "evaluate"]
+    objective = json.loads(clone.bytes("models/policy/objective.json"))
+    assert (objective["loss"], objective["beta"], objective["lr"]) == ("fkl", 1, 1e-5)
+    assert clone.bytes("results/metrics.json") != before["results/metrics.json"]
+
+    back = clone.dvc("exp", "run", "-S", "loss=sigmoid", "-S", "beta=0.1", "-S", "lr=auto")
+    assert run_stages(back) == []
+    assert len(re.findall(r"Stage '(?:train|evaluate)' is cached - skipping run", back)) == 2
+    objective = json.loads(clone.bytes("models/policy/objective.json"))
+    assert (objective["loss"], objective["beta"]) == ("sigmoid", 0.1)
+    assert {path: clone.bytes(path) for path in before} == before
+    assert up_to_date(clone)
+
+
+@pytest.mark.parametrize("setting", ["bta=1", "studies.embedded.train.epoch=1"])
+def test_a_mistyped_key_is_refused(clone, setting):
+    done = clone.run(sys.executable, "-m", "dvc", "exp", "run", "-S", setting)
+    assert done.returncode != 0
+    assert re.search("Key '(bta|epoch)' is not in struct", done.stderr)
+    assert run_stages(done.stdout + done.stderr) == []
+    assert clone.git("status", "--porcelain") == ""
+
+
+def test_a_changed_loss_concerns_training_and_evaluation_alone(clone):
+    losses = clone.folder / "fdpo/losses.py"
+    own = losses.read_text(encoding="utf-8")
+    losses.write_text(own + "# a remark\n", encoding="utf-8")
+    changed = json.loads(clone.dvc("status", "--json").splitlines()[-1])
+    losses.write_text(own, encoding="utf-8")
+    assert sorted(changed) == ["evaluate", "train"]
+    assert up_to_date(clone)
+
+
+def test_without_activation_a_stage_finds_its_python_or_says_what_to_do(clone, tmp_path):
+    venv.create(tmp_path, with_pip=False)  # a Python without the requirements
+    path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
+    pair = (sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "pair")
+
+    alone = clone.run(*pair, PATH=path)
+    assert alone.returncode != 0
+    (line,) = [line for line in alone.stderr.splitlines() if line.startswith("error:")]
+    assert line.startswith(f"error: {tmp_path}")
+    assert line.endswith("run `make install`, then `source .venv/bin/activate`")
+    assert "exited with 2" in alone.stderr
+    assert "Traceback" not in alone.stderr
+
+    own = clone.folder / ".venv"
+    own.symlink_to(sys.prefix)
+    found = clone.run(*pair, PATH=path)
+    own.unlink()
+    assert found.returncode == 0, found.stderr
+    assert Path(clone.folder / "data/pairs.jsonl").exists()
+    assert up_to_date(clone)

@@ -1,0 +1,259 @@
+"""The five losses: values by hand, TRL's own loss, limits, extremes, and monotone links."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from trl import DPOTrainer
+
+from fdpo.losses import LOSSES, MAX_EXPONENT, f_dpo_loss, g, implicit_reward, preference_loss
+
+LN2 = math.log(2)
+
+
+def vector(*values: float, dtype: torch.dtype = torch.float64, grad: bool = False) -> torch.Tensor:
+    return torch.tensor(values, dtype=dtype, requires_grad=grad)
+
+
+@pytest.mark.parametrize(
+    ("loss", "at_ln2", "at_0", "at_minus_ln2"),
+    [
+        # u = e^ρ is 2, 1 and 1/2 at these ρ.
+        ("sigmoid", LN2, 0, -LN2),
+        ("hinge", LN2, 0, -LN2),
+        ("jsd", math.log(4 / 3), 0, math.log(2 / 3)),  # log(2u / (1 + u))
+        ("fkl", -1 / 2, -1, -2),  # -1/u
+        ("alpha", 2 - 2 / math.sqrt(2), 0, 2 - 2 * math.sqrt(2)),  # (1 - u^-½) / ½
+    ],
+)
+def test_the_link_by_hand(loss, at_ln2, at_0, at_minus_ln2):
+    values = g(loss, vector(LN2, 0, -LN2), alpha=0.5)
+    torch.testing.assert_close(values, vector(at_ln2, at_0, at_minus_ln2), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("loss", "beta", "margin", "expected"),
+    [
+        # ρ = ln 2 for the chosen and 0 for the rejected completion.
+        ("sigmoid", 1.0, LN2, math.log(3 / 2)),  # -log σ(ln 2) = log(1 + 1/2)
+        ("sigmoid", 2.0, 2 * LN2, math.log(5 / 4)),
+        ("hinge", 1.0, LN2, 1 - LN2),
+        ("hinge", 2.0, 2 * LN2, 0.0),  # 2 ln 2 > 1
+        ("jsd", 1.0, math.log(4 / 3), math.log(7 / 4)),
+        ("fkl", 2.0, 1.0, math.log(1 + 1 / math.e)),
+        ("alpha", 1.0, 2 - math.sqrt(2), math.log(1 + math.exp(math.sqrt(2) - 2))),
+    ],
+)
+def test_a_pair_by_hand(loss, beta, margin, expected):
+    losses, chosen, rejected = f_dpo_loss(
+        loss, vector(LN2 - 7), vector(-5.0), vector(-7.0), vector(-5.0), beta, alpha=0.5
+    )
+    torch.testing.assert_close(chosen - rejected, vector(margin), rtol=1e-13, atol=0)
+    torch.testing.assert_close(losses, vector(expected), rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_policy_equal_to_the_reference_has_no_margin(loss):
+    logps = vector(-3.0, -200.0, 0.0), vector(-9.0, -1.0, 0.0)
+    losses, chosen, rejected = f_dpo_loss(loss, *logps, *logps, beta=0.3, alpha=0.5)
+    assert torch.equal(chosen, rejected)
+    torch.testing.assert_close(losses, torch.full_like(losses, 1.0 if loss == "hinge" else LN2))
+
+
+TRL_NAMES = {  # loss_type and f_divergence_type
+    "sigmoid": ("sigmoid", "reverse_kl"),
+    "hinge": ("hinge", "reverse_kl"),
+    "jsd": ("sigmoid", "js_divergence"),
+    "fkl": ("sigmoid", "forward_kl"),
+    "alpha": ("sigmoid", "alpha_divergence"),
+}
+
+
+class FixedLogps:
+    """In place of a model: one pair's log-probabilities, a token a completion."""
+
+    def __init__(self, chosen: torch.Tensor, rejected: torch.Tensor):
+        self.log_probs = torch.stack([chosen, rejected])[:, None]
+
+    def __call__(self, **_):
+        zeros = torch.zeros(2, 1)
+        return SimpleNamespace(
+            log_probs=self.log_probs, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool()
+        )
+
+
+class Metrics(dict):
+    def __missing__(self, key):
+        return self.setdefault(key, [])
+
+
+def trl_loss(loss, chosen, rejected, ref_chosen, ref_rejected, beta, alpha) -> torch.Tensor:
+    """The loss of one pair (scalars) as TRL's DPOTrainer computes it."""
+    loss_type, divergence = TRL_NAMES[loss]
+
+    def same(tensor):
+        return tensor
+
+    stub = SimpleNamespace(
+        model=SimpleNamespace(training=True),
+        accelerator=SimpleNamespace(device="cpu", gather=same, gather_for_metrics=same),
+        aux_loss_enabled=False,
+        ld_alpha=None,
+        precompute_ref_logps=True,
+        f_divergence_type=divergence,
+        f_alpha_divergence_coef=1 - alpha,
+        loss_types=[loss_type],
+        loss_weights=[1.0],
+        beta=beta,
+        use_weighting=False,
+        _metrics={"train": Metrics()},
+        _total_train_tokens=0,
+        _tp_size=1,
+    )
+    two = torch.ones(2, 2, dtype=torch.long)
+    inputs = {
+        "input_ids": two,
+        "attention_mask": two,
+        "completion_mask": torch.tensor([[0, 1], [0, 1]]),
+        "ref_chosen_logps": ref_chosen[None],
+        "ref_rejected_logps": ref_rejected[None],
+    }
+    return DPOTrainer._compute_loss(stub, FixedLogps(chosen, rejected), inputs, False)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("alpha", [0.1, 0.5, 0.9])
+def test_losses_and_gradients_are_those_of_trl(loss, alpha):
+    generator = torch.Generator().manual_seed(0)
+    logps = -20 * torch.rand(4, 40, generator=generator)  # |ρ| up to 20
+    ours, theirs = (logps[:2].clone().requires_grad_() for _ in range(2))
+    losses, _, _ = f_dpo_loss(loss, *ours, *logps[2:], beta=0.7, alpha=alpha)
+    losses.sum().backward()
+    expected = [
+        trl_loss(loss, *theirs[:, i], *logps[2:, i], beta=0.7, alpha=alpha) for i in range(40)
+    ]
+    torch.stack(expected).sum().backward()
+    assert len({round(value.item(), 3) for value in expected}) > 5
+    torch.testing.assert_close(losses, torch.stack(expected), rtol=2e-5, atol=1e-6)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=2e-5, atol=1e-6)
+
+
+RATIOS = torch.linspace(-3, 3, 13, dtype=torch.float64)
+
+
+def test_alpha_to_0_is_reverse_kl():
+    torch.testing.assert_close(
+        g("alpha", RATIOS, 1e-9), g("sigmoid", RATIOS, 0.5), atol=1e-8, rtol=0
+    )
+
+
+def test_alpha_to_1_is_forward_kl():
+    torch.testing.assert_close(
+        g("alpha", RATIOS, 1 - 1e-9) - 1, g("fkl", RATIOS, 0.5), atol=1e-7, rtol=0
+    )
+
+
+def test_jsd_starts_with_half_the_gradient_of_the_others():
+    slopes = {}
+    for loss in LOSSES:
+        ratio = vector(0.0, grad=True)
+        g(loss, ratio, 0.3).backward()
+        slopes[loss] = ratio.grad.item()
+    assert slopes == {"sigmoid": 1, "hinge": 1, "jsd": 0.5, "fkl": 1, "alpha": 1}
+
+
+EXTREMES = [-1e4, -1e3, -89.0, 0.0, 89.0, 1e3, 1e4]
+
+
+def at_extremes(loss, beta, alpha, dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Losses and both gradients at every two of `EXTREMES`."""
+    grid = torch.cartesian_prod(torch.tensor(EXTREMES), torch.tensor(EXTREMES)).to(dtype)
+    chosen, rejected = (side.clone().requires_grad_() for side in grid.T)
+    zeros = torch.zeros_like(chosen)
+    losses, *_ = f_dpo_loss(loss, chosen, rejected, zeros, zeros, beta, alpha)
+    losses.sum().backward()
+    return losses, chosen.grad, rejected.grad
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("alpha", [1e-3, 0.5, 0.999])
+@pytest.mark.parametrize("beta", [1e-3, 0.1, 1e3])
+def test_extreme_log_ratios_give_finite_losses_and_gradients_of_the_right_sign(loss, alpha, beta):
+    losses, chosen, rejected = at_extremes(loss, beta, alpha, torch.float32)
+    assert losses.isfinite().all()
+    assert (losses >= 0).all()
+    _, exact_chosen, exact_rejected = at_extremes(loss, beta, alpha, torch.float64)
+    # More of the chosen, less of the rejected; nothing only where float32 cannot hold it.
+    for gradient, exact, sign in ((chosen, exact_chosen, -1), (rejected, exact_rejected, 1)):
+        assert gradient.isfinite().all()
+        assert (sign * gradient >= 0).all()
+        assert (sign * gradient > 0)[sign * exact > 1e-30].all()
+        assert (sign * exact > 1e-30).any()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_pair_gone_all_wrong_is_pulled_back(loss):
+    """Chosen ρ = -10⁴, rejected 0: the gradient must not have been rounded or clamped away."""
+    chosen = torch.tensor([-1e4], requires_grad=True)
+    zero = torch.zeros(1)
+    losses, *_ = f_dpo_loss(loss, chosen, zero, zero, zero, beta=0.1, alpha=0.5)
+    losses.sum().backward()
+    assert chosen.grad.item() <= -0.09  # at least β σ(-Δ), as for sigmoid
+
+
+@pytest.mark.parametrize(("loss", "alpha"), [("fkl", 0.5), ("alpha", 0.5), ("alpha", 0.9)])
+def test_the_linear_extension_meets_the_formula_smoothly(loss, alpha):
+    exponent = 1.0 if loss == "fkl" else alpha
+    threshold = -MAX_EXPONENT / exponent
+    step = 1e-9 * abs(threshold)
+    ratios = vector(threshold + step, threshold, threshold - step, 2 * threshold, grad=True)
+    values = g(loss, ratios, alpha)
+    values.sum().backward()
+    slope = math.exp(MAX_EXPONENT)
+    torch.testing.assert_close(ratios.grad, torch.full_like(ratios, slope), rtol=1e-6, atol=0)
+    inside = -slope / exponent
+    torch.testing.assert_close(values[:3], vector(inside, inside, inside), rtol=1e-6, atol=0)
+    assert values[3].item() == pytest.approx(inside + slope * threshold, rel=1e-9)
+
+
+@given(
+    loss=st.sampled_from(LOSSES),
+    alpha=st.floats(0.01, 0.99),
+    ratios=st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)),
+)
+def test_the_link_is_monotone(loss, alpha, ratios):
+    low, high = g(loss, vector(*sorted(ratios)), alpha).tolist()
+    assert low <= high
+
+
+@given(loss=st.sampled_from(LOSSES), ratio=st.floats(-25, 10), step=st.floats(1e-3, 5))
+def test_the_link_is_strictly_monotone_where_it_has_not_flattened(loss, ratio, step):
+    low, high = g(loss, vector(ratio, ratio + step), 0.5).tolist()
+    assert low < high
+
+
+@given(loss=st.sampled_from(LOSSES), margin=st.floats(-50, 50))
+def test_the_loss_falls_with_the_margin(loss, margin):
+    zero = vector(0.0)
+    here, further = (preference_loss(loss, vector(m), zero).item() for m in (margin, margin + 1))
+    assert further <= here
+    assert here > 0 or loss == "hinge"
+
+
+def test_near_zero_alpha_keeps_its_digits():
+    """1 - e^{-αρ} cancels near 0; in float32 the naive form would be off by a percent here."""
+    value = g("alpha", torch.tensor([1e-5]), 0.5).item()
+    assert value == pytest.approx(1e-5 * (1 - 2.5e-6), rel=1e-6)
+
+
+def test_the_implicit_reward_is_beta_times_the_link():
+    reward = implicit_reward("fkl", vector(-1.0 + LN2), vector(-1.0), beta=4.0, alpha=0.5)
+    torch.testing.assert_close(reward, vector(-2.0), rtol=1e-14, atol=0)
+
+
+def test_an_unknown_loss_is_refused():
+    with pytest.raises(ValueError, match="unknown loss 'ipo'; choose one of sigmoid, hinge, jsd"):
+        g("ipo", vector(0.0), 0.5)

@@ -1,0 +1,129 @@
+"""Pairs and splits: ranks, ties and prompts, for whatever rewards come."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fdpo.errors import UserError
+from fdpo.pairing import held_back, pairs_of, ranked
+from fdpo.records import Pair, ScoredCompletion, ScoredGeneration
+
+RANKS = [[1, 4], [1, 5], [1, 6], [2, 6], [3, 6], [4, 6]]
+REWARDS = st.lists(
+    st.one_of(st.integers(-2, 2).map(float), st.floats(-1e9, 1e9)), min_size=2, max_size=7
+)
+
+
+def generation(rewards: list[float], number: int = 5, **more) -> ScoredGeneration:
+    """Completion i has the ids [i, i] and the reference log-probability -i."""
+    return ScoredGeneration(
+        id=number,
+        prompt="A film",
+        role="train",
+        prompt_ids=[8, 9],
+        completions=[
+            ScoredCompletion(
+                text=f" {i}", ids=[i, i], finished=False, ref_logp=-float(i), reward=reward
+            )
+            for i, reward in enumerate(rewards)
+        ],
+        **more,
+    )
+
+
+def kept(rewards: list[float], ranks=RANKS) -> list[Pair]:
+    return [pair for pair in pairs_of(generation(rewards), ranks) if pair is not None]
+
+
+def test_six_completions_give_six_pairs_by_hand():
+    # By reward: completions 3, 0, 5, 2, 4, 1.
+    pairs = kept([0.9, -3.0, 0.1, 2.0, -1.0, 0.5])
+    assert [(pair.chosen_ids[0], pair.rejected_ids[0]) for pair in pairs] == [
+        (3, 2),
+        (3, 4),
+        (3, 1),
+        (0, 1),
+        (5, 1),
+        (2, 1),
+    ]
+    assert pairs[0] == Pair(
+        id=5,
+        prompt_ids=[8, 9],
+        chosen_ids=[3, 3],
+        rejected_ids=[2, 2],
+        ref_chosen_logp=-3.0,
+        ref_rejected_logp=-2.0,
+        chosen_reward=2.0,
+        rejected_reward=0.1,
+        chosen_rank=1,
+        rejected_rank=4,
+    )
+
+
+@given(REWARDS, st.data())
+def test_a_pair_prefers_the_greater_reward_and_ties_make_none(rewards, data):
+    places = st.integers(1, len(rewards))
+    ranks = data.draw(st.lists(st.tuples(places, places).map(sorted), max_size=8))
+    ranks = [pair for pair in ranks if pair[0] < pair[1]]
+    by_rank = sorted(rewards, reverse=True)
+    pairs = list(pairs_of(generation(rewards), ranks))
+    assert len(pairs) == len(ranks)
+    for (better, worse), pair in zip(ranks, pairs, strict=True):
+        if by_rank[better - 1] == by_rank[worse - 1]:
+            assert pair is None
+            continue
+        assert pair.chosen_reward > pair.rejected_reward
+        assert (pair.chosen_rank, pair.rejected_rank) == (better, worse)
+        for rank, ids, logp, reward in (
+            (better, pair.chosen_ids, pair.ref_chosen_logp, pair.chosen_reward),
+            (worse, pair.rejected_ids, pair.ref_rejected_logp, pair.rejected_reward),
+        ):
+            assert reward == by_rank[rank - 1] == rewards[ids[0]]
+            assert logp == -ids[0]
+
+
+@given(REWARDS)
+def test_equal_rewards_keep_the_order_of_sampling(rewards):
+    order = [completion.ids[0] for completion in ranked(generation(rewards).completions)]
+    assert order == sorted(range(len(rewards)), key=lambda i: (-rewards[i], i))
+
+
+def test_six_equal_rewards_give_no_pair():
+    assert kept([1.0] * 6) == []
+
+
+def test_a_rank_beyond_the_completions_names_the_prompt():
+    with pytest.raises(UserError, match=r"\[1, 4\], but prompt 5 has 3 completions; lower the"):
+        kept([1.0, 2.0, 3.0])
+
+
+def test_given_pairs_are_kept_whatever_their_rewards():
+    whole = generation([0.0, 2.0, 1.0], given=[[0, 1], [2, 0]])
+    pairs = list(pairs_of(whole, "given"))
+    assert [(pair.chosen_ids[0], pair.rejected_ids[0]) for pair in pairs] == [(0, 1), (2, 0)]
+    assert [pair.chosen_reward for pair in pairs] == [0.0, 1.0]
+
+
+@given(prompts=st.integers(2, 400), test_size=st.decimals("0.01", "0.99", places=2))
+def test_no_prompt_is_on_both_sides_and_none_is_lost(prompts, test_size):
+    expected = -(-prompts * int(test_size * 100) // 100)  # rounded up, in whole numbers
+    assume(expected < prompts)
+    ids = list(range(100, 100 + prompts))
+    held = held_back(ids, float(test_size))
+    assert len(held) == expected
+    assert held == set(ids[-expected:])
+
+
+def test_six_hundred_prompts_with_six_pairs_give_2880_and_720():
+    pairs = [
+        pair for n in range(600) for pair in pairs_of(generation([6.0, 5, 4, 3, 2, 1], n), RANKS)
+    ]
+    held = held_back(list(range(600)), 0.2)
+    assert sum(pair.id not in held for pair in pairs) == 2880
+    assert sum(pair.id in held for pair in pairs) == 720
+
+
+@pytest.mark.parametrize(("prompts", "test_size"), [(1, 0.5), (0, 0.5), (2, 0.99), (3, 1e-12)])
+def test_a_split_with_an_empty_side_is_refused(prompts, test_size):
+    with pytest.raises(UserError, match=rf"split.test_size = {test_size}: of {prompts} prompts"):
+        held_back(list(range(prompts)), test_size)
