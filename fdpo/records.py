@@ -181,3 +181,14 @@ def write(path: str | Path, records: Iterable[Strict]) -> int:
             lines.write(dump(record))
             count += 1
     return count
+
+
+def copy(path: str | Path, source: str | Path, wanted: Iterable[bool]) -> int:
+    """Copy the wanted lines of a file that `read` has accepted, bytes as they are; count them."""
+    count = 0
+    with replacing(path) as scratch, open(source, "rb") as lines, open(scratch, "wb") as kept:
+        for line, keep in zip(lines, wanted, strict=True):
+            if keep:
+                kept.write(line)
+                count += 1
+    return count

@@ -1,7 +1,5 @@
 """Split pairs into train and test sets by prompt."""
 
-from collections.abc import Iterator
-
 from fdpo import errors, params, records
 from fdpo.errors import UserError
 from fdpo.pairing import held_back
@@ -15,7 +13,8 @@ TEST = "data/test.jsonl"
 
 def main() -> None:
     test_size = params.load().active.split.test_size
-    paired = {pair.id for pair in records.read(PAIRS, Pair)}
+    ids = [pair.id for pair in records.read(PAIRS, Pair)]  # a line each
+    paired = set(ids)
     # In the order they were drawn in: pairs.jsonl has them by length, from decoding.
     prompts = [prompt for prompt in records.read(PROMPTS, Prompt) if prompt.id in paired]
     if test_size == "given":
@@ -23,11 +22,8 @@ def main() -> None:
     else:
         held = held_back([prompt.id for prompt in prompts], test_size)
 
-    def pairs(test: bool) -> Iterator[Pair]:
-        return (pair for pair in records.read(PAIRS, Pair) if (pair.id in held) == test)
-
-    train = records.write(TRAIN, pairs(test=False))
-    test = records.write(TEST, pairs(test=True))
+    train = records.copy(TRAIN, PAIRS, (number not in held for number in ids))
+    test = records.copy(TEST, PAIRS, (number in held for number in ids))
     print(f"split: {train} pairs of {len(paired) - len(held)} prompts to train on, ", end="")
     print(f"{test} of {len(held)} to test on")
 

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from peft import LoraConfig
-from transformers import ProgressCallback
+from transformers import PrinterCallback, ProgressCallback
 from trl import DPOConfig
 
 from fdpo import errors, models, params, records
@@ -49,7 +49,8 @@ def main() -> None:
             group_by_prompt=own.group_by_prompt,
             tokens_per_forward=own.tokens_per_forward,
         )
-        trainer.remove_callback(ProgressCallback)
+        for callback in (ProgressCallback, PrinterCallback):  # which one depends on verbosity
+            trainer.remove_callback(callback)
         trainer.add_callback(Progress())
         trainer.add_callback(Curves(CURVES))
         trainer.train()
