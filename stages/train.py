@@ -98,6 +98,8 @@ def save(trainer: FDPOTrainer, settings: Params) -> None:
         "seed": settings.seed,
         **own.model_dump(exclude={"lr_by_loss"}),
     }
+    # PEFT holds the names in a set, whose order changes from process to process.
+    trainer.model.peft_config["default"].target_modules = sorted(own.lora.target_modules)
     with replacing(POLICY) as folder:
         trainer.model.save_pretrained(folder)
         write_json(folder / "objective.json", objective)

@@ -58,7 +58,13 @@ def build(name: str, dtype: torch.dtype, folder: Path) -> Case:
     plain = copy.deepcopy(model)
     plain.set_attn_implementation("sdpa")
     steps = {step: [recorded(plain, *texts) for texts in pairs] for step, pairs in STEPS.items()}
-    adapter = LoraConfig(r=2, lora_alpha=4, target_modules=modules, task_type="CAUSAL_LM")
+    adapter = LoraConfig(
+        r=2,
+        lora_alpha=4,
+        target_modules=modules,
+        fan_in_fan_out=name == "gpt2",
+        task_type="CAUSAL_LM",
+    )
     trainer = tiny_trainer.build(model, steps["shared"], folder, adapter)
     plain = get_peft_model(plain, adapter)
     move_adapter(trainer.model)
