@@ -22,7 +22,7 @@ class Params(Strict):
     loss: Loss
     beta: Positive
     alpha: Share
-    lr: Annotated[Positive | Literal["auto"], or_word("auto", Positive)]
+    lr: Annotated[Positive | Literal["auto"], or_word("auto", Positive, "a number above 0")]
     studies: Annotated[dict[str, Study], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -78,6 +78,8 @@ def load(path: str | Path = "params.yaml") -> Params:
         raise UserError(f"{path}: missing; run from the folder that holds it") from None
     except _NOT_YAML as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: must be a map of keys and values; restore it from Git")
     try:
         return Params.model_validate(raw)
     except ValidationError as error:

@@ -8,14 +8,15 @@ from fdpo.validation import Strict
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PackageWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]  # it stands in pip's input
 Text = Annotated[str, Field(min_length=1)]
 
 
 class Package(Strict):
     """A file of the Python Package Index, pinned by version and content."""
 
-    name: str
-    version: str
+    name: PackageWord
+    version: PackageWord
     sha256: Sha256
 
 

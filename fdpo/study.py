@@ -21,10 +21,18 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 # A ValidationError that is raised by a validator keeps its place within the file and adds nothing.
 
 
-def or_word(word: str, kind: Any) -> BeforeValidator:
-    """For a field of `kind` that may also be `word`."""
-    check = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
-    return BeforeValidator(lambda value: value if value == word else check.validate_python(value))
+def or_word(word: str, kind: Any, described: str) -> BeforeValidator:
+    """For a field of `kind`, which errors call `described`, that may also be `word`."""
+    adapter = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+
+    def check(value: Any) -> Any:
+        if value == word:
+            return value
+        if isinstance(value, str):
+            raise ValueError(f"must be {described} or {word}")
+        return adapter.validate_python(value)
+
+    return BeforeValidator(check)
 
 
 def chosen_by(key: str, *kinds: type[Strict]) -> BeforeValidator:
@@ -126,11 +134,15 @@ Ranks = Annotated[
 
 
 class PairParams(Strict):
-    ranks: Annotated[Ranks | Literal["given"], or_word("given", Ranks)]
+    ranks: Annotated[
+        Ranks | Literal["given"], or_word("given", Ranks, "a list of [better, worse] ranks")
+    ]
 
 
 class Split(Strict):
-    test_size: Annotated[Share | Literal["given"], or_word("given", Share)]
+    test_size: Annotated[
+        Share | Literal["given"], or_word("given", Share, "a share between 0 and 1")
+    ]
 
 
 class Lora(Strict):

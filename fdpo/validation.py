@@ -24,6 +24,8 @@ def first_problem(error: ValidationError) -> str:
         return f"{place}: unknown key; remove it or correct its spelling{suffix}"
     if problem["type"] == "missing":
         return f"{place}: missing; add it{suffix}"
+    if isinstance(problem["input"], dict) and problem["input"]:  # a whole section: too long
+        return f"{place}: {message}{suffix}"
     value = _shown(problem["input"])
     return f"{place} = {value}: {message[:1].lower()}{message[1:]}{suffix}" if place else message
 
@@ -36,5 +38,8 @@ def _dotted(location: tuple[Any, ...]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no integer of more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -83,7 +83,7 @@ LOSSES = "input should be 'sigmoid', 'hinge', 'jsd', 'fkl' or 'alpha'"
         ("alpha", NAN, "alpha = nan: input should be a finite number"),
         ("lr", 0, "lr = 0: input should be greater than 0"),
         ("lr", -1, "lr = -1: input should be greater than 0"),
-        ("lr", "fast", "lr = 'fast': "),
+        ("lr", "fast", "lr = 'fast': must be a number above 0 or auto"),
         ("lr", NAN, "lr = nan: input should be a finite number"),
         ("seed", -1, "seed = -1: input should be greater than or equal to 0"),
         ("seed", 1.5, "seed = 1.5: input should be a valid integer"),
@@ -170,10 +170,10 @@ def test_a_long_value_is_cut(tmp_path):
         ("a: !!bool x", "not YAML: "),
         ("a: !!timestamp x", "not YAML: "),
         ("[" * 100_000, "not YAML: "),
-        ("", "nput should be a valid dictionary"),
-        ("# nothing\n", "nput should be a valid dictionary"),
-        ("- beta\n- 1\n", "nput should be a valid dictionary"),
-        ("0.1", "nput should be a valid dictionary"),
+        ("", "must be a map of keys"),
+        ("# nothing\n", "must be a map of keys"),
+        ("- beta\n- 1\n", "must be a map of keys"),
+        ("0.1", "must be a map of keys"),
     ],
 )
 def test_what_is_no_map_of_params_is_refused(tmp_path, content, message):
@@ -287,3 +287,8 @@ def only_params_or_a_user_error(folder: Path, content: bytes) -> None:
     (folder / "params.yaml").write_bytes(content)
     with contextlib.suppress(UserError):
         assert isinstance(params.load(folder / "params.yaml"), Params)
+
+
+def test_a_number_too_long_to_write_out_is_refused_all_the_same(tmp_path):
+    found = problem(tmp_path, TEXT.replace("beta: 0.1", "beta: 0x1" + "0" * 5000, 1))
+    assert found.startswith("beta = a number of thousands of digits: ")
