@@ -31,8 +31,8 @@ def rows(
 ) -> list[dict[str, Any]]:
     """Measure ours and the peer in turn, `rounds` times; one row for speed, one for peak memory.
 
-    `ours` and `peer` are medians; `ratio` is the median of ours over peer within a round, and
-    `rounds` holds each round's ratio. A prompt's cost to the peer is its own, so `peer_prompts`
+    `ours` and `peer` are medians; `ratio` is the median of the rounds' ratios of the peer's cost to
+    ours, which `rounds` holds. A prompt's cost to the peer is its own, so `peer_prompts`
     may be fewer.
     """
     pairs = []
@@ -63,7 +63,9 @@ def _shown(result: dict[str, float]) -> str:
 
 
 def _row(name: str, unit: str, key: str, pairs: list[tuple[dict, dict]]) -> dict[str, Any]:
-    ratios = [ours[key] / peer[key] for ours, peer in pairs]
+    # The peer's cost over ours: more tokens a second are less cost, more memory is more.
+    rates = [ours[key] / peer[key] for ours, peer in pairs]
+    ratios = rates if key == "rate" else [1 / rate for rate in rates]
     return {
         "name": name,
         "ours": statistics.median(ours[key] for ours, _ in pairs),
