@@ -10,12 +10,10 @@ decoding alone. The peer needs an environment of its own:
 """
 
 import argparse
-import json
-import statistics
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
+
+from benchmarks.measure import Row, compared, note, run, shown
 
 OURS = "benchmarks.decoding_ours"
 PEER = "benchmarks.decoding_peer"
@@ -28,7 +26,7 @@ def rows(
     peer_prompts: int = 32,
     new_tokens: int = 64,
     threads: int = 1,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Measure ours and the peer in turn, `rounds` times; one row for speed, one for peak memory.
 
     `ours` and `peer` are medians; `ratio` is the median of the rounds' ratios of the peer's cost to
@@ -40,40 +38,27 @@ def rows(
         ours = _measure(sys.executable, OURS, prompts, new_tokens, threads)
         peer = _measure(peer_python, PEER, peer_prompts, new_tokens, threads)
         pairs.append((ours, peer))
-        print(f"round {number}: ours {_shown(ours)}; peer {_shown(peer)}", file=sys.stderr)
+        note(f"round {number}: ours {_shown(ours)}; peer {_shown(peer)}")
+
+    def column(key: str) -> list[list[float]]:
+        return [[side[key] for side in sides] for sides in zip(*pairs, strict=True)]
+
     return [
-        _row("diverse beam search", "tokens per CPU-second", "rate", pairs),
-        _row("diverse beam search, peak memory", "MiB", "peak_mib", pairs),
+        compared("diverse beam search", "tokens per CPU-second", *column("rate"), rate=True),
+        compared("diverse beam search, peak memory", "MiB", *column("peak_mib")),
     ]
 
 
-def _measure(python: str, module: str, prompts: int, new_tokens: int, threads: int) -> dict:
-    command = [python, "-m", module, "--prompts", prompts, "--new-tokens", new_tokens]
-    done = subprocess.run(  # noqa: S603 - the interpreter is the user's choice
-        [*map(str, command), "--threads", str(threads)],
-        cwd=Path(__file__).parent.parent,
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return json.loads(done.stdout)
+def _measure(
+    python: str, module: str, prompts: int, new_tokens: int, threads: int
+) -> dict[str, Any]:
+    sizes = {"--prompts": prompts, "--new-tokens": new_tokens, "--threads": threads}
+    options = [str(part) for option in sizes.items() for part in option]
+    return run([python, "-m", module, *options]).report
 
 
 def _shown(result: dict[str, float]) -> str:
     return f"{result['rate']:.1f} tokens per CPU-second, peak {result['peak_mib']:.0f} MiB"
-
-
-def _row(name: str, unit: str, key: str, pairs: list[tuple[dict, dict]]) -> dict[str, Any]:
-    # The peer's cost over ours: more tokens a second are less cost, more memory is more.
-    rates = [ours[key] / peer[key] for ours, peer in pairs]
-    ratios = rates if key == "rate" else [1 / rate for rate in rates]
-    return {
-        "name": name,
-        "ours": statistics.median(ours[key] for ours, _ in pairs),
-        "peer": statistics.median(peer[key] for _, peer in pairs),
-        "ratio": statistics.median(ratios),
-        "unit": unit,
-        "rounds": ratios,
-    }
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -87,11 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1, help="threads of either")
     for row in rows(**vars(parser.parse_args(argv))):
-        low, high = min(row["rounds"]), max(row["rounds"])
-        print(
-            f"{row['name']}: ours {row['ours']:.1f}, peer {row['peer']:.1f} {row['unit']}; "
-            f"ratio {row['ratio']:.2f} ({low:.2f} to {high:.2f}, {len(row['rounds'])} rounds)"
-        )
+        print(shown(row))
 
 
 if __name__ == "__main__":
