@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install repro table verify evaluate publish bench lint test
+.PHONY: install repro table sweep sweep-again verify evaluate publish bench lint test
 
 install: $(INSTALLED)
 
@@ -20,6 +20,12 @@ table: install  ## the experiments, best reward first
 	. $(BIN)/activate && dvc exp show --no-pager --drop '.*' \
 	  --keep 'Experiment|loss|beta|alpha|lr$$|reward|win_rate|kl|entropy|distinct_2|judge|accuracy' \
 	  --sort-by reward --sort-order desc
+
+sweep: install  ## run the rows of a sweep that are not done: SWEEP=controlled, or ROWS="A B" of it
+	. $(BIN)/activate && python -m experiments.sweep "$(SWEEP)" $(if $(ROWS),--rows $(ROWS))
+
+sweep-again: install  ## run a finished row anew and compare every number: SWEEP=controlled ROW=A
+	. $(BIN)/activate && python -m experiments.sweep "$(SWEEP)" --again "$(ROW)"
 
 verify: install  ## does this machine get the committed results?
 	. $(BIN)/activate && python -m experiments.verify

@@ -1,0 +1,161 @@
+"""Run a sweep's rows as DVC experiments and keep their numbers in experiments/results.
+
+    python -m experiments.sweep controlled
+    python -m experiments.sweep controlled --rows sigmoid-b0.1-s1 fkl-b1-s1
+    python -m experiments.sweep seed-table --again sigmoid-b0.1-s1
+
+Rows run one after another, each in a folder of its own, and the workspace stays as it is. A row is
+done when the results have it with its params, or when an experiment of its name, params and code is
+in this repository. So a sweep can be interrupted and run again, and go on in another clone.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+from experiments import outcome, runs
+from experiments.machine import machine, packages
+from experiments.results import Results, differences
+from experiments.rows import Row, Sweep, concerning, load
+from experiments.runs import Experiment, RowFailed
+from experiments.single import only_sweep
+from fdpo import errors, params
+from fdpo.errors import UserError
+
+RESULTS = Path("experiments/results")
+SCRATCH = Path(".dvc/tmp/sweeps")  # DVC keeps its tmp out of Git
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("sweep", help="a file of experiments/sweeps, without .yaml")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows")
+    parser.add_argument("--again", metavar="ROW", help="run a finished row anew and compare")
+    options = parser.parse_args(arguments)
+    sweep = load(options.sweep, params.load())
+    rows = chosen(sweep, [options.again] if options.again else options.rows)
+    refuse_uncommitted(sweep)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    with only_sweep(SCRATCH / "lock"):
+        runs.stop_orphans()
+        results = Results(RESULTS / f"{sweep.name}.json", sweep)
+        code = again(rows[0], results) if options.again else run_all(sweep, rows, results)
+    sys.exit(code)
+
+
+def interrupt(number: int, _frame: object) -> None:
+    print("sweep: interrupted; run it again to go on", file=sys.stderr)
+    sys.exit(128 + number)
+
+
+def chosen(sweep: Sweep, names: list[str] | None) -> list[Row]:
+    known = {row.name: row for row in sweep.rows}
+    for name in names or []:
+        if name not in known:
+            raise UserError(f"row {name!r}: not in {sweep.name}; there are {', '.join(known)}")
+    return sweep.rows if names is None else [row for row in sweep.rows if row.name in names]
+
+
+def refuse_uncommitted(sweep: Sweep) -> None:
+    """An experiment takes uncommitted changes with it; its commit would then not say what ran."""
+    changed = runs.git("diff", "--name-only", "HEAD", "--", *runs.CODE)
+    if changed:
+        raise UserError(f"{changed.splitlines()[0]}: changed since the last commit; commit it")
+    committed = load(sweep.name, runs.params_at("HEAD"))
+    for row, row_committed in zip(sweep.rows, committed.rows, strict=True):
+        if concerning(row.settings) != concerning(row_committed.settings):
+            raise UserError("params.yaml: changed since the last commit; commit or restore it")
+
+
+def run_all(sweep: Sweep, rows: list[Row], results: Results) -> int:
+    """Bring every row into the results; return the exit code."""
+    waiting = [row for row in rows if not results.has(row)]
+    print(f"sweep {sweep.name}: {len(rows)} rows, {len(rows) - len(waiting)} done", flush=True)
+    failed: dict[str, str] = {}
+    for index, row in enumerate(waiting):
+        if change := results.edited(row):
+            say(f"{row.name}: edited since it ran ({change}); it runs again")
+        try:
+            seconds = bring(row, results)
+            told = f"done in {seconds:.0f} s" if seconds else "taken from the experiment"
+        except RowFailed as error:
+            failed[row.name] = str(error)
+            told = f"failed: {error}"
+        left = len(waiting) - index - 1
+        say(f"[{index + 1}/{len(waiting)}] {row.name}: {told}; {left} left{results.estimate(left)}")
+    for name in results.strangers():
+        say(f"{name}: in {results.path}, but no row of the sweep; remove it there if it should go")
+    if failed:
+        print(f"{len(failed)} of {len(rows)} rows failed:", file=sys.stderr)
+        for name, line in failed.items():
+            print(f"  {name}: {line} ({SCRATCH / sweep.name / name}.log.err)", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def bring(row: Row, results: Results) -> float | None:
+    """Add the row to the results, from a local experiment or by running it: the seconds it took."""
+    experiment, seconds = runs.find(row), None
+    if experiment is None:
+        clear_name(row)
+        experiment, seconds = runs.run(row, SCRATCH / results.sweep.name / f"{row.name}.log")
+    results.add(row, record(row, experiment, seconds), outcome.models(experiment.commit))
+    return seconds
+
+
+def clear_name(row: Row) -> None:
+    """Remove the experiment that holds the row's name at this commit with other params or code."""
+    head = runs.git("rev-parse", "HEAD")
+    for experiment in runs.named(row.experiment):
+        if experiment.baseline == head:
+            say(f"{row.experiment}: an experiment with other params has this name; it is replaced")
+            runs.remove(experiment)
+
+
+def record(row: Row, experiment: Experiment, seconds: float | None) -> dict:
+    """The row as the results keep it; where it was not run here, nothing is said of the machine."""
+    here = seconds is not None
+    made = {
+        "commit": experiment.baseline,
+        "experiment": experiment.commit,
+        "name": row.experiment,
+        "seconds": round(seconds, 1) if here else None,
+        "python": sys.version.split()[0] if here else None,
+        "packages": packages() if here else None,
+        "machine": machine() if here else None,
+    }
+    return {"params": row.params, **outcome.read(experiment.commit), "made": made}
+
+
+def again(row: Row, results: Results) -> int:
+    """Run a finished row with nothing cached and compare every number; return the exit code."""
+    if not results.has(row):
+        raise UserError(f"row {row.name!r}: not in {results.path} with these params; run it first")
+    other = Row(row.name, f"{row.experiment}-again", row.params, row.settings)
+    clear_name(other)
+    log = SCRATCH / results.sweep.name / f"{row.name}-again.log"
+    try:
+        experiment, seconds = runs.run(other, log, force=True)
+        found = outcome.read(experiment.commit)
+    except RowFailed as error:
+        print(f"{row.name}: failed: {error} ({log}.err)", file=sys.stderr)
+        return 1
+    runs.remove(experiment)
+    before = results.rows[row.name]
+    names, count = differences(before, found)
+    if names:
+        print(f"{row.name}: {len(names)} of {count} numbers differ: {', '.join(names)}")
+        print(f"  before: {before['made']['machine'] or 'unknown machine'}; now: {machine()}")
+        return 1
+    print(f"{row.name}: all {count} numbers are the same to the last digit ({seconds:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    errors.run(main)
