@@ -117,7 +117,8 @@ def _row(path: Path, file: SweepFile, entry: dict[str, Scalar], seed: int, base:
     except UserError as error:
         raise UserError(f"{path}: row {name!r}: {error}") from None
     # As params.yaml's own types have them: β = 1 and β = 1.0 are different runs to DVC.
-    checked = {key: lookup(settings.model_dump(), key) for key in values}
+    whole = settings.model_dump()
+    checked = {key: lookup(whole, key) for key in values}
     return Row(name, experiment, checked, settings)
 
 
