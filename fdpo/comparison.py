@@ -1,7 +1,7 @@
 """A policy beside its reference: its held-out samples, their scores and their divergence."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -113,9 +113,11 @@ def sample_and_diverge(
     divergences: list[TokenDivergences] = []
     for ids, prompts in batched(baseline, settings, "held-out prompts"):
         with models.decoding(policy):
-            sampled = decode_heldout(policy, ids, prompts, heldout, settings.seed, "policy")
-        samples += sampled
+            sampled = decode_heldout(
+                policy, ids, prompts, heldout, settings.seed, "policy", keep_hidden=True
+            )
         divergences += diverge(policy, reference, prompts, sampled)
+        samples += [[replace(one, hidden=None) for one in row] for row in sampled]
     return samples, divergences
 
 
@@ -125,12 +127,15 @@ def diverge(
     prompts: Sequence[Sequence[int]],
     sampled: Sequence[Sequence[Sampled]],
 ) -> Iterator[TokenDivergences]:
-    """Next-token divergences of each prompt's samples, from one forward pass of each model."""
+    """Next-token divergences of each prompt's samples.
+
+    The policy's hidden states are those it sampled from; the reference's take one forward pass.
+    """
     completions = [[completion.ids for completion in row] for row in sampled]
     branches = pack(list(zip(prompts, completions, strict=True))).to(device())
     with torch.inference_mode(), autocast():
         columns = token_divergences(
-            completion_hidden(policy, branches),
+            torch.cat([completion.hidden for row in sampled for completion in row]),
             completion_hidden(reference, branches),
             models.head_weight(policy),
             models.head_weight(reference),

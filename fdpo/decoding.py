@@ -88,16 +88,18 @@ def decode_heldout(
     settings: Heldout,
     seed: int,
     purpose: str,
+    keep_hidden: bool = False,
 ) -> list[list[Sampled]]:
     """Plain temperature-1 samples of held-out prompts: unbiased draws from the model.
 
-    `purpose` names the random stream; reference and policy draw independent numbers.
+    `purpose` names the random stream; reference and policy draw independent numbers. `keep_hidden`
+    is as for `sample`.
     """
     draws = [
         uniforms(seed, purpose, number, settings.samples, settings.max_new_tokens)
         for number in prompt_ids
     ]
-    return sample(model, prompts, draws, end_of_text_ids(model))
+    return sample(model, prompts, draws, end_of_text_ids(model), keep_hidden=keep_hidden)
 
 
 def decode_published(

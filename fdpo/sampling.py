@@ -1,7 +1,7 @@
 """Sampling that does not depend on the batch: every completion draws from its own numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,12 +16,15 @@ from fdpo.randomness import stream
 class Sampled:
     """A completion: its token ids, whether end-of-text closed it, and log π(ids | prompt).
 
-    `logp` is that of the unmodified next-token distribution, in nats, summed over `ids`.
+    `logp` is that of the unmodified next-token distribution, in nats, summed over `ids`. `hidden`
+    [tokens, hidden], where it was asked for, are the model's last hidden states that predicted
+    `ids`: those of the place before each.
     """
 
     ids: list[int]
     finished: bool
     logp: float
+    hidden: Tensor | None = field(default=None, compare=False, repr=False)
 
 
 def uniforms(seed: int, purpose: str, prompt_id: int, samples: int, steps: int) -> np.ndarray:
@@ -41,6 +44,7 @@ def sample(
     draws: Sequence[np.ndarray],
     end_ids: Sequence[int],
     warp: LogitsProcessorList | None = None,
+    keep_hidden: bool = False,
 ) -> list[list[Sampled]]:
     """Sample completions of a batch of prompts by inverting the cumulative distribution.
 
@@ -51,6 +55,7 @@ def sample(
         end_ids: ids that end a completion.
         warp: processors of the logits (temperature, top-k, …), called with each row's ids so far,
             `ABSENT` on the left of shorter prompts; none is sampling from the policy.
+        keep_hidden: whether each completion comes with its hidden states.
 
     Returns the completions of each prompt in order. Temperature-1 samples without `warp` are
     unbiased draws from the policy; any other are not, and serve no estimate of KL or entropy.
@@ -64,7 +69,12 @@ def sample(
     going = torch.arange(len(history), device=model.device)  # the rows that have not ended
     logps = torch.zeros(len(history), dtype=torch.float64, device=model.device)
     found: list[Sampled | None] = [None] * len(history)
+    states = decoder.hidden.new_empty(
+        len(history), steps if keep_hidden else 0, decoder.hidden.shape[1]
+    )
     for step in range(steps):
+        if keep_hidden:
+            states[going, step] = decoder.hidden
         logits = decoder.next_logits().float()
         warped = warp(history, logits.clone()) if warp else logits
         tokens = invert_cdf(warped, numbers[going, step])
@@ -73,8 +83,9 @@ def sample(
         finished = torch.isin(tokens, ends)
         ended = finished | (step == steps - 1)
         if ended.any():
-            rows = (going[ended], history[ended, -step - 1 :], finished[ended], logps[going[ended]])
-            for row, *completion in zip(*(column.tolist() for column in rows), strict=True):
+            ends_now = (going, history[:, -step - 1 :], finished, logps[going])
+            columns = (column[ended].tolist() for column in ends_now)
+            for row, *completion in zip(*columns, strict=True):
                 found[row] = Sampled(*completion)
             order = closing_gaps(ended)
             if len(order) == 0:
@@ -82,6 +93,8 @@ def sample(
             going, history = going[order], history[order]
             decoder.keep(order)
         decoder.advance(history)
+    if keep_hidden:
+        found = [replace(own, hidden=states[row, : len(own.ids)]) for row, own in enumerate(found)]
     return [found[prompt :: len(prompts)] for prompt in range(len(prompts))]
 
 

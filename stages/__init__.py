@@ -28,6 +28,9 @@ def _use_project_python() -> None:
 
 
 _use_project_python()
+# Threads that wait for work by spinning take the cores from others: on a shared machine a stage
+# took several times as long; on a quiet one sleeping costs nothing that can be measured.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Libraries' notes to each other and bars for work of a second; the stages report what takes long.
 warnings.filterwarnings("ignore", category=FutureWarning)
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
