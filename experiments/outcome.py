@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from dvc.api import DVCFileSystem
@@ -17,20 +18,20 @@ MODELS = ("reference", "reward", "judge")
 SAMPLES = 3  # prompts whose samples go into the results
 
 
-def read(commit: str) -> dict[str, Any]:
-    """The numbers of an experiment, and a few of its samples.
+def read(repo: str | Path, commit: str) -> dict[str, Any]:
+    """The numbers of an experiment in this repository, and a few of its samples.
 
     Raises `RowFailed` when an output is neither in the cache nor in a remote, or is damaged.
     """
     try:
-        return _numbers(DVCFileSystem(".", rev=commit))
+        return _numbers(DVCFileSystem(str(repo), rev=commit))
     except (OSError, ValueError, KeyError, DvcException) as error:
         raise RowFailed(f"its results can't be read: {' '.join(str(error).split())}") from None
 
 
-def models(commit: str) -> dict[str, Any]:
+def models(repo: str | Path, commit: str) -> dict[str, Any]:
     """What the study was made of: data/source.json, and the models' where they have their own."""
-    files = DVCFileSystem(".", rev=commit)
+    files = DVCFileSystem(str(repo), rev=commit)
     paths = {"data": "data/source.json"} | {name: f"models/{name}/source.json" for name in MODELS}
     return {
         name: json.loads(files.read_text(path))
