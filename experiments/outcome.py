@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +25,25 @@ def read(repo: str | Path, commit: str) -> dict[str, Any]:
 
     Raises `RowFailed` when an output is neither in the cache nor in a remote, or is damaged.
     """
-    try:
+    with _readable():
         return _numbers(DVCFileSystem(str(repo), rev=commit))
-    except (OSError, ValueError, KeyError, DvcException) as error:
-        raise RowFailed(f"its results can't be read: {' '.join(str(error).split())}") from None
 
 
 def models(repo: str | Path, commit: str) -> dict[str, Any]:
     """What the study was made of: data/source.json, and the models' where they have their own."""
-    files = DVCFileSystem(str(repo), rev=commit)
     paths = {"data": "data/source.json"} | {name: f"models/{name}/source.json" for name in MODELS}
-    return {
-        name: json.loads(files.read_text(path))
-        for name, path in paths.items()
-        if files.exists(path)
-    }
+    with _readable():
+        files = DVCFileSystem(str(repo), rev=commit)
+        there = {name: path for name, path in paths.items() if files.exists(path)}
+        return {name: json.loads(files.read_text(path)) for name, path in there.items()}
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, DvcException) as error:
+        raise RowFailed(f"its results can't be read: {' '.join(str(error).split())}") from None
 
 
 def _numbers(files: DVCFileSystem) -> dict[str, Any]:

@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
     with only_sweep(SCRATCH / "lock"):
         runs.stop_runs()
         results = Results(RESULTS / f"{sweep.name}.json", sweep)
+        if options.again and not results.has(rows[0]):
+            raise UserError(f"row {options.again!r}: not in {results.path} as it is; run it first")
         if edited := runs.changed([*runs.CODE, "params.yaml"], commit):
             print(f"sweep: the last commit runs, without the changes in {', '.join(edited)}")
         with runs.private_clone(SCRATCH / "clone") as clone:
@@ -102,12 +104,21 @@ def say(line: str) -> None:
 
 def bring(row: Row, results: Results, clone: Path, commit: str) -> float | None:
     """Add the row to the results: the seconds it ran, or None where its experiment was there."""
-    experiment, seconds = runs.find(row, commit), None
-    if experiment is None:
-        experiment, seconds = runs.run(row, clone, log_of(row.name, results))
-        runs.keep(experiment, clone)
-    results.add(row, record(row, experiment, seconds), outcome.models(".", experiment.commit))
+    if experiment := runs.find(row, commit):
+        try:
+            add(row, experiment, None, results)
+            return None
+        except RowFailed as error:  # pulled without its data, or collected as garbage
+            say(f"{row.name}: there is an experiment, but {error}; it runs again")
+    experiment, seconds = runs.run(row, clone, log_of(row.name, results))
+    runs.keep(experiment, clone)
+    add(row, experiment, seconds, results)
     return seconds
+
+
+def add(row: Row, experiment: Experiment, seconds: float | None, results: Results) -> None:
+    models = outcome.models(".", experiment.commit)
+    results.add(row, record(row, experiment, seconds), models)
 
 
 def record(row: Row, experiment: Experiment, seconds: float | None) -> dict:
@@ -127,8 +138,6 @@ def record(row: Row, experiment: Experiment, seconds: float | None) -> dict:
 
 def again(row: Row, results: Results, clone: Path) -> int:
     """Run a finished row with nothing cached and compare every number; return the exit code."""
-    if not results.has(row):
-        raise UserError(f"row {row.name!r}: not in {results.path} with these params; run it first")
     log = log_of(f"{row.name}-again", results)
     try:
         experiment, seconds = runs.run(row, clone, log, force=True)

@@ -152,18 +152,25 @@ def test_the_workspace_stays_as_it_was(first):
     assert folders_of_runs(repo) == []
 
 
-def test_run_again_it_runs_what_is_missing_alone(repo):
+def test_run_again_it_runs_what_is_missing_as_last_committed_whatever_is_edited(repo):
+    edits = {"dvc.yaml": "stages: {}\n", "params.yaml": "study: mine\n"}
+    for path, text in edits.items():
+        repo.write(path, text)
     code, out, err = repo.sweep("tiny")
     assert (code, err) == (0, "")
-    assert out.splitlines()[0].endswith(" 4 rows, 2 done")
+    said, rows_done, *_ = out.splitlines()
+    assert said == "sweep: the last commit runs, without the changes in dvc.yaml, params.yaml"
+    assert rows_done.endswith(" 4 rows, 2 done")
     assert [ran[:4] for ran in repo.ran[3:]] == [
         ["fkl", "0.1", "1e-05", "1"],
         ["fkl", "0.1", "1e-05", "2"],
     ]
     assert sorted(results(repo)["rows"]) == sorted([*HALF, "fkl-b0.1-s2"])
+    for path, text in edits.items():
+        assert (repo.folder / path).read_text(encoding="utf-8") == text
 
 
-def test_a_finished_experiment_is_taken_up(repo):
+def test_a_finished_experiment_is_taken_up_where_its_data_are_there(repo):
     before = results(repo)["rows"]
     (repo.folder / RESULTS).unlink()
     code, out, err = repo.sweep("tiny", "--rows", "sigmoid-b1-s2", "sigmoid-b1-s1")
@@ -175,6 +182,13 @@ def test_a_finished_experiment_is_taken_up(repo):
         assert row.pop("made")["machine"] is None  # it may have come from elsewhere
         before[name].pop("made")
     assert after == before
+
+    (repo.folder / RESULTS).unlink()
+    shutil.rmtree(repo.folder / ".dvc/cache")
+    code, out, err = repo.sweep("tiny", "--rows", "sigmoid-b1-s1")
+    assert (code, err) == (0, "")
+    assert "sigmoid-b1-s1: there is an experiment, but its results can't be read: " in out
+    assert len(repo.ran) == 4
 
 
 def test_a_row_edited_since_is_said_and_runs_again(repo):
@@ -193,18 +207,6 @@ def test_an_experiment_of_other_code_is_not_taken_up(repo, monkeypatch):
     repo.write("dvc.yaml", (repo.folder / "dvc.yaml").read_text(encoding="utf-8") + "# more\n")
     repo.commit()
     assert runs.find(row, "HEAD") is None
-
-
-def test_the_last_commit_runs_whatever_is_edited(repo):
-    edits = {"dvc.yaml": "stages: {}\n", "params.yaml": "study: mine\n"}
-    for path, text in edits.items():
-        repo.write(path, text)
-    code, out, err = repo.sweep("tiny", "--rows", "fkl-b0.1-s1")
-    assert (code, err) == (0, "")
-    assert "sweep: the last commit runs, without the changes in dvc.yaml" in out
-    for path, text in edits.items():
-        assert (repo.folder / path).read_text(encoding="utf-8") == text
-    assert results(repo)["rows"]["fkl-b0.1-s1"]["metrics"]["reward"]["value"] == 1.1
 
 
 def test_interrupted_it_leaves_nothing_running_and_a_second_one_is_refused(repo):
@@ -255,7 +257,7 @@ def test_a_row_run_again_is_compared_number_by_number(repo):
 def test_what_cannot_be_run_again_or_is_no_row_is_refused(repo):
     code, _, err = repo.sweep("tiny", "--again", "fkl-b0.1-s1")
     assert code == 2
-    assert err.startswith(f"error: row 'fkl-b0.1-s1': not in {RESULTS} with these params;")
+    assert err.startswith(f"error: row 'fkl-b0.1-s1': not in {RESULTS} as it is;")
     code, _, err = repo.sweep("tiny", "--rows", "fkl-b1-s1")
     assert code == 2
     assert err.startswith("error: row 'fkl-b1-s1': not in tiny; there are sigmoid-b1-s1, ")
