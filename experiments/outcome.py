@@ -3,6 +3,9 @@
 import csv
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from dvc.api import DVCFileSystem
@@ -17,26 +20,30 @@ MODELS = ("reference", "reward", "judge")
 SAMPLES = 3  # prompts whose samples go into the results
 
 
-def read(commit: str) -> dict[str, Any]:
-    """The numbers of an experiment, and a few of its samples.
+def read(repo: str | Path, commit: str) -> dict[str, Any]:
+    """The numbers of an experiment in this repository, and a few of its samples.
 
     Raises `RowFailed` when an output is neither in the cache nor in a remote, or is damaged.
     """
+    with _readable():
+        return _numbers(DVCFileSystem(str(repo), rev=commit))
+
+
+def models(repo: str | Path, commit: str) -> dict[str, Any]:
+    """What the study was made of: data/source.json, and the models' where they have their own."""
+    paths = {"data": "data/source.json"} | {name: f"models/{name}/source.json" for name in MODELS}
+    with _readable():
+        files = DVCFileSystem(str(repo), rev=commit)
+        there = {name: path for name, path in paths.items() if files.exists(path)}
+        return {name: json.loads(files.read_text(path)) for name, path in there.items()}
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
     try:
-        return _numbers(DVCFileSystem(".", rev=commit))
+        yield
     except (OSError, ValueError, KeyError, DvcException) as error:
         raise RowFailed(f"its results can't be read: {' '.join(str(error).split())}") from None
-
-
-def models(commit: str) -> dict[str, Any]:
-    """What the study was made of: data/source.json, and the models' where they have their own."""
-    files = DVCFileSystem(".", rev=commit)
-    paths = {"data": "data/source.json"} | {name: f"models/{name}/source.json" for name in MODELS}
-    return {
-        name: json.loads(files.read_text(path))
-        for name, path in paths.items()
-        if files.exists(path)
-    }
 
 
 def _numbers(files: DVCFileSystem) -> dict[str, Any]:

@@ -21,9 +21,12 @@ class Results:
         whole = read_json(path) if path.exists() else {}
         if not isinstance(whole, dict) or not isinstance(whole.get("rows", {}), dict):
             raise UserError(f"{path}: not a sweep's results; restore it from Git")
-        same_study = whole.get("study", sweep.study) == sweep.study
-        self.rows: dict[str, Any] = whole.get("rows", {}) if same_study else {}
-        self.models: dict[str, Any] = whole.get("models", {})
+        if whole.get("study", sweep.study) != sweep.study:
+            raise UserError(
+                f"{path}: of the study {whole['study']!r}, the sweep is of {sweep.study!r}; "
+                "remove the file or give the sweep another name"
+            )
+        self.rows: dict[str, Any] = whole.get("rows", {})
         self.seconds: list[float] = []  # of the rows run by this process
 
     def has(self, row: Row) -> bool:
@@ -44,7 +47,6 @@ class Results:
 
     def add(self, row: Row, record: dict[str, Any], models: dict[str, Any]) -> None:
         self.rows[row.name] = record
-        self.models = models
         if record["made"]["seconds"] is not None:
             self.seconds.append(record["made"]["seconds"])
         whole = {"sweep": self.sweep.name, "study": self.sweep.study}

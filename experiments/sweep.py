@@ -4,9 +4,10 @@
     python -m experiments.sweep controlled --rows sigmoid-b0.1-s1 fkl-b1-s1
     python -m experiments.sweep seed-table --again sigmoid-b0.1-s1
 
-Rows run one after another, each in a folder of its own, and the workspace stays as it is. A row is
-done when the results have it with its params, or when an experiment of its name, params and code is
-in this repository. So a sweep can be interrupted and run again, and go on in another clone.
+Rows run one after another, in a private clone of the last commit: the workspace stays as it is and
+may be edited meanwhile. A row is done when the results have it with its params, or when an
+experiment of its name, params and code is in this repository. So a sweep can be interrupted and run
+again, and go on in another clone.
 """
 
 import argparse
@@ -18,10 +19,10 @@ from pathlib import Path
 from experiments import outcome, runs
 from experiments.machine import machine, packages
 from experiments.results import Results, differences
-from experiments.rows import Row, Sweep, concerning, load
+from experiments.rows import Row, Sweep, load
 from experiments.runs import Experiment, RowFailed
 from experiments.single import only_sweep
-from fdpo import errors, params
+from fdpo import errors
 from fdpo.errors import UserError
 
 RESULTS = Path("experiments/results")
@@ -34,15 +35,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows")
     parser.add_argument("--again", metavar="ROW", help="run a finished row anew and compare")
     options = parser.parse_args(arguments)
-    sweep = load(options.sweep, params.load())
+    commit = runs.call("git", "rev-parse", "HEAD")
+    sweep = load(options.sweep, runs.params_at(commit))
     rows = chosen(sweep, [options.again] if options.again else options.rows)
-    refuse_uncommitted(sweep)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, interrupt)
     with only_sweep(SCRATCH / "lock"):
-        runs.stop_orphans()
+        runs.stop_runs()
         results = Results(RESULTS / f"{sweep.name}.json", sweep)
-        code = again(rows[0], results) if options.again else run_all(sweep, rows, results)
+        if options.again and not results.has(rows[0]):
+            raise UserError(f"row {options.again!r}: not in {results.path} as it is; run it first")
+        if edited := runs.changed([*runs.CODE, "params.yaml"], commit):
+            print(f"sweep: the last commit runs, without the changes in {', '.join(edited)}")
+        with runs.private_clone(SCRATCH / "clone") as clone:
+            if options.again:
+                code = again(rows[0], results, clone)
+            else:
+                code = run_all(rows, results, clone, commit)
     sys.exit(code)
 
 
@@ -59,29 +69,18 @@ def chosen(sweep: Sweep, names: list[str] | None) -> list[Row]:
     return sweep.rows if names is None else [row for row in sweep.rows if row.name in names]
 
 
-def refuse_uncommitted(sweep: Sweep) -> None:
-    """An experiment takes uncommitted changes with it; its commit would then not say what ran."""
-    changed = runs.git("diff", "--name-only", "HEAD", "--", *runs.CODE)
-    if changed:
-        raise UserError(f"{changed.splitlines()[0]}: changed since the last commit; commit it")
-    committed = load(sweep.name, runs.params_at("HEAD"))
-    for row, row_committed in zip(sweep.rows, committed.rows, strict=True):
-        if concerning(row.settings) != concerning(row_committed.settings):
-            raise UserError("params.yaml: changed since the last commit; commit or restore it")
-
-
-def run_all(sweep: Sweep, rows: list[Row], results: Results) -> int:
+def run_all(rows: list[Row], results: Results, clone: Path, commit: str) -> int:
     """Bring every row into the results; return the exit code."""
     waiting = [row for row in rows if not results.has(row)]
-    print(f"sweep {sweep.name}: {len(rows)} rows, {len(rows) - len(waiting)} done", flush=True)
+    say(f"{len(rows)} rows, {len(rows) - len(waiting)} done")
     failed: dict[str, str] = {}
     for index, row in enumerate(waiting):
         if change := results.edited(row):
             say(f"{row.name}: edited since it ran ({change}); it runs again")
         try:
-            seconds = bring(row, results)
-            told = f"done in {seconds:.0f} s" if seconds else "taken from the experiment"
-        except RowFailed as error:
+            seconds = bring(row, results, clone, commit)
+            told = "taken from the experiment" if seconds is None else f"done in {seconds:.0f} s"
+        except (RowFailed, UserError) as error:
             failed[row.name] = str(error)
             told = f"failed: {error}"
         left = len(waiting) - index - 1
@@ -91,31 +90,35 @@ def run_all(sweep: Sweep, rows: list[Row], results: Results) -> int:
     if failed:
         print(f"{len(failed)} of {len(rows)} rows failed:", file=sys.stderr)
         for name, line in failed.items():
-            print(f"  {name}: {line} ({SCRATCH / sweep.name / name}.log.err)", file=sys.stderr)
+            print(f"  {name}: {line} ({log_of(name, results)}.err)", file=sys.stderr)
     return 1 if failed else 0
+
+
+def log_of(name: str, results: Results) -> Path:
+    return SCRATCH / results.sweep.name / f"{name}.log"
 
 
 def say(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
-def bring(row: Row, results: Results) -> float | None:
-    """Add the row to the results, from a local experiment or by running it: the seconds it took."""
-    experiment, seconds = runs.find(row), None
-    if experiment is None:
-        clear_name(row)
-        experiment, seconds = runs.run(row, SCRATCH / results.sweep.name / f"{row.name}.log")
-    results.add(row, record(row, experiment, seconds), outcome.models(experiment.commit))
+def bring(row: Row, results: Results, clone: Path, commit: str) -> float | None:
+    """Add the row to the results: the seconds it ran, or None where its experiment was there."""
+    if experiment := runs.find(row, commit):
+        try:
+            add(row, experiment, None, results)
+            return None
+        except RowFailed as error:  # pulled without its data, or collected as garbage
+            say(f"{row.name}: there is an experiment, but {error}; it runs again")
+    experiment, seconds = runs.run(row, clone, log_of(row.name, results))
+    runs.keep(experiment, clone)
+    add(row, experiment, seconds, results)
     return seconds
 
 
-def clear_name(row: Row) -> None:
-    """Remove the experiment that holds the row's name at this commit with other params or code."""
-    head = runs.git("rev-parse", "HEAD")
-    for experiment in runs.named(row.experiment):
-        if experiment.baseline == head:
-            say(f"{row.experiment}: an experiment with other params has this name; it is replaced")
-            runs.remove(experiment)
+def add(row: Row, experiment: Experiment, seconds: float | None, results: Results) -> None:
+    models = outcome.models(".", experiment.commit)
+    results.add(row, record(row, experiment, seconds), models)
 
 
 def record(row: Row, experiment: Experiment, seconds: float | None) -> dict:
@@ -130,30 +133,25 @@ def record(row: Row, experiment: Experiment, seconds: float | None) -> dict:
         "packages": packages() if here else None,
         "machine": machine() if here else None,
     }
-    return {"params": row.params, **outcome.read(experiment.commit), "made": made}
+    return {"params": row.params, **outcome.read(".", experiment.commit), "made": made}
 
 
-def again(row: Row, results: Results) -> int:
+def again(row: Row, results: Results, clone: Path) -> int:
     """Run a finished row with nothing cached and compare every number; return the exit code."""
-    if not results.has(row):
-        raise UserError(f"row {row.name!r}: not in {results.path} with these params; run it first")
-    other = Row(row.name, f"{row.experiment}-again", row.params, row.settings)
-    clear_name(other)
-    log = SCRATCH / results.sweep.name / f"{row.name}-again.log"
+    log = log_of(f"{row.name}-again", results)
     try:
-        experiment, seconds = runs.run(other, log, force=True)
-        found = outcome.read(experiment.commit)
+        experiment, seconds = runs.run(row, clone, log, force=True)
+        found = outcome.read(clone, experiment.commit)
     except RowFailed as error:
         print(f"{row.name}: failed: {error} ({log}.err)", file=sys.stderr)
         return 1
-    runs.remove(experiment)
     before = results.rows[row.name]
     names, count = differences(before, found)
     if names:
-        print(f"{row.name}: {len(names)} of {count} numbers differ: {', '.join(names)}")
+        print(f"{row.name}: {len(names)} of {count} values differ: {', '.join(names)}")
         print(f"  before: {before['made']['machine'] or 'unknown machine'}; now: {machine()}")
         return 1
-    print(f"{row.name}: all {count} numbers are the same to the last digit ({seconds:.0f} s)")
+    print(f"{row.name}: all {count} values are the same to the last digit ({seconds:.0f} s)")
     return 0
 
 

@@ -18,9 +18,10 @@ import yaml
 params = yaml.safe_load(Path("params.yaml").read_text())
 prepare = params["studies"]["embedded"]["prepare"]
 control = Path(os.environ["CONTROL"])
+slow = (control / "slow").exists()
 with (control / "ran").open("a") as ran:
     print(params["loss"], params["beta"], params["lr"], params["seed"], os.getpid(), file=ran)
-if (control / "slow").exists():
+if slow:
     time.sleep(60)
 if params["loss"] in (control / "broken").read_text().split():
     print("half a progress bar\\rerror: the GPU is on fire", file=sys.stderr)
@@ -88,7 +89,7 @@ class SweepRepo:
     def sweep(self, *arguments: str) -> tuple[int, str, str]:
         """Run a sweep to its end: exit code, stdout, stderr."""
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=400)
         return process.returncode, out, err
 
     def call(self, *command: str) -> str:

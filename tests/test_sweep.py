@@ -38,7 +38,7 @@ def first(tmp_path_factory) -> tuple[SweepRepo, tuple[int, str, str]]:
 def repo(first, tmp_path) -> SweepRepo:
     """A copy; its clone is elsewhere, as a moved folder is."""
     for name in ("repo", "control"):
-        shutil.copytree(tmp_path.parent / first[0].folder.parent / name, tmp_path / name)
+        shutil.copytree(first[0].folder.parent / name, tmp_path / name)
     control = tmp_path / "control"
     return replace(
         first[0],
@@ -58,7 +58,7 @@ def experiments(repo: SweepRepo) -> list[str]:
 
 
 def folders_of_runs(repo: SweepRepo) -> list[Path]:
-    return list((repo.folder / ".dvc/tmp/exps/standalone").glob("tmp*"))
+    return list((repo.folder / ".dvc/tmp").glob("**/standalone/tmp*"))
 
 
 def alive(pid: int) -> bool:
@@ -72,7 +72,7 @@ def started_slowly(repo: SweepRepo) -> tuple[subprocess.Popen[str], int]:
     (repo.control / "slow").touch()
     before = len(repo.ran)
     process = repo.start("tiny", "--rows", "fkl-b0.1-s1")
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while len(repo.ran) == before or len(repo.ran[-1]) < 5:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -90,7 +90,7 @@ def test_it_goes_on_past_a_failed_row_and_lists_it(first):
         ["sigmoid", "1.0", "1e-05", "2"],
     ]
     lines = out.splitlines()
-    assert lines[0] == "sweep tiny: 3 rows, 0 done"
+    assert lines[0].endswith(" 3 rows, 0 done")
     assert re.fullmatch(
         r"[\d:]{8} \[1/3\] sigmoid-b1-s1: done in \d+ s; 2 left, (about|less).*", lines[1]
     )
@@ -140,7 +140,7 @@ def test_the_results_hold_what_the_runs_wrote_and_what_made_them(first):
     ref = f"refs/exps/{made['commit'][:2]}/{made['commit'][2:]}/sigmoid-b1-s2"
     assert made["experiment"] == repo.call("git", "rev-parse", ref).strip()
     assert sorted(made["packages"]) == ["dvc", "peft", "torch", "transformers", "trl"]
-    assert 0 < made["seconds"] < 120
+    assert made["seconds"] > 0
     assert "1 threads a process" in made["machine"]
     assert made["python"] == ".".join(map(str, sys.version_info[:3]))
 
@@ -152,23 +152,27 @@ def test_the_workspace_stays_as_it_was(first):
     assert folders_of_runs(repo) == []
 
 
-def test_run_again_it_runs_what_is_missing_alone(repo):
+def test_run_again_it_runs_what_is_missing_as_last_committed_whatever_is_edited(repo):
+    edits = {"dvc.yaml": "stages: {}\n", "params.yaml": "study: mine\n"}
+    for path, text in edits.items():
+        repo.write(path, text)
     code, out, err = repo.sweep("tiny")
     assert (code, err) == (0, "")
-    assert out.startswith("sweep tiny: 4 rows, 2 done\n")
+    said, rows_done, *_ = out.splitlines()
+    assert said == "sweep: the last commit runs, without the changes in dvc.yaml, params.yaml"
+    assert rows_done.endswith(" 4 rows, 2 done")
     assert [ran[:4] for ran in repo.ran[3:]] == [
         ["fkl", "0.1", "1e-05", "1"],
         ["fkl", "0.1", "1e-05", "2"],
     ]
     assert sorted(results(repo)["rows"]) == sorted([*HALF, "fkl-b0.1-s2"])
+    for path, text in edits.items():
+        assert (repo.folder / path).read_text(encoding="utf-8") == text
 
 
-def test_a_finished_experiment_is_taken_up_whatever_the_workspace_says_of_the_comparison(repo):
+def test_a_finished_experiment_is_taken_up_where_its_data_are_there(repo):
     before = results(repo)["rows"]
     (repo.folder / RESULTS).unlink()
-    file = repo.folder / "params.yaml"
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("beta: 0.1 ", "beta: 7 "), encoding="utf-8")
     code, out, err = repo.sweep("tiny", "--rows", "sigmoid-b1-s2", "sigmoid-b1-s1")
     assert (code, err) == (0, "")
     assert out.count("taken from the experiment") == 2
@@ -179,13 +183,19 @@ def test_a_finished_experiment_is_taken_up_whatever_the_workspace_says_of_the_co
         before[name].pop("made")
     assert after == before
 
+    (repo.folder / RESULTS).unlink()
+    shutil.rmtree(repo.folder / ".dvc/cache")
+    code, out, err = repo.sweep("tiny", "--rows", "sigmoid-b1-s1")
+    assert (code, err) == (0, "")
+    assert "sigmoid-b1-s1: there is an experiment, but its results can't be read: " in out
+    assert len(repo.ran) == 4
+
 
 def test_a_row_edited_since_is_said_and_runs_again(repo):
     repo.write("experiments/sweeps/tiny.yaml", SWEEP.replace("beta: 1}", "beta: 2}"))
     code, out, err = repo.sweep("tiny", "--rows", "sigmoid-b1-s1")
     assert (code, err) == (0, "")
     assert "sigmoid-b1-s1: edited since it ran (beta 1.0 → 2.0); it runs again" in out
-    assert "an experiment with other params has this name; it is replaced" in out
     assert results(repo)["rows"]["sigmoid-b1-s1"]["metrics"]["reward"]["value"] == 3.0
     assert experiments(repo) == ["sigmoid-b1-s1", "sigmoid-b1-s2"]
 
@@ -193,25 +203,10 @@ def test_a_row_edited_since_is_said_and_runs_again(repo):
 def test_an_experiment_of_other_code_is_not_taken_up(repo, monkeypatch):
     monkeypatch.chdir(repo.folder)
     row = rows.load("tiny", params.load()).rows[0]
-    assert runs.find(row).ref.endswith("/sigmoid-b1-s1")
-
-    dvc_yaml = (repo.folder / "dvc.yaml").read_text(encoding="utf-8")
-    repo.write("dvc.yaml", f"{dvc_yaml}# changed\n")
-    code, _, err = repo.sweep("tiny")
-    assert code == 2
-    assert err == "error: dvc.yaml: changed since the last commit; commit it\n"
-
+    assert runs.find(row, "HEAD").ref.endswith("/sigmoid-b1-s1")
+    repo.write("dvc.yaml", (repo.folder / "dvc.yaml").read_text(encoding="utf-8") + "# more\n")
     repo.commit()
-    assert runs.find(row) is None
-
-
-def test_uncommitted_settings_that_a_row_does_not_name_are_refused(repo):
-    file = repo.folder / "params.yaml"
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("epochs: 2", "epochs: 3"), encoding="utf-8")
-    code, out, err = repo.sweep("tiny")
-    assert (code, out) == (2, "")
-    assert err == "error: params.yaml: changed since the last commit; commit or restore it\n"
+    assert runs.find(row, "HEAD") is None
 
 
 def test_interrupted_it_leaves_nothing_running_and_a_second_one_is_refused(repo):
@@ -224,7 +219,7 @@ def test_interrupted_it_leaves_nothing_running_and_a_second_one_is_refused(repo)
         "wait for its end or interrupt it\n"
     )
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err == "sweep: interrupted; run it again to go on\n"
     assert not alive(stage)
@@ -250,19 +245,19 @@ def test_a_row_run_again_is_compared_number_by_number(repo):
     before = experiments(repo)
     code, out, _ = repo.sweep("tiny", "--again", "sigmoid-b1-s1")
     assert code == 0, out
-    assert re.match(r"sigmoid-b1-s1: all \d+ numbers are the same to the last digit", out)
+    assert re.match(r"sigmoid-b1-s1: all \d+ values are the same to the last digit", out)
     assert len(repo.ran) == 4  # the cache was not asked
     (repo.control / "noise").write_text("1e-12")
     code, out, _ = repo.sweep("tiny", "--again", "sigmoid-b1-s1")
     assert code == 1
-    assert re.match(r"sigmoid-b1-s1: 1 of \d+ numbers differ: metrics.reward.value\n", out)
+    assert re.match(r"sigmoid-b1-s1: 1 of \d+ values differ: metrics.reward.value\n", out)
     assert experiments(repo) == before
 
 
 def test_what_cannot_be_run_again_or_is_no_row_is_refused(repo):
     code, _, err = repo.sweep("tiny", "--again", "fkl-b0.1-s1")
     assert code == 2
-    assert err.startswith(f"error: row 'fkl-b0.1-s1': not in {RESULTS} with these params;")
+    assert err.startswith(f"error: row 'fkl-b0.1-s1': not in {RESULTS} as it is;")
     code, _, err = repo.sweep("tiny", "--rows", "fkl-b1-s1")
     assert code == 2
     assert err.startswith("error: row 'fkl-b1-s1': not in tiny; there are sigmoid-b1-s1, ")
