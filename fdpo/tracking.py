@@ -63,8 +63,8 @@ class Logbook:
         try:
             use(self._run)
         except Exception as error:  # of a dozen kinds; none may end the stage
-            folder, self._run = self._run.settings.sync_dir, None
-            _warn(error, f"what came so far is in {folder} for `wandb sync`")
+            written, self._run = self._run.settings.sync_dir, None
+            _warn(error, f"`wandb sync {written}` sends what it had")
 
 
 @contextmanager
@@ -150,5 +150,6 @@ def _rows(samples: Iterable[SamplesOfPrompt]) -> Iterator[list[Any]]:
 
 
 def _warn(error: Exception, consequence: str) -> None:
-    problem = " ".join(str(error).split()).replace(os.environ.get("WANDB_API_KEY") or "\0", "***")
+    problem = " ".join(str(error).split()) or type(error).__name__
+    problem = problem.replace(os.environ.get("WANDB_API_KEY") or "\0", "***")
     print(f"warning: Weights & Biases: {problem}; {consequence}", file=sys.stderr)

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +31,25 @@ def runs(folder: Path) -> list[Written]:
 
 
 def read(run: Path) -> Written:
-    records = [json.loads(line) for line in inspect(run, "--json").splitlines()]
-    (started,) = (record["run"] for record in records if record["type"] == "run")
-    known = json.loads(inspect(run, "--summary", "--json"))
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    records: dict[str, list[dict[str, Any]]] = {}
+    for record in map(json.loads, printed.splitlines()):
+        records.setdefault(record["type"], []).append(record[record["type"]])
+    (started,), (ended,) = records["run"], records["exit"]
     curves: dict[str, list[tuple[int, float]]] = {}
-    for row in (record["history"] for record in records if record["type"] == "history"):
+    for row in records.get("history", []):
         for name, value in row["item"].items():
             curves.setdefault(name, []).append((row["step"]["num"], value))
+    config = started["config"]["update"]
     return Written(
         id=started["run_id"],
         name=started.get("display_name"),
         group=started.get("run_group"),
         project=started["project"],
-        config=known["config"],
+        config={name: value for name, value in config.items() if name != "_wandb"},
         curves=curves,
-        summary=known["summary"],
+        summary=reduce(or_, (record["update"] for record in records["summary"])),
         tables=[json.loads(path.read_text()) for path in run.glob("files/media/table/*")],
-        exit_code=known["exit_code"],
+        exit_code=ended["exit_code"],
     )
-
-
-def inspect(run: Path, *options: str) -> str:
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", *options, str(run)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
