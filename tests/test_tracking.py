@@ -99,7 +99,7 @@ def test_without_a_server_there_is_a_warning_and_the_run_is_kept(
     address = NOWHERE if host == "nowhere" else rejecting
     started = time.monotonic()
     done = run_stage(WANDB_API_KEY=key, WANDB_BASE_URL=address)
-    assert time.monotonic() - started < 30  # 10 of them wandb's attempts, on a free machine
+    assert time.monotonic() - started < 80  # wandb's own limit is 90, ours 10
     assert (done.returncode, done.stdout) == (0, "True\n")
     warning, place = done.stderr.splitlines()
     assert warning.startswith("warning: Weights & Biases: ")
