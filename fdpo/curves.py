@@ -5,6 +5,8 @@ from pathlib import Path
 from dvclive import Live
 from transformers import ProgressCallback, TrainerCallback
 
+from fdpo.tracking import Logbook
+
 # TRL's names to ours. Everything else it logs is a clock or a count, different on every run.
 CURVES = {
     "loss": "train/loss",
@@ -30,6 +32,21 @@ class Curves(TrainerCallback):
             if name in CURVES:
                 self.live.log_metric(CURVES[name], value)
         self.live.make_summary()
+
+
+class Tracked(TrainerCallback):
+    """Writes the same values to a logbook.
+
+    Transformers' WandbCallback has names of its own for them, adds clocks and counts, puts all of
+    its arguments among the params and lets an error of wandb end the training.
+    """
+
+    def __init__(self, book: Logbook):
+        self.book = book
+
+    def on_log(self, args, state, control, logs=None, **_) -> None:
+        known = {CURVES[name]: value for name, value in (logs or {}).items() if name in CURVES}
+        self.book.curves(known, state.global_step)
 
 
 class Progress(ProgressCallback):

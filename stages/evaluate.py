@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from fdpo import errors, evaluation, figures, models, params, records
+from fdpo import errors, evaluation, figures, models, params, records, tracking
 from fdpo.comparison import compare
 from fdpo.files import replacing, write_json
 from fdpo.policy import load_policy
-from fdpo.records import Pair, ScoredGeneration
+from fdpo.records import Pair, SamplesOfPrompt, ScoredGeneration
 from fdpo.scorers import load_scorer
 
 SCORES = "data/scores.jsonl"
@@ -40,6 +40,9 @@ def main() -> None:
         )
         figures.write_plots(folder, baseline, found.rewards, found.implicit)
     write_json(METRICS, evaluation.headline(found.table))
+    with tracking.logbook(settings) as book:
+        metrics = evaluation.headline(found.table) | {"all": evaluation.as_json(found.table)}
+        book.results(metrics, records.read(RESULTS / "samples.jsonl", SamplesOfPrompt))
     print(f"evaluate: {evaluation.summary(found.table)}")
 
 

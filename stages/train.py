@@ -7,9 +7,9 @@ from peft import LoraConfig
 from transformers import PrinterCallback, ProgressCallback
 from trl import DPOConfig
 
-from fdpo import errors, models, params, records
+from fdpo import errors, models, params, records, tracking
 from fdpo.card import write_card
-from fdpo.curves import Curves, Progress
+from fdpo.curves import Curves, Progress, Tracked
 from fdpo.device import device
 from fdpo.files import replacing, write_json
 from fdpo.params import Params
@@ -53,7 +53,9 @@ def main() -> None:
             trainer.remove_callback(callback)
         trainer.add_callback(Progress())
         trainer.add_callback(Curves(CURVES))
-        trainer.train()
+        with tracking.logbook(settings) as book:
+            trainer.add_callback(Tracked(book))
+            trainer.train()
         save(trainer, settings)
     steps = trainer.state.global_step
     print(f"train: {settings.loss}, beta {settings.beta:g}, {steps} steps on {len(train)} pairs")

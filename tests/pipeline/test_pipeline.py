@@ -12,7 +12,9 @@ import venv
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests import logbooks
 from tests.pipeline import clone as cloning
 from tests.pipeline.clone import Clone
 
@@ -100,6 +102,47 @@ def test_another_loss_trains_and_evaluates_alone_and_the_way_back_runs_nothing(c
     assert (objective["loss"], objective["beta"]) == ("sigmoid", 0.1)
     assert {path: clone.bytes(path) for path in before} == before
     assert up_to_date(clone)
+
+
+def test_a_logbook_tells_what_the_results_tell_and_changes_nothing(clone):
+    target = ("--force", "--single-item", "train", "evaluate")
+    clone.dvc("exp", "run", "--temp", "--name", "logged", *target, WANDB_MODE="offline")
+    (commit,) = clone.git("for-each-ref", "--format=%(objectname)", "refs/exps/**/logged").split()
+    clone.git("diff", "--exit-code", "HEAD", commit)
+    assert clone.git("status", "--porcelain") == ""
+
+    train, evaluate = logbooks.runs(clone.folder / "wandb")
+    assert train.id == evaluate.id
+    for run in (train, evaluate):
+        assert (run.name, run.group) == ("logged", clone.git("rev-parse", "HEAD")[:7])
+        assert run.exit_code == 0
+        chosen = yaml.safe_load(clone.bytes("params.yaml"))
+        study = chosen.pop("studies")["embedded"]
+        lr = study["train"]["lr_by_loss"]["sigmoid"]
+        study["generate"]["heldout"]["published"] = None
+        assert run.config == chosen | study | {"lr": lr}
+
+    curves = clone.folder / "results/train/plots/metrics"
+    names = [str(path.relative_to(curves).with_suffix("")) for path in curves.rglob("*.tsv")]
+    assert {name for name in train.curves if not name.startswith("_")} == set(names)
+    for name in names:
+        rows = [line.split("\t") for line in (curves / f"{name}.tsv").read_text().split("\n")[1:-1]]
+        assert train.curves[name] == [(int(step), pytest.approx(float(v))) for step, v in rows]
+
+    metrics = json.loads(clone.bytes("results/metrics.json"))
+    assert {name: evaluate.summary[name] for name in metrics} == metrics
+    assert evaluate.summary["all"] == json.loads(clone.bytes("results/evaluate/metrics.json"))
+    (table,) = evaluate.tables
+    samples = [
+        json.loads(row) for row in clone.bytes("results/evaluate/samples.jsonl").splitlines()
+    ]
+    assert table["columns"] == ["id", "prompt", "model", "text", "reward", "judge"]
+    assert table["data"] == [
+        [row["id"], row["prompt"], model, sample["text"], sample["reward"], sample["judge"]]
+        for row in samples
+        for model in ("reference", "policy")
+        for sample in row[model]
+    ]
 
 
 @pytest.mark.parametrize("setting", ["bta=1", "studies.embedded.train.epoch=1"])

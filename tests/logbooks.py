@@ -1,0 +1,55 @@
+"""What wandb wrote, read back by its own reader."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Written:
+    """One process's part of a run."""
+
+    id: str
+    name: str | None
+    group: str | None
+    project: str
+    config: dict[str, Any]
+    curves: dict[str, list[tuple[int, float]]]  # (step, value) of what was logged
+    summary: dict[str, Any]
+    tables: list[dict[str, Any]]
+    exit_code: int
+
+
+def runs(folder: Path) -> list[Written]:
+    """The offline runs in a wandb folder, oldest first."""
+    return [read(run) for run in sorted(folder.glob("offline-run-*"))]  # named by their start
+
+
+def read(run: Path) -> Written:
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    records: dict[str, list[dict[str, Any]]] = {}
+    for record in map(json.loads, printed.splitlines()):
+        records.setdefault(record["type"], []).append(record[record["type"]])
+    (started,), (ended,) = records["run"], records["exit"]
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for row in records.get("history", []):
+        for name, value in row["item"].items():
+            curves.setdefault(name, []).append((row["step"]["num"], value))
+    config = started["config"]["update"]
+    return Written(
+        id=started["run_id"],
+        name=started.get("display_name"),
+        group=started.get("run_group"),
+        project=started["project"],
+        config={name: value for name, value in config.items() if name != "_wandb"},
+        curves=curves,
+        summary=reduce(or_, (record["update"] for record in records["summary"])),
+        tables=[json.loads(path.read_text()) for path in run.glob("files/media/table/*")],
+        exit_code=ended["exit_code"],
+    )
