@@ -28,7 +28,7 @@ def main() -> None:
 
     tokenized = [(prompt, tokenizer(prompt.prompt)["input_ids"]) for prompt in prompts]
     fitting = [item for item in tokenized if len(item[1]) < generate.max_length]
-    check_roles(fitting, generate.max_length)
+    check_roles(prompts, fitting, generate.max_length)
     check_positions(fitting, generate, model)
     batches = batched(fitting, generate.prompts_per_batch)
     work = resume.folder("generate", settings.seed, generate)
@@ -44,10 +44,12 @@ def main() -> None:
 Tokenized = tuple[Prompt, list[int]]
 
 
-def check_roles(prompts: Sequence[Tokenized], max_length: int) -> None:
-    """Raise `UserError` where length has left out all prompts of training or evaluation."""
+def check_roles(prompts: Sequence[Prompt], fitting: Sequence[Tokenized], max_length: int) -> None:
+    """Raise `UserError` where training or evaluation has no prompt, or length leaves out all."""
     for role in ("train", "heldout"):
-        if not any(prompt.role == role for prompt, _ in prompts):
+        if not any(prompt.role == role for prompt in prompts):
+            raise UserError(f"{PROMPTS}: no {role} prompt; rebuild it with `dvc repro`")
+        if not any(prompt.role == role for prompt, _ in fitting):
             raise UserError(
                 f"generate.max_length = {max_length}: every {role} prompt has as many tokens or"
                 " more, so none has room for a completion; raise it"
