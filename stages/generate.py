@@ -22,13 +22,14 @@ def main() -> None:
     settings = params.load()
     generate = settings.active.generate
     prompts = list(records.read_prompt_unique(PROMPTS, Prompt))
+    check_prompts(prompts)
     tokenizer = models.load_tokenizer(REFERENCE)
     model = models.load_causal_lm(REFERENCE)
     models.check_vocabulary(model, tokenizer, REFERENCE)
 
     tokenized = [(prompt, tokenizer(prompt.prompt)["input_ids"]) for prompt in prompts]
     fitting = [item for item in tokenized if len(item[1]) < generate.max_length]
-    check_roles(prompts, fitting, generate.max_length)
+    check_roles(fitting, generate.max_length)
     check_positions(fitting, generate, model)
     batches = batched(fitting, generate.prompts_per_batch)
     work = resume.folder("generate", settings.seed, generate)
@@ -44,12 +45,17 @@ def main() -> None:
 Tokenized = tuple[Prompt, list[int]]
 
 
-def check_roles(prompts: Sequence[Prompt], fitting: Sequence[Tokenized], max_length: int) -> None:
-    """Raise `UserError` where training or evaluation has no prompt, or length leaves out all."""
+def check_prompts(prompts: Sequence[Prompt]) -> None:
+    """Raise `UserError` where there is nothing to train on, or nothing to evaluate with."""
     for role in ("train", "heldout"):
         if not any(prompt.role == role for prompt in prompts):
             raise UserError(f"{PROMPTS}: no {role} prompt; rebuild it with `dvc repro`")
-        if not any(prompt.role == role for prompt, _ in fitting):
+
+
+def check_roles(prompts: Sequence[Tokenized], max_length: int) -> None:
+    """Raise `UserError` where length has left out all prompts of training or evaluation."""
+    for role in ("train", "heldout"):
+        if not any(prompt.role == role for prompt, _ in prompts):
             raise UserError(
                 f"generate.max_length = {max_length}: every {role} prompt has as many tokens or"
                 " more, so none has room for a completion; raise it"

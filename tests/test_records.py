@@ -202,7 +202,7 @@ def test_any_bytes_give_records_or_one_line(tmp_path, content, kind):
     only_records_or_a_user_error(tmp_path, content, kind)
 
 
-@settings(SAME_FOLDER, max_examples=2500)
+@settings(SAME_FOLDER, max_examples=1000)
 @given(start=st.integers(0, len(GOOD)), length=st.integers(0, 9), new=st.binary(max_size=3))
 def test_any_damage_to_a_line_gives_records_or_one_line(tmp_path, start, length, new):
     line = GOOD.encode()
@@ -241,7 +241,7 @@ def test_a_file_to_damage_is_good(tmp_path, kind):
     assert len(list(records.read(path, kind))) == 1
 
 
-@settings(SAME_FOLDER, max_examples=2500)
+@settings(SAME_FOLDER, max_examples=4000)
 @given(kind=st.sampled_from(KINDS), edits=EDITS)
 def test_any_bytes_changed_in_any_file_give_records_or_one_line(tmp_path, kind, edits):
     content = (json.dumps(FILES[kind], ensure_ascii=False) + "\n").encode() * 2
