@@ -14,6 +14,7 @@ from typing import get_args
 from pydantic import ValidationError
 
 from fdpo import errors, hub, models, params, records
+from fdpo.baseline import heldout
 from fdpo.comparison import compare
 from fdpo.errors import UserError
 from fdpo.evaluation import Table
@@ -24,6 +25,7 @@ from fdpo.scorers import load_scorer
 from fdpo.validation import first_problem
 
 REFERENCE = "models/reference"
+SCORES = "data/scores.jsonl"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -59,14 +61,14 @@ def trained_with(settings: Params, options: argparse.Namespace) -> Params:
 
 def measure(adapter: Path, settings: Params) -> Table:
     """The metrics that the stage `evaluate` writes of its policy."""
-    scores = records.read_prompt_unique("data/scores.jsonl", ScoredGeneration)
+    scores = list(records.read_prompt_unique(SCORES, ScoredGeneration))
     return compare(
         policy=load_policy(REFERENCE, adapter),
         reference=models.load_causal_lm(REFERENCE),
         tokenizer=models.load_tokenizer(REFERENCE),
         reward=load_scorer("models/reward"),
         judge=load_scorer("models/judge"),
-        baseline=[generation for generation in scores if generation.role == "heldout"],
+        baseline=heldout(SCORES, scores),
         pairs=list(records.read("data/test.jsonl", Pair)),
         settings=settings,
     ).table

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -19,10 +18,12 @@ from transformers.utils.logging import disable_progress_bar
 from fdpo.device import device
 from fdpo.errors import UserError
 from fdpo.files import read_json, write_json
+from fdpo.weights import reason, require_all, require_finite, require_safetensors
 
 disable_progress_bar()  # weights load in a second
 
 SETTINGS = "scorer.json"
+REBUILD = "run `dvc repro` to rebuild it"
 BATCH_SIZE = 32  # texts; at 512 tokens a large classifier then needs about 2 GB beside its weights
 
 
@@ -72,6 +73,7 @@ def load(folder: str | Path) -> Classifier:
     """
     folder = Path(folder)
     settings = read_json(folder / SETTINGS)
+    require_safetensors(folder, "model.safetensors", REBUILD)
     config = _from_folder(AutoConfig, folder)
     index = label_index(config, settings.get("label"), folder)
     model, loading = _from_folder(
@@ -81,10 +83,14 @@ def load(folder: str | Path) -> Classifier:
         dtype=torch.float32,
         output_loading_info=True,
     )
-    if missing := sorted(loading["missing_keys"]):
-        # They would be random, and every reward with them.
-        raise UserError(f"{folder}: no weights for {missing[0]}; name a model that has that head")
+    require_all(loading["missing_keys"], folder, "name a model that has that head")
+    require_finite(model, folder, REBUILD)
     tokenizer = _from_folder(AutoTokenizer, folder)
+    if len(tokenizer) > config.vocab_size:
+        raise UserError(
+            f"{folder}: the tokenizer has {len(tokenizer)} ids, the model {config.vocab_size};"
+            " use the tokenizer that the model was trained with"
+        )
     length = min(tokenizer.model_max_length, _positions(config))
     return Classifier(model.eval().to(device()), tokenizer, index, length)
 
@@ -117,8 +123,7 @@ def _from_folder(kind: type, folder: Path, **options):
         return kind.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **options
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # what a damaged file leads to is not documented
         raise UserError(
-            f"{folder}: can't be loaded as a classifier ({reason}); run `dvc repro` to rebuild it"
+            f"{folder}: can't be loaded as a classifier ({reason(error)}); {REBUILD}"
         ) from None

@@ -1,11 +1,10 @@
 """Language models from local folders, and the parts of them that the stages call."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -13,11 +12,13 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from fdpo.device import device
 from fdpo.errors import UserError
 from fdpo.packing import ATTENTION
+from fdpo.weights import reason, require_all, require_finite, require_safetensors
 
 disable_progress_bar()  # weights load in a second
 
@@ -27,30 +28,35 @@ REBUILD = "delete the folder and run `dvc repro` to rebuild it"
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer saved in `folder`. Raises `UserError` when it cannot be read."""
     try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: no readable tokenizer ({_brief(error)}); {REBUILD}") from None
+        return AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # what a damaged file leads to is not documented
+        raise UserError(f"{folder}: no readable tokenizer ({reason(error)}); {REBUILD}") from None
 
 
 def load_causal_lm(folder: str | Path) -> PreTrainedModel:
     """The causal language model saved in `folder`, float32, in evaluation mode, on the device.
 
     It attends within the branches of packed rows; `decoding` switches to cached decoding.
-    Raises `UserError` when files are missing or damaged, when it is no causal language model, or
-    when its logits are more than a linear head over its last hidden states.
+    Raises `UserError` when files or weights are missing or damaged, when it is no causal language
+    model, or when its logits are more than a linear head over its last hidden states.
     """
-    if not (Path(folder) / "model.safetensors").is_file():
-        raise UserError(f"{folder}/model.safetensors: missing; {REBUILD}")
+    require_safetensors(folder, "model.safetensors", REBUILD)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loading = AutoModelForCausalLM.from_pretrained(
             str(folder),
             local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
             use_safetensors=True,
             dtype=torch.float32,
             attn_implementation=ATTENTION,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{folder}: no readable causal LM ({_brief(error)}); {REBUILD}") from None
+    except Exception as error:  # what a damaged file leads to is not documented
+        raise UserError(f"{folder}: no readable causal LM ({reason(error)}); {REBUILD}") from None
+    require_all(loading["missing_keys"], folder, REBUILD)
+    require_finite(model, folder, REBUILD)
     if model.get_output_embeddings() is None or getattr(model.lm_head, "bias", None) is not None:
         raise UserError(
             f"{folder}: {type(model).__name__} has no plain linear LM head; choose another"
@@ -94,5 +100,44 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         )
 
 
-def _brief(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
+def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence) -> None:
+    """Raise `UserError` naming the first line that this model cannot read.
+
+    `records` are those of the file at `path`, a line each. Their prompts, alone or with either side
+    of a pair, must have ids of the vocabulary and fit the positions that the model has.
+    """
+    rows, folder = head_weight(model).shape[0], model.name_or_path
+    positions = model.config.max_position_embeddings
+    for number, record in enumerate(records, start=1):
+        prompt = {"prompt_ids": record.prompt_ids}
+        sides = {name: getattr(record, name, []) for name in ("chosen_ids", "rejected_ids")}
+        for name, ids in (prompt | sides).items():
+            length = len(ids) if ids is record.prompt_ids else len(record.prompt_ids) + len(ids)
+            if max(ids, default=0) >= rows:
+                problem = f"{name} has {max(ids)}, but {folder} has the ids 0 to {rows - 1}"
+            elif length > positions:
+                problem = (
+                    f"prompt_ids and {name} are {length} tokens, but {folder} has {positions}"
+                    " positions"
+                )
+            else:
+                continue
+            raise UserError(
+                f"{path}:{number}: {problem}; correct the line or rebuild with `dvc repro`"
+            )
+
+
+def check_modules(model: PreTrainedModel, wanted: Sequence[str]) -> None:
+    """Raise `UserError` when a name in train.lora.target_modules ends that of no linear layer."""
+    linear = [name for name, module in decoder(model).named_modules() if _is_linear(module)]
+    for name in wanted:
+        if not any(f".{own}".endswith(f".{name}") for own in linear):
+            known = ", ".join(sorted({own.rsplit(".", 1)[-1] for own in linear}))
+            raise UserError(
+                f"train.lora.target_modules has {name!r}: no such module in {model.name_or_path};"
+                f" choose of {known}"
+            )
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | Conv1D)  # GPT-2 has the latter

@@ -1,13 +1,17 @@
 """A trained policy: the reference with its adapter merged in."""
 
+import warnings
 from pathlib import Path
 
 from peft import PeftModel
-from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from fdpo.errors import UserError
+from fdpo.files import read_json
 from fdpo.models import load_causal_lm
+from fdpo.weights import reason, require_finite, require_safetensors
+
+RETRAIN = "delete the folder and run `dvc repro` to train it again"
 
 
 def load_policy(reference: str | Path, adapter: str | Path) -> PreTrainedModel:
@@ -17,11 +21,24 @@ def load_policy(reference: str | Path, adapter: str | Path) -> PreTrainedModel:
     missing, damaged or made for another model.
     """
     model = load_causal_lm(reference)
+    require_safetensors(adapter, "adapter_model.safetensors", RETRAIN)
+    _require_lora(Path(adapter) / "adapter_config.json")
     try:
-        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        problem = str(error).strip().split("\n")[0][:200]
+        with warnings.catch_warnings():
+            # They would be as before training, and so would be the policy.
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            policy = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    except Exception as error:  # what a damaged file leads to is not documented
         raise UserError(
-            f"{adapter}: not an adapter of {reference} ({problem}); "
-            "delete the folder and run `dvc repro` to train it again"
+            f"{adapter}: not an adapter of {reference} ({reason(error)}); {RETRAIN}"
         ) from None
+    require_finite(policy, adapter, RETRAIN)
+    return policy
+
+
+def _require_lora(path: Path) -> None:
+    """Raise `UserError` when the config is missing (PEFT would ask the Hub) or of another kind."""
+    config = read_json(path)
+    kind = config.get("peft_type") if isinstance(config, dict) else None
+    if kind != "LORA":
+        raise UserError(f"{path}: peft_type = {kind!r}: must be LORA; {RETRAIN}")

@@ -141,6 +141,10 @@ def read(path: str | Path, kind: type[Record]) -> Iterator[Record]:
                 yield _parse(line, kind, f"{path}:{number}")
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run `dvc repro` to rebuild it") from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: can't be read ({error.strerror}); delete it and run `dvc repro` to rebuild it"
+        ) from None
     if number == 0:
         raise UserError(f"{path}: empty; delete it and run `dvc repro` to rebuild it")
 
@@ -163,7 +167,10 @@ def read_prompt_unique(path: str | Path, kind: type[Record]) -> Iterator[Record]
     for number, record in enumerate(read(path, kind), start=1):
         if record.id in seen:
             first = seen[record.id]
-            raise UserError(f"{path}:{number}: id = {record.id} stands in line {first} already")
+            raise UserError(
+                f"{path}:{number}: id = {record.id} stands in line {first} already;"
+                " remove one of them, or rebuild the file with `dvc repro`"
+            )
         seen[record.id] = number
         yield record
 

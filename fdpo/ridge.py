@@ -102,6 +102,8 @@ def load(folder: str | Path) -> RidgeReward:
         raise _damaged(path, str(error)) from None
     if not words.shape == characters.shape == (ngrams.BUCKETS,):
         raise _damaged(path, f"shapes {words.shape} and {characters.shape}")
+    if not (np.isfinite(words).all() and np.isfinite(characters).all()):
+        raise _damaged(path, "holds a value that is not finite")
     return RidgeReward(words, characters, settings)
 
 

@@ -16,6 +16,8 @@ from fdpo.validation import Strict
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Whole = Annotated[int, Field(ge=0, le=10_000_000)]
+Several = Annotated[int, Field(ge=2, le=10_000)]  # completions of one prompt
 
 # Pydantic's own unions name the alternative in a problem's place, as if it were a key of the file.
 # A ValidationError that is raised by a validator keeps its place within the file and adds nothing.
@@ -54,10 +56,10 @@ class Sampling(Strict):
     """Ancestral sampling, plain when temperature is 1 and nothing is cut off."""
 
     strategy: Literal["sample"]
-    completions: Annotated[int, Field(ge=2)]
+    completions: Several
     max_new_tokens: Count
-    temperature: Positive
-    top_k: Annotated[int, Field(ge=0)]
+    temperature: Annotated[float, Field(ge=1e-3, le=1e6)]  # below, logits overflow
+    top_k: Whole
     top_p: Annotated[float, Field(gt=0, le=1)]
 
 
@@ -72,9 +74,9 @@ class DiverseBeam(Strict):
     """Diverse beam search with groups of one beam, each the source of one completion."""
 
     strategy: Literal["diverse_beam"]
-    groups: Annotated[int, Field(ge=2)]
+    groups: Several
     diversity_penalty: Annotated[float, Field(ge=0, le=1e6)]
-    no_repeat_ngram: Annotated[int, Field(ge=0)]
+    no_repeat_ngram: Whole
     max_new_tokens: Count
     bias: list[Bias]
     banned: list[Text]
@@ -93,21 +95,21 @@ class Given(Strict):
 class Published(Strict):
     """One more sample of each held-out prompt, as the published figures were made."""
 
-    top_k: Annotated[int, Field(ge=0)]
-    no_repeat_ngram: Annotated[int, Field(ge=0)]
+    top_k: Whole
+    no_repeat_ngram: Whole
     max_new_tokens: Count
 
 
 class Heldout(Strict):
     """Plain temperature-1 samples of held-out prompts, of the reference and of every policy."""
 
-    samples: Annotated[int, Field(ge=2)]
+    samples: Several
     max_new_tokens: Count
     published: Published | None = None
 
 
 class Generate(Strict):
-    max_length: Annotated[int, Field(ge=2)]
+    max_length: Annotated[int, Field(ge=2, le=10_000_000)]
     train: Annotated[
         Sampling | DiverseBeam | Given, chosen_by("strategy", Sampling, DiverseBeam, Given)
     ]
@@ -146,7 +148,7 @@ class Split(Strict):
 
 
 class Lora(Strict):
-    r: Count
+    r: Annotated[int, Field(ge=1, le=1024)]
     alpha: Count
     target_modules: Annotated[list[str], Field(min_length=1)]
 
@@ -164,7 +166,7 @@ class Train(Strict):
     pairs_per_step: Count
     group_by_prompt: bool
     tokens_per_forward: Count
-    warmup_steps: Annotated[int, Field(ge=0)]
+    warmup_steps: Whole
     max_grad_norm: Positive
     lr_by_loss: LrByLoss
     lora: Lora

@@ -1,5 +1,6 @@
 """What pydantic found wrong, in one line."""
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,7 +17,7 @@ class Strict(BaseModel):
 def first_problem(error: ValidationError) -> str:
     """The first problem, unknown keys before others, as `key = value: what is allowed`."""
     problem = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _plain(problem["msg"])
     place = _dotted(problem["loc"])
     more = error.error_count() - 1
     suffix = f" (and {more} more problems)" if more > 1 else " (and 1 more problem)" if more else ""
@@ -25,9 +26,33 @@ def first_problem(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"{place}: missing; add it{suffix}"
     if isinstance(problem["input"], dict) and problem["input"]:  # a whole section: too long
-        return f"{place}: {message}{suffix}"
+        return f"{place}: {message}{suffix}" if place else f"{message}{suffix}"
     value = _shown(problem["input"])
-    return f"{place} = {value}: {message[:1].lower()}{message[1:]}{suffix}" if place else message
+    return f"{place} = {value}: {message}{suffix}" if place else f"{message}{suffix}"
+
+
+# Pydantic's words, and what a user of a YAML or JSON file calls the same.
+_WORDS = {
+    r"^Value error, ": "",
+    r"^Invalid JSON: ": "not JSON: ",
+    r"^(Input|List|String|Dictionary) should ": "must ",
+    r"must be a valid dictionary.*": "must be a section of keys",
+    r"must be a valid integer.*": "must be a whole number",
+    r"must be a valid number.*": "must be a number",
+    r"must be a valid string": "must be text",
+    r"must be a valid boolean": "must be true or false",
+    r"must be a valid (list|array)": "must be a list",
+    r"must match pattern": "must match",
+    r"greater than or equal to": "at least",
+    r"less than or equal to": "at most",
+    r" after validation, not \d+$": "",
+}
+
+
+def _plain(message: str) -> str:
+    for pattern, words in _WORDS.items():
+        message = re.sub(pattern, words, message)
+    return message
 
 
 def _dotted(location: tuple[Any, ...]) -> str:
@@ -38,6 +63,8 @@ def _dotted(location: tuple[Any, ...]) -> str:
 
 
 def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     try:
         text = repr(value)
     except ValueError:  # Python writes out no integer of more than 4,300 digits

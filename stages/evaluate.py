@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fdpo import errors, evaluation, figures, models, params, records, tracking
+from fdpo.baseline import heldout
 from fdpo.comparison import compare
 from fdpo.files import replacing, write_json
 from fdpo.policy import load_policy
@@ -21,16 +22,20 @@ METRICS = "results/metrics.json"
 
 def main() -> None:
     settings = params.load()
-    scores = records.read_prompt_unique(SCORES, ScoredGeneration)
-    baseline = [generation for generation in scores if generation.role == "heldout"]
+    scores = list(records.read_prompt_unique(SCORES, ScoredGeneration))
+    pairs = list(records.read(TEST, Pair))
+    baseline = heldout(SCORES, scores)
+    reference = models.load_causal_lm(REFERENCE)
+    for path, lines in ((SCORES, scores), (TEST, pairs)):
+        models.check_token_ids(reference, path, lines)
     found = compare(
         policy=load_policy(REFERENCE, POLICY),
-        reference=models.load_causal_lm(REFERENCE),
+        reference=reference,
         tokenizer=models.load_tokenizer(REFERENCE),
         reward=load_scorer(REWARD),
         judge=load_scorer(JUDGE),
         baseline=baseline,
-        pairs=list(records.read(TEST, Pair)),
+        pairs=pairs,
         settings=settings,
     )
     with replacing(RESULTS) as folder:

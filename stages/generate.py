@@ -22,6 +22,7 @@ def main() -> None:
     settings = params.load()
     generate = settings.active.generate
     prompts = list(records.read_prompt_unique(PROMPTS, Prompt))
+    check_prompts(prompts)
     tokenizer = models.load_tokenizer(REFERENCE)
     model = models.load_causal_lm(REFERENCE)
     models.check_vocabulary(model, tokenizer, REFERENCE)
@@ -42,6 +43,13 @@ def main() -> None:
 
 
 Tokenized = tuple[Prompt, list[int]]
+
+
+def check_prompts(prompts: Sequence[Prompt]) -> None:
+    """Raise `UserError` where there is nothing to train on, or nothing to evaluate with."""
+    for role in ("train", "heldout"):
+        if not any(prompt.role == role for prompt in prompts):
+            raise UserError(f"{PROMPTS}: no {role} prompt; rebuild it with `dvc repro`")
 
 
 def check_roles(prompts: Sequence[Tokenized], max_length: int) -> None:

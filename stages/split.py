@@ -16,7 +16,9 @@ def main() -> None:
     ids = [pair.id for pair in records.read(PAIRS, Pair)]  # a line each
     paired = set(ids)
     # In the order they were drawn in: pairs.jsonl has them by length, from decoding.
-    prompts = [prompt for prompt in records.read(PROMPTS, Prompt) if prompt.id in paired]
+    drawn = list(records.read_prompt_unique(PROMPTS, Prompt))
+    check_prompts(ids, {prompt.id for prompt in drawn if prompt.role != "heldout"})
+    prompts = [prompt for prompt in drawn if prompt.id in paired]
     if test_size == "given":
         held = given_split(prompts)
     else:
@@ -26,6 +28,16 @@ def main() -> None:
     test = records.copy(TEST, PAIRS, (number in held for number in ids))
     print(f"split: {train} pairs of {len(paired) - len(held)} prompts to train on, ", end="")
     print(f"{test} of {len(held)} to test on")
+
+
+def check_prompts(ids: list[int], known: set[int]) -> None:
+    """Raise `UserError` at the first pair whose prompt could be in neither set."""
+    for line, number in enumerate(ids, start=1):
+        if number not in known:
+            raise UserError(
+                f"{PAIRS}:{line}: id = {number} is no train or test prompt of {PROMPTS};"
+                " rebuild both with `dvc repro`"
+            )
 
 
 def given_split(prompts: list[Prompt]) -> set[int]:

@@ -30,7 +30,10 @@ def main() -> None:
     tokenizer = models.load_tokenizer(REFERENCE)
     model = models.load_causal_lm(REFERENCE)
     models.check_vocabulary(model, tokenizer, REFERENCE)
+    for path, pairs in ((TRAIN, train), (TEST, test)):
+        models.check_token_ids(model, path, pairs)
     own = settings.active.train
+    models.check_modules(model, own.lora.target_modules)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = FDPOTrainer(
             model=model,

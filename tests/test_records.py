@@ -130,28 +130,28 @@ def changed(key: str, value: str) -> str:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "nvalid JSON"),
-        (" ", "nvalid JSON"),
-        ("{", "nvalid JSON"),
-        (GOOD[:-1], "nvalid JSON"),
-        (GOOD + GOOD, "nvalid JSON"),
-        (GOOD.replace("1", "\xff", 1), "nvalid JSON"),
-        ("null", "nput should be an object"),
-        ("[]", "nput should be an object"),
-        ("3", "nput should be an object"),
-        (changed("id", '"1"'), "id = '1': input should be a valid integer"),
-        (changed("id", "1.0"), "id = 1.0: input should be a valid integer"),
-        (changed("id", "-1"), "id = -1: input should be greater than or equal to 0"),
-        (changed("id", "null"), "id = None: input should be a valid integer"),
-        (changed("chosen_ids", "[]"), "chosen_ids = []: list should have at least 1 item"),
-        (changed("chosen_ids", "[1, -2]"), "chosen_ids[1] = -2: input should be greater"),
-        (changed("chosen_ids", "3"), "chosen_ids = 3: input should be a valid array"),
-        (changed("ref_chosen_logp", "NaN"), "ref_chosen_logp = nan: input should be a finite"),
-        (changed("ref_chosen_logp", "-Infinity"), "ref_chosen_logp = -inf: input should be a fin"),
-        (changed("ref_chosen_logp", "-1e999"), "ref_chosen_logp = -inf: input should be a finite"),
-        (changed("ref_chosen_logp", "0.5"), "ref_chosen_logp = 0.5: input should be less than"),
-        (changed("chosen_reward", "true"), "chosen_reward = True: input should be a valid num"),
-        (changed("chosen_rank", "0"), "chosen_rank = 0: input should be greater"),
+        ("", "not JSON"),
+        (" ", "not JSON"),
+        ("{", "not JSON"),
+        (GOOD[:-1], "not JSON"),
+        (GOOD + GOOD, "not JSON"),
+        (GOOD.replace("1", "\xff", 1), "not JSON"),
+        ("null", "must be an object"),
+        ("[]", "must be an object"),
+        ("3", "must be an object"),
+        (changed("id", '"1"'), "id = '1': must be a whole number"),
+        (changed("id", "1.0"), "id = 1.0: must be a whole number"),
+        (changed("id", "-1"), "id = -1: must be at least 0"),
+        (changed("id", "null"), "id = null: must be a whole number"),
+        (changed("chosen_ids", "[]"), "chosen_ids = []: must have at least 1 item"),
+        (changed("chosen_ids", "[1, -2]"), "chosen_ids[1] = -2: must be at least"),
+        (changed("chosen_ids", "3"), "chosen_ids = 3: must be a list"),
+        (changed("ref_chosen_logp", "NaN"), "ref_chosen_logp = nan: must be a finite"),
+        (changed("ref_chosen_logp", "-Infinity"), "ref_chosen_logp = -inf: must be a fin"),
+        (changed("ref_chosen_logp", "-1e999"), "ref_chosen_logp = -inf: must be a finite"),
+        (changed("ref_chosen_logp", "0.5"), "ref_chosen_logp = 0.5: must be at most 0.001"),
+        (changed("chosen_reward", "true"), "chosen_reward = true: must be a num"),
+        (changed("chosen_rank", "0"), "chosen_rank = 0: must be at least"),
         (changed("more", "1"), "more: unknown key; remove it or correct its spelling"),
         (GOOD.replace('"id": 1, ', ""), "id: missing; add it"),
     ],
@@ -196,18 +196,59 @@ def test_a_second_record_of_a_prompt_is_named_with_the_first(tmp_path):
         list(records.read_prompt_unique(path, Prompt))
 
 
-@SAME_FOLDER
+@settings(SAME_FOLDER, max_examples=2000)
 @given(content=st.binary(max_size=80), kind=st.sampled_from(KINDS))
 def test_any_bytes_give_records_or_one_line(tmp_path, content, kind):
     only_records_or_a_user_error(tmp_path, content, kind)
 
 
-@SAME_FOLDER
+@settings(SAME_FOLDER, max_examples=1000)
 @given(start=st.integers(0, len(GOOD)), length=st.integers(0, 9), new=st.binary(max_size=3))
 def test_any_damage_to_a_line_gives_records_or_one_line(tmp_path, start, length, new):
     line = GOOD.encode()
     damaged = line[:start] + new + line[start + length :]
     only_records_or_a_user_error(tmp_path, line + b"\n" + damaged + b"\n", Pair)
+
+
+SAMPLED = {"text": "é", "ids": [3, 0], "finished": True, "ref_logp": -0.5}
+SCORED_LINE = {
+    "id": 7,
+    "prompt": "Movie",
+    "role": "heldout",
+    "prompt_ids": [1, 2],
+    "completions": [{**SAMPLED, "reward": 1.5, "judge": 0.25}] * 2,
+    "given": [[0, 1]],
+    "published": SAMPLED,
+}
+FILES = {
+    Prompt: {
+        "id": 0,
+        "prompt": "Movie",
+        "role": "train",
+        "given": [{"chosen": "a", "rejected": "b"}],
+    },
+    Generation: SCORED_LINE | {"completions": [SAMPLED] * 2},
+    ScoredGeneration: SCORED_LINE,
+    Pair: PAIR,
+}
+EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 4), st.binary(max_size=2)), max_size=4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_to_damage_is_good(tmp_path, kind):
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(FILES[kind]) + "\n")
+    assert len(list(records.read(path, kind))) == 1
+
+
+@settings(SAME_FOLDER, max_examples=4000)
+@given(kind=st.sampled_from(KINDS), edits=EDITS)
+def test_any_bytes_changed_in_any_file_give_records_or_one_line(tmp_path, kind, edits):
+    content = (json.dumps(FILES[kind], ensure_ascii=False) + "\n").encode() * 2
+    for place, length, new in edits:
+        start = int(place * len(content))
+        content = content[:start] + new + content[start + length :]
+    only_records_or_a_user_error(tmp_path, content, kind)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def make(scratch: Path) -> Clone:
     clone.folder.mkdir()
     _copy_working_tree(clone.folder)
     params = clone.folder / "params.yaml"
-    params.write_text(_tiny(params.read_text(encoding="utf-8"), packages), encoding="utf-8")
+    params.write_text(tiny(params.read_text(encoding="utf-8"), packages), encoding="utf-8")
     clone.git("init", "--quiet", "--initial-branch=main")
     if not (clone.folder / ".dvc").exists():
         clone.dvc("init", "--quiet")
@@ -105,7 +105,8 @@ def _copy_working_tree(folder: Path) -> None:
             target.write_bytes(source.read_bytes())
 
 
-def _tiny(params: str, packages: embedded_fakes.FakePackages) -> str:
+def tiny(params: str, packages: embedded_fakes.FakePackages) -> str:
+    """params.yaml with few prompts and tokens, and the stand-ins' hashes."""
     whole = yaml.safe_load(params)
     whole |= {"study": "embedded", "loss": "sigmoid", "beta": 0.1, "lr": "auto"}
     study = whole["studies"]["embedded"]

@@ -154,6 +154,21 @@ def test_a_mistyped_key_is_refused(clone, setting):
     assert clone.git("status", "--porcelain") == ""
 
 
+def test_what_a_wrong_value_cost_is_checked_out_again(clone):
+    """DVC deletes a stage's outputs before the stage can refuse; its cache still has them."""
+    adapter = "models/policy/adapter_model.safetensors"
+    before = {path: clone.bytes(path) for path in (adapter, "params.yaml")}
+    failed = clone.run(sys.executable, "-m", "dvc", "exp", "run", "-S", "beta=-1")
+    assert failed.returncode != 0
+    (line,) = [line for line in failed.stderr.splitlines() if line.startswith("error:")]
+    assert line == "error: params.yaml: beta = -1: must be greater than 0"
+
+    clone.git("restore", "params.yaml")
+    clone.dvc("checkout")
+    assert {path: clone.bytes(path) for path in before} == before
+    assert up_to_date(clone)
+
+
 def test_a_changed_loss_concerns_training_and_evaluation_alone(clone):
     losses = clone.folder / "fdpo/losses.py"
     own = losses.read_text(encoding="utf-8")
