@@ -88,11 +88,11 @@ def test_two_machines_share_out_experiments_and_one_gathers_them(first, second):
         ref = machine.git("for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}").strip()
         metrics[name] = machine.git("show", f"{ref}:results/metrics.json")
     assert len(set(metrics.values())) == 3
-    first.dvc("exp", "push", "origin", "row1", "row2")
-    second.dvc("exp", "push", "origin", "row3")
+    first.dvc("exp", "push", "origin")
+    second.dvc("exp", "push", "origin")
 
     assert sorted(second.dvc("exp", "list", "--names-only", "origin").split()) == sorted(rows)
-    second.dvc("exp", "pull", "origin", "row1", "row2")
+    second.dvc("exp", "pull", "origin")
     assert sorted(second.dvc("exp", "list", "--names-only").split()) == sorted(rows)
     second.dvc("exp", "apply", "row2")
     assert yaml.safe_load(second.bytes("params.yaml"))["beta"] == 0.3
