@@ -11,6 +11,7 @@ from pathlib import Path
 import botocore.session
 import yaml
 from botocore.client import BaseClient
+from botocore.config import Config
 
 from tests.pipeline import clone as cloning
 from tests.pipeline.clone import Clone
@@ -104,4 +105,5 @@ def client(store: Store) -> BaseClient:
         endpoint_url=store.environment["AWS_ENDPOINT_URL"],
         aws_access_key_id=store.access_key,
         aws_secret_access_key=store.secret_key,
+        config=Config(proxies={}),  # none to loopback, whatever the environment says
     )

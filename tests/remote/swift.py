@@ -7,6 +7,7 @@ import fcntl
 import os
 import pwd
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -209,6 +210,7 @@ def serving(folder: Path) -> Iterator[Store]:
         yield store
     finally:
         store.stop()
+        shutil.rmtree(folder / "dev")  # hundreds of megabytes that pytest would keep
 
 
 def _free_ports(count: int) -> list[int]:
