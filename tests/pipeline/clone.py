@@ -73,11 +73,7 @@ def environment(scratch: Path) -> dict[str, str]:
     config = home / "dvc"
     config.mkdir(parents=True)
     (config / "config").write_text("[core]\n    analytics = false\n    check_update = false\n")
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if name != "PYTHONPATH" and not name.startswith("AWS_")  # nobody's own store
-    }
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     own = {
         "HOME": str(home),
         "HF_HOME": str(home / "hub"),

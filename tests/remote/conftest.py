@@ -1,11 +1,15 @@
 """A store and a bucket for all tests of a file; a test that stops the store starts it again."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.remote import machines, swift
 from tests.remote.swift import Store
+
+for name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[name]  # the developer's own store is none of these tests' business
 
 
 @pytest.fixture(scope="module")
