@@ -55,7 +55,7 @@ class Clone:
 def make(scratch: Path) -> Clone:
     """Clone the working tree into `scratch`, with a tiny model and few prompts."""
     packages = embedded_fakes.build(scratch / "packages")
-    clone = Clone(scratch / "clone", _environment(scratch) | packages.environment)
+    clone = Clone(scratch / "clone", environment(scratch) | packages.environment)
     clone.folder.mkdir()
     _copy_working_tree(clone.folder)
     params = clone.folder / "params.yaml"
@@ -68,7 +68,7 @@ def make(scratch: Path) -> Clone:
     return clone
 
 
-def _environment(scratch: Path) -> dict[str, str]:
+def environment(scratch: Path) -> dict[str, str]:
     home = scratch / "home"
     config = home / "dvc"
     config.mkdir(parents=True)
