@@ -7,10 +7,11 @@ from peft import LoraConfig
 from transformers import PrinterCallback, ProgressCallback
 from trl import DPOConfig
 
-from fdpo import errors, models, params, records, tracking
+from fdpo import models, params, processes, records, tracking
 from fdpo.card import write_card
 from fdpo.curves import Curves, Progress, Tracked
 from fdpo.device import device
+from fdpo.errors import UserError
 from fdpo.files import replacing, write_json
 from fdpo.params import Params
 from fdpo.records import Pair
@@ -55,20 +56,29 @@ def main() -> None:
         for callback in (ProgressCallback, PrinterCallback):  # which one depends on verbosity
             trainer.remove_callback(callback)
         trainer.add_callback(Progress())
-        trainer.add_callback(Curves(CURVES))
+        if processes.is_main():
+            trainer.add_callback(Curves(CURVES))
         with tracking.logbook(settings) as book:
             trainer.add_callback(Tracked(book))
             trainer.train()
-        save(trainer, settings)
-    steps = trainer.state.global_step
-    print(f"train: {settings.loss}, beta {settings.beta:g}, {steps} steps on {len(train)} pairs")
+        if processes.is_main():
+            save(trainer, settings)
+            steps = trainer.state.global_step
+            print(f"train: {settings.loss}, beta {settings.beta:g}, {steps} steps", end="")
+            print(f" on {len(train)} pairs")
 
 
 def arguments(settings: Params, scratch: str) -> DPOConfig:
     """TRL's configuration. What it names loss and β is replaced by `Objective`."""
     own = settings.active.train
     on_gpu = device().type == "cuda"
-    return DPOConfig(
+    pairs, rest = divmod(own.pairs_per_step, processes.count())
+    if rest:
+        raise UserError(
+            f"train.pairs_per_step = {own.pairs_per_step}: must be a multiple of the"
+            f" {processes.count()} processes that `launch` starts; change either"
+        )
+    args = DPOConfig(
         output_dir=scratch,
         seed=settings.seed,
         learning_rate=settings.effective_lr,
@@ -76,13 +86,13 @@ def arguments(settings: Params, scratch: str) -> DPOConfig:
         warmup_steps=own.warmup_steps,
         max_grad_norm=own.max_grad_norm,
         num_train_epochs=own.epochs,
-        per_device_train_batch_size=own.pairs_per_step,
-        per_device_eval_batch_size=own.pairs_per_step,
+        per_device_train_batch_size=pairs,
+        per_device_eval_batch_size=pairs,
         gradient_checkpointing=own.gradient_checkpointing,
         optim="adamw_torch_fused",
         bf16=on_gpu,
         use_cpu=not on_gpu,
-        dataloader_pin_memory=on_gpu,
+        ddp_find_unused_parameters=False,
         logging_steps=own.log_every,
         logging_nan_inf_filter=False,
         eval_strategy="epoch",
@@ -90,6 +100,9 @@ def arguments(settings: Params, scratch: str) -> DPOConfig:
         report_to="none",
         precompute_ref_log_probs=False,  # recorded at sampling
     )
+    if args.n_gpu > 1:
+        args._n_gpu = 1  # a process uses its `device()` alone, however many it sees
+    return args
 
 
 def save(trainer: FDPOTrainer, settings: Params) -> None:
@@ -112,4 +125,4 @@ def save(trainer: FDPOTrainer, settings: Params) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    processes.run(main)
