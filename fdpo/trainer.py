@@ -72,6 +72,7 @@ class FDPOTrainer(DPOTrainer):
             ),
             peft_config=peft_config,
         )
+        self.ref_model = None  # TRL loads one where all parameters are trained
         # What wraps the model for several processes acts on its forward, so the work is put there.
         self.model.forward = partial(pair_logps, model)
 

@@ -1,4 +1,4 @@
-"""Fine-tune a LoRA policy with f-DPO on the recorded pairs."""
+"""Fine-tune a policy with f-DPO on the recorded pairs."""
 
 import tempfile
 from pathlib import Path
@@ -15,6 +15,7 @@ from fdpo.errors import UserError
 from fdpo.files import replacing, write_json
 from fdpo.params import Params
 from fdpo.records import Pair
+from fdpo.study import Lora
 from fdpo.trainer import FDPOTrainer, Objective
 
 REFERENCE = "models/reference"
@@ -43,13 +44,7 @@ def main() -> None:
             test=test,
             args=arguments(settings, scratch),
             objective=Objective(settings.loss, settings.beta, settings.alpha),
-            peft_config=LoraConfig(
-                r=own.lora.r,
-                lora_alpha=own.lora.alpha,
-                target_modules=own.lora.target_modules,
-                lora_dropout=0.0,  # the policy starts as the reference: the first margin is 0
-                task_type="CAUSAL_LM",
-            ),
+            peft_config=adapter(own.lora) if own.lora else None,
             group_by_prompt=own.group_by_prompt,
             tokens_per_forward=own.tokens_per_forward,
         )
@@ -61,11 +56,21 @@ def main() -> None:
         with tracking.logbook(settings) as book:
             trainer.add_callback(Tracked(book))
             trainer.train()
+        save(trainer, settings)
         if processes.is_main():
-            save(trainer, settings)
             steps = trainer.state.global_step
             print(f"train: {settings.loss}, beta {settings.beta:g}, {steps} steps", end="")
             print(f" on {len(train)} pairs")
+
+
+def adapter(lora: Lora) -> LoraConfig:
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        target_modules=lora.target_modules,
+        lora_dropout=0.0,  # the policy starts as the reference: the first margin is 0
+        task_type="CAUSAL_LM",
+    )
 
 
 def arguments(settings: Params, scratch: str) -> DPOConfig:
@@ -116,10 +121,14 @@ def save(trainer: FDPOTrainer, settings: Params) -> None:
         "seed": settings.seed,
         **own.model_dump(exclude={"lr_by_loss"}),
     }
-    # PEFT holds the names in a set, whose order changes from process to process.
-    trainer.model.peft_config["default"].target_modules = sorted(own.lora.target_modules)
+    if own.lora:  # PEFT holds the names in a set, whose order changes from process to process
+        trainer.model.peft_config["default"].target_modules = sorted(own.lora.target_modules)
+    # Every process has a part of a sharded model; the main one gets the whole.
+    weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
+    if not processes.is_main():
+        return
     with replacing(POLICY) as folder:
-        trainer.model.save_pretrained(folder)
+        trainer.model.save_pretrained(folder, state_dict=weights)
         write_json(folder / "objective.json", objective)
         write_card(folder, objective)
 
