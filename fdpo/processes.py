@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
+from tqdm import tqdm
 
 from fdpo import errors
 from fdpo.device import device
@@ -34,14 +35,21 @@ def from_main(value: Item | None) -> Item:
     return broadcast_object_list([value])[0]
 
 
-def share_out(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`map(work, items)` on every process, each doing one item of every `count()`.
+def share_out(
+    work: Callable[[Item], Result], items: Sequence[Item], title: str, done: int = 0
+) -> Iterator[Result]:
+    """`work(item)` of every item but the first `done`, on every process; each does its turns.
 
-    Items stay whole and results come in order, so they are those of one process, to the bit.
+    Items stay whole and results come in order, so they are those of one process, to the bit. The
+    main process shows a bar with `title`.
     """
-    for start in range(0, len(items), count()):
-        own = items[start : start + count()][_state().process_index :][:1]
-        yield from gather_object([work(item) for item in own])
+    turn = _state().process_index
+    with tqdm(desc=title, total=len(items), initial=done, disable=not is_main()) as bar:
+        for start in range(done, len(items), count()):
+            own = items[start : start + count()][turn : turn + 1]
+            for result in gather_object([work(item) for item in own]):
+                yield result
+                bar.update()
 
 
 def _state() -> PartialState:

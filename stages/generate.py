@@ -3,7 +3,6 @@ and samples of the held-out prompts, the baseline of every experiment."""
 
 from collections.abc import Sequence
 
-from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fdpo import length, models, params, processes, records, resume
@@ -43,8 +42,7 @@ def main() -> None:
     def completed(batch: Sequence[Tokenized]) -> list[Generation]:
         return complete(model, tokenizer, batch, generate, settings.seed)
 
-    found = processes.share_out(completed, batches[done:])
-    for generations in tqdm(found, "generate", len(batches), initial=done, disable=not kept):
+    for generations in processes.share_out(completed, batches, "generate", done):
         if kept:
             kept.append(generations)
     if kept:

@@ -15,11 +15,12 @@ import yaml
 from safetensors.torch import load_file
 from tokenizers.pre_tokenizers import Whitespace
 
-from fdpo import records
+from fdpo import records, ridge, vader
 from fdpo.errors import UserError
 from fdpo.grouping import micro_batches, rows, share
+from fdpo.randomness import stream
 from fdpo.records import Generation, Pair, Prompt
-from stages import generate, train
+from stages import evaluate, generate, score, train
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +48,7 @@ def launch(folder: Path, *command: str) -> Launched:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=240,
+        timeout=480,
     )
     killed = folder / "killed"
     afterwards = time.time() - killed.stat().st_mtime if killed.exists() else 0.0
@@ -55,19 +56,24 @@ def launch(folder: Path, *command: str) -> Launched:
 
 
 def study(folder: Path, **training: object) -> Path:
-    """A folder with what `generate` and `train` read, all but the pairs."""
+    """A folder with what `prepare` leaves: prompts and models."""
     (folder / "data").mkdir(parents=True)
     shutil.copy(ROOT / "dvc.yaml", folder)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     own = params["studies"]["embedded"]
     own["generate"] |= {"max_length": 32, "prompts_per_batch": 2}
     own["generate"]["train"]["max_new_tokens"] = own["generate"]["heldout"]["max_new_tokens"] = 6
+    own["evaluate"] |= {"prompts_per_batch": 2, "tokens_per_forward": 48}
     own["train"] |= {"tokens_per_forward": 48, **training}  # several micro-batches a step
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     tiny.llama(torch.float32).save_pretrained(folder / "models/reference")
     tokenizer = tiny.tokenizer()
     tokenizer.backend_tokenizer.pre_tokenizer = Whitespace()
     tokenizer.save_pretrained(folder / "models/reference")
+    texts = [" ".join(map(str, stream(0, "text", n).integers(1, 37, size=6))) for n in range(120)]
+    reward = ridge.fit(texts, [float(text.count("3")) for text in texts], seed=1)
+    reward.save(folder / "models/reward")
+    vader.save(folder / "models/judge")
     prompts = [
         Prompt(id=n, prompt=f"{n + 3} {n % 5 + 2}", role="heldout" if n % 3 == 2 else "train")
         for n in range(21)
@@ -114,20 +120,24 @@ def within(folder: Path, *stages: object) -> None:
 def one(tmp_path_factory) -> Path:
     """A study that one process, this one, has run."""
     folder = study(tmp_path_factory.mktemp("one") / "study")
-    within(folder, generate)
+    within(folder, generate, score)
     write_pairs(folder)
-    within(folder, train)
+    within(folder, train, evaluate)
     return folder
 
 
 @pytest.fixture(scope="module")
 def two(one, tmp_path_factory) -> tuple[Path, Launched]:
-    """The same by two processes, one of which is killed in a second generation."""
+    """The same by two processes, one of which is killed in a second generation.
+
+    They evaluate the policy that one process trained, and then train their own.
+    """
     folder = study(tmp_path_factory.mktemp("two") / "study")
-    for name in ("train.jsonl", "test.jsonl"):
-        shutil.copy(one / "data" / name, folder / "data")
+    for name in ("data/scores.jsonl", "data/train.jsonl", "data/test.jsonl"):
+        shutil.copy(one / name, folder / name)
+    shutil.copytree(one / "models/policy", folder / "models/policy")
     return folder, launch(
-        folder, *TORCHRUN, "-m", "tests.run_stages", "generate", "train", "killed"
+        folder, *TORCHRUN, "-m", "tests.run_stages", "generate", "evaluate", "train", "killed"
     )
 
 
@@ -153,6 +163,15 @@ def test_generations_have_the_same_bytes(one, two):
     assert generations == (one / "data/generations.jsonl").read_bytes()
 
 
+def test_evaluations_have_the_same_bytes(one, two):
+    folder, launched = two
+    names = [path.relative_to(one) for path in (one / "results/evaluate").iterdir()]
+    assert len(names) == 5
+    for name in [*names, "results/metrics.json"]:
+        assert (folder / name).read_bytes() == (one / name).read_bytes(), name
+    assert launched.printed.count("evaluate: ") == 1
+
+
 def test_training_is_the_same(one, two):
     folder, launched = two
     assert_same_training(folder, one, "adapter_model.safetensors")
@@ -165,7 +184,7 @@ def test_training_is_the_same(one, two):
 def test_a_killed_process_ends_the_others_and_another_number_goes_on(one, two):
     folder, launched = two
     assert launched.code != 0
-    assert launched.afterwards < 60
+    assert launched.afterwards < 60  # seconds
     assert "Signal 9 (SIGKILL) received by PID" in launched.printed
     (kept,) = folder.glob(".ckpt/generate-*/generations.jsonl")
     whole = (one / "data/generations.jsonl").read_bytes()
