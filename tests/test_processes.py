@@ -18,6 +18,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from fdpo import records, ridge, vader
 from fdpo.errors import UserError
 from fdpo.grouping import micro_batches, rows, share
+from fdpo.policy import load_policy
 from fdpo.randomness import stream
 from fdpo.records import Generation, Pair, Prompt
 from stages import evaluate, generate, score, train
@@ -207,6 +208,11 @@ def test_a_sharded_model_is_trained_whole(one, tmp_path):
     assert done.code == 0, done.printed
     within(folders[1], train)
     assert_same_training(*folders, "model.safetensors")
+    policy = load_policy(folders[0] / "models/reference", folders[0] / "models/policy")
+    trained = load_file(folders[0] / "models/policy/model.safetensors")
+    assert torch.equal(policy.get_output_embeddings().weight, trained["lm_head.weight"])
+    reference = load_file(folders[0] / "models/reference/model.safetensors")
+    assert not torch.equal(trained["lm_head.weight"], reference["lm_head.weight"])
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
