@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from peft import LoraConfig
+from torch import Tensor
 from transformers import PrinterCallback, ProgressCallback
 from trl import DPOConfig
 
@@ -123,14 +124,20 @@ def save(trainer: FDPOTrainer, settings: Params) -> None:
     }
     if own.lora:  # PEFT holds the names in a set, whose order changes from process to process
         trainer.model.peft_config["default"].target_modules = sorted(own.lora.target_modules)
-    # Every process has a part of a sharded model; the main one gets the whole.
-    weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
+    weights = gathered(trainer) if trainer.is_fsdp_enabled else None
     if not processes.is_main():
         return
     with replacing(POLICY) as folder:
         trainer.model.save_pretrained(folder, state_dict=weights)
         write_json(folder / "objective.json", objective)
         write_card(folder, objective)
+
+
+def gathered(trainer: FDPOTrainer) -> dict[str, Tensor]:
+    """The whole of a sharded model on the main process; every process gives its part."""
+    weights = trainer.accelerator.get_state_dict(trainer.model)
+    tied = trainer.causal_lm.all_tied_weights_keys  # gathered twice, and no longer seen to be tied
+    return {name: weight for name, weight in weights.items() if name not in tied}
 
 
 if __name__ == "__main__":

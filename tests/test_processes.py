@@ -14,6 +14,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from tokenizers.pre_tokenizers import Whitespace
+from transformers import LlamaForCausalLM
 
 from fdpo import records, ridge, vader
 from fdpo.errors import UserError
@@ -56,7 +57,7 @@ def launch(folder: Path, *command: str) -> Launched:
     return Launched(done.returncode, done.stdout, afterwards)
 
 
-def study(folder: Path, **training: object) -> Path:
+def study(folder: Path, model=tiny.llama, **training: object) -> Path:
     """A folder with what `prepare` leaves: prompts and models."""
     (folder / "data").mkdir(parents=True)
     shutil.copy(ROOT / "dvc.yaml", folder)
@@ -67,7 +68,7 @@ def study(folder: Path, **training: object) -> Path:
     own["evaluate"] |= {"prompts_per_batch": 2, "tokens_per_forward": 48}
     own["train"] |= {"tokens_per_forward": 48, **training}  # several micro-batches a step
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    tiny.llama(torch.float32).save_pretrained(folder / "models/reference")
+    model(torch.float32).save_pretrained(folder / "models/reference")
     tokenizer = tiny.tokenizer()
     tokenizer.backend_tokenizer.pre_tokenizer = Whitespace()
     tokenizer.save_pretrained(folder / "models/reference")
@@ -81,6 +82,13 @@ def study(folder: Path, **training: object) -> Path:
     ]
     write(folder / "data/prompts.jsonl", prompts)
     return folder
+
+
+def tied(dtype: torch.dtype) -> LlamaForCausalLM:
+    """A model whose head is its embeddings."""
+    config = tiny.llama(dtype).config  # which seeds what is drawn next
+    config.tie_word_embeddings = True
+    return LlamaForCausalLM(config)
 
 
 def write(path: Path, lines: list) -> None:
@@ -198,7 +206,7 @@ def test_a_killed_process_ends_the_others_and_another_number_goes_on(one, two):
 
 def test_a_sharded_model_is_trained_whole(one, tmp_path):
     """All parameters, over two processes by FSDP and in one."""
-    folders = [study(tmp_path / name, lora=None) for name in ("sharded", "whole")]
+    folders = [study(tmp_path / name, tied, lora=None) for name in ("sharded", "whole")]
     for folder in folders:
         for name in ("train.jsonl", "test.jsonl"):
             shutil.copy(one / "data" / name, folder / "data")
@@ -208,11 +216,12 @@ def test_a_sharded_model_is_trained_whole(one, tmp_path):
     assert done.code == 0, done.printed
     within(folders[1], train)
     assert_same_training(*folders, "model.safetensors")
+    embeddings = "model.embed_tokens.weight"
     policy = load_policy(folders[0] / "models/reference", folders[0] / "models/policy")
     trained = load_file(folders[0] / "models/policy/model.safetensors")
-    assert torch.equal(policy.get_output_embeddings().weight, trained["lm_head.weight"])
+    assert torch.equal(policy.get_output_embeddings().weight, trained[embeddings])
     reference = load_file(folders[0] / "models/reference/model.safetensors")
-    assert not torch.equal(trained["lm_head.weight"], reference["lm_head.weight"])
+    assert not torch.equal(trained[embeddings], reference[embeddings])
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
