@@ -1,11 +1,10 @@
 """A policy beside its reference: its held-out samples, their scores and their divergence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fdpo import evaluation, models
@@ -13,12 +12,13 @@ from fdpo.decoding import decode_heldout, decode_published
 from fdpo.device import autocast, device
 from fdpo.errors import UserError
 from fdpo.evaluation import ImplicitRewards, Scores, Table
-from fdpo.grouping import micro_batches, rows
+from fdpo.grouping import MicroBatch, micro_batches, rows
 from fdpo.logprobs import completion_hidden, pair_logps
 from fdpo.losses import implicit_reward
 from fdpo.metrics.divergence import TokenDivergences, token_divergences
 from fdpo.packing import pack
 from fdpo.params import Params
+from fdpo.processes import share_out
 from fdpo.records import Pair, ScoredGeneration
 from fdpo.sampling import Sampled
 from fdpo.scorers import Scorer
@@ -48,7 +48,8 @@ def compare(
     """Sample the policy on the prompts of `baseline`, the reference's scored samples, and measure.
 
     `pairs` are the test pairs. `settings` give the loss with its β and α, the seed, and how the
-    active study samples. Nothing is written.
+    active study samples. Nothing is written. Of several processes each runs a share of the batches,
+    and all return the whole.
     """
     implicit = implicit_rewards(policy, pairs, settings)
     samples, divergences = sample_and_diverge(policy, reference, baseline, settings)
@@ -79,26 +80,29 @@ def implicit_rewards(
     """β·g(ρ) of the test pairs under the policy."""
     batches = micro_batches(rows(pairs), settings.active.evaluate.tokens_per_forward)
     order = [index for batch in batches for index in batch.indices.tolist()]
-    sides: tuple[list[float], list[float]] = ([], [])
-    with torch.inference_mode(), autocast():
-        for batch in tqdm(batches, "test pairs"):
-            batch = batch.to(device())
-            references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
-            for side, logps, ref in zip(sides, pair_logps(policy, batch), references, strict=True):
-                values = implicit_reward(settings.loss, logps, ref, settings.beta, settings.alpha)
-                side += values.tolist()
+
+    def of_batch(batch: MicroBatch) -> list[list[float]]:
+        batch = batch.to(device())
+        references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
+        with torch.inference_mode(), autocast():
+            return [
+                implicit_reward(settings.loss, own, ref, settings.beta, settings.alpha).tolist()
+                for own, ref in zip(pair_logps(policy, batch), references, strict=True)
+            ]
+
+    chosen, rejected = zip(*share_out(of_batch, batches, "test pairs"), strict=True)
     prompts = np.array([pairs[index].id for index in order])
-    return ImplicitRewards(np.array(sides[0]), np.array(sides[1]), prompts)
+    return ImplicitRewards(np.concatenate(chosen), np.concatenate(rejected), prompts)
 
 
 Batch = tuple[list[int], list[list[int]]]  # prompts' ids, and their token ids
 
 
-def batched(baseline: Sequence[ScoredGeneration], settings: Params, title: str) -> Iterator[Batch]:
+def batched(baseline: Sequence[ScoredGeneration], settings: Params) -> list[Batch]:
     size = settings.active.evaluate.prompts_per_batch
-    for start in tqdm(range(0, len(baseline), size), title):
-        batch = baseline[start : start + size]
-        yield [generation.id for generation in batch], [g.prompt_ids for g in batch]
+    starts = range(0, len(baseline), size)
+    batches = [baseline[start : start + size] for start in starts]
+    return [([g.id for g in batch], [g.prompt_ids for g in batch]) for batch in batches]
 
 
 def sample_and_diverge(
@@ -109,15 +113,23 @@ def sample_and_diverge(
 ) -> tuple[list[list[Sampled]], list[TokenDivergences]]:
     """The policy's samples of each held-out prompt and their tokens' divergences, in order."""
     heldout = settings.active.generate.heldout
-    samples: list[list[Sampled]] = []
-    divergences: list[TokenDivergences] = []
-    for ids, prompts in batched(baseline, settings, "held-out prompts"):
+
+    def of_batch(batch: Batch) -> tuple[list[list[Sampled]], TokenDivergences]:
+        ids, prompts = batch
         with models.decoding(policy):
             sampled = decode_heldout(
                 policy, ids, prompts, heldout, settings.seed, "policy", keep_hidden=True
             )
-        divergences += diverge(policy, reference, prompts, sampled)
-        samples += [[replace(one, hidden=None) for one in row] for row in sampled]
+        tokens = diverge(policy, reference, prompts, sampled)
+        return [[replace(one, hidden=None) for one in row] for row in sampled], tokens
+
+    samples: list[list[Sampled]] = []
+    divergences: list[TokenDivergences] = []
+    for sampled, tokens in share_out(of_batch, batched(baseline, settings), "held-out prompts"):
+        samples += sampled
+        lengths = [sum(len(completion.ids) for completion in row) for row in sampled]
+        split = [column.split(lengths) for column in vars(tokens).values()]
+        divergences += [TokenDivergences(*row) for row in zip(*split, strict=True)]
     return samples, divergences
 
 
@@ -126,24 +138,21 @@ def diverge(
     reference: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     sampled: Sequence[Sequence[Sampled]],
-) -> Iterator[TokenDivergences]:
-    """Next-token divergences of each prompt's samples.
+) -> TokenDivergences:
+    """Next-token divergences of the prompts' samples, one after another.
 
     The policy's hidden states are those it sampled from; the reference's take one forward pass.
     """
     completions = [[completion.ids for completion in row] for row in sampled]
     branches = pack(list(zip(prompts, completions, strict=True))).to(device())
     with torch.inference_mode(), autocast():
-        columns = token_divergences(
+        return token_divergences(
             torch.cat([completion.hidden for row in sampled for completion in row]),
             completion_hidden(reference, branches),
             models.head_weight(policy),
             models.head_weight(reference),
             branches.targets,
         )
-    lengths = [sum(map(len, row)) for row in completions]
-    split = [column.split(lengths) for column in vars(columns).values()]
-    return (TokenDivergences(*row) for row in zip(*split, strict=True))
 
 
 Unigrams = list[list[list[int]]]  # token ids of each text of each prompt
@@ -170,10 +179,13 @@ def as_published(
     The reward model scores whole texts, prompt included, and the unigrams are its own tokens.
     """
     published = settings.active.generate.heldout.published
-    sampled: list[Sampled] = []
-    for ids, prompts in batched(baseline, settings, "published decoding"):
+
+    def of_batch(batch: Batch) -> list[Sampled]:
         with models.decoding(policy):
-            sampled += decode_published(policy, ids, prompts, published, settings.seed, "policy")
+            return decode_published(policy, *batch, published, settings.seed, "policy")
+
+    found = share_out(of_batch, batched(baseline, settings), "published decoding")
+    sampled = [completion for completions in found for completion in completions]
     if any(generation.published is None for generation in baseline):
         raise UserError(
             "generate.heldout.published is set, but the baseline was sampled without it; run"

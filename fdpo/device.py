@@ -1,13 +1,16 @@
 """Where and in what precision models run: the one place that decides."""
 
 import contextlib
+import os
 
 import torch
 
 
 def device() -> torch.device:
-    """A GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """A GPU where there is one, of several processes each its own; else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
 
 
 def autocast() -> contextlib.AbstractContextManager:

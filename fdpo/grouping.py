@@ -1,7 +1,7 @@
 """Which pairs share a step, and which distinct sequences a step runs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ class MicroBatch:
 
     `chosen` and `rejected` [pairs] number the sequences of `branches`; the reference
     log-probabilities [pairs] are the recorded ones, in nats; `indices` [pairs] are the pairs'
-    places in the rows that `micro_batches` was given.
+    places in the rows that `micro_batches` was given, and `weight` [] is their share of those rows.
     """
 
     indices: Tensor
@@ -65,6 +65,7 @@ class MicroBatch:
     rejected: Tensor
     ref_chosen_logps: Tensor
     ref_rejected_logps: Tensor
+    weight: Tensor
 
     def to(self, device: torch.device) -> "MicroBatch":
         return MicroBatch(**{name: value.to(device) for name, value in vars(self).items()})
@@ -90,7 +91,25 @@ def micro_batches(rows: Sequence[dict], tokens: int) -> list[MicroBatch]:
             room = tokens
         batches[-1].extend(members)
         room -= need
-    return [_micro_batch(members) for members in batches]
+    return [_micro_batch(members, len(members) / len(rows)) for members in batches]
+
+
+def share(rows: Sequence[dict], tokens: int, process: int, processes: int) -> list[MicroBatch]:
+    """The micro-batches of a step that one of several processes runs.
+
+    Every process gets as many, since each takes part in every exchange: where one has fewer it
+    repeats its smallest at weight 0. Weights are such that the mean over processes of the sum of
+    weighted losses is the step's mean over pairs.
+    """
+    size = -(-len(rows) // processes)
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    shares = [micro_batches(part, tokens) for part in parts]
+    most = max(map(len, shares))
+    own = shares[process] if process < len(shares) else []
+    scale = processes * len(parts[process]) / len(rows) if own else 0
+    idle = replace((own or shares[0])[0], weight=torch.tensor(0.0, dtype=torch.float64))
+    weighted = [replace(batch, weight=batch.weight * scale) for batch in own]
+    return weighted + [idle] * (most - len(own))
 
 
 def _tokens(prompt: tuple[int, ...], rows: Sequence[dict]) -> int:
@@ -98,7 +117,7 @@ def _tokens(prompt: tuple[int, ...], rows: Sequence[dict]) -> int:
     return len(prompt) + sum(len(completion) - 1 for completion in distinct)
 
 
-def _micro_batch(rows: Sequence[dict]) -> MicroBatch:
+def _micro_batch(rows: Sequence[dict], weight: float) -> MicroBatch:
     completions: dict[tuple[int, ...], dict[tuple[int, ...], int]] = {}
     for row in rows:
         own = completions.setdefault(tuple(row["prompt_ids"]), {})
@@ -125,4 +144,5 @@ def _micro_batch(rows: Sequence[dict]) -> MicroBatch:
         rejected=numbers("rejected_ids"),
         ref_chosen_logps=logps("ref_chosen_logps"),
         ref_rejected_logps=logps("ref_rejected_logps"),
+        weight=torch.tensor(weight, dtype=torch.float64),
     )

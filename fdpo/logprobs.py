@@ -1,13 +1,15 @@
 """Log-probabilities of completion tokens from hidden states, without a (tokens × vocabulary) block.
 
 A next-token log-probability needs the logits of its position alone, so they are made a tile of
-positions at a time. The head is frozen (LoRA trains the layers below it), hence a token's gradient
+positions at a time. Where the head is frozen (LoRA trains the layers below it) a token's gradient
 with respect to its hidden state, W[y] − softmax(Wh)·W, can be made in the same tile and kept: the
-backward pass multiplies it by the upstream scalar, and no logits are stored or made twice.
+backward pass multiplies it by the upstream scalar, and no logits are stored or made twice. A head
+that is trained makes them a second time in the backward pass.
 """
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from fdpo.grouping import MicroBatch
@@ -48,6 +50,12 @@ class _TokenLogProbs(torch.autograd.Function):
         return (gradient * upstream[:, None]).to(gradient.dtype), None, None
 
 
+def _plain_logps(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    logits = hidden @ weight.T
+    logps = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
+    return logps.gather(1, targets[:, None])[:, 0]
+
+
 def completion_hidden(causal_lm: PreTrainedModel, branches: Branches) -> Tensor:
     """Last hidden states [C, hidden] that predict the completion tokens, from one forward pass.
 
@@ -65,9 +73,14 @@ def completion_hidden(causal_lm: PreTrainedModel, branches: Branches) -> Tensor:
 def token_logps(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
     """log π(target | context) a token, [C] in nats, float32 or wider.
 
-    Args: `hidden` [C, hidden]; `head` [vocabulary, hidden], the LM head's frozen weight;
-    `targets` [C]. Differentiable in `hidden` (its gradient is exact).
+    Args: `hidden` [C, hidden]; `head` [vocabulary, hidden], the LM head's weight; `targets` [C].
+    Differentiable in `hidden` and in a head that is not frozen (gradients are exact).
     """
+    if head.requires_grad and torch.is_grad_enabled():
+        rows = max(1, TILE_ELEMENTS // head.shape[0])
+        tiles = zip(hidden.split(rows), targets.split(rows), strict=True)
+        logps = [checkpoint(_plain_logps, h, head, t, use_reentrant=False) for h, t in tiles]
+        return torch.cat(logps)
     return _TokenLogProbs.apply(hidden, head, targets)
 
 

@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from fdpo.errors import UserError
+from fdpo.sources import Text
 from fdpo.study import Positive, Share, Study, or_word
 from fdpo.validation import Strict, first_problem
 
@@ -19,6 +20,7 @@ class Params(Strict):
 
     study: str
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    launch: Text
     loss: Loss
     beta: Positive
     alpha: Share

@@ -1,4 +1,4 @@
-"""A trained policy: the reference with its adapter merged in."""
+"""A trained policy: the reference with its adapter merged in, or a model of its own."""
 
 import warnings
 from pathlib import Path
@@ -17,9 +17,12 @@ RETRAIN = "delete the folder and run `dvc repro` to train it again"
 def load_policy(reference: str | Path, adapter: str | Path) -> PreTrainedModel:
     """Load the reference, merge the LoRA adapter into its weights and return it.
 
-    A merged policy decodes as fast as the reference. Raises `UserError` when the adapter is
-    missing, damaged or made for another model.
+    A merged policy decodes as fast as the reference. A folder that holds a whole model, as training
+    without LoRA leaves it, is loaded as it is. Raises `UserError` when the adapter is missing,
+    damaged or made for another model.
     """
+    if Path(adapter, "model.safetensors").exists():
+        return load_causal_lm(adapter)
     model = load_causal_lm(reference)
     require_safetensors(adapter, "adapter_model.safetensors", RETRAIN)
     _require_lora(Path(adapter) / "adapter_config.json")

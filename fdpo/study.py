@@ -169,7 +169,7 @@ class Train(Strict):
     warmup_steps: Whole
     max_grad_norm: Positive
     lr_by_loss: LrByLoss
-    lora: Lora
+    lora: Lora | None  # none: all parameters are trained
     gradient_checkpointing: bool
     log_every: Count
 

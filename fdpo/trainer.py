@@ -1,18 +1,22 @@
 """TRL's DPOTrainer with the loss, the reference and the batches of this project."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import gather_object
 from datasets import Dataset
 from peft import PeftConfig
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
 
-from fdpo.grouping import MicroBatch, PromptOrder, micro_batches, rows
+from fdpo.grouping import MicroBatch, PromptOrder, rows, share
 from fdpo.logprobs import pair_logps
 from fdpo.losses import f_dpo_loss
 from fdpo.records import Pair
@@ -34,6 +38,9 @@ class FDPOTrainer(DPOTrainer):
     recorded at sampling, so nothing is re-tokenised and no reference model runs; a step's distinct
     sequences run once, behind their shared prompts, in micro-batches of bounded size; and the loss
     is `fdpo.losses.f_dpo_loss`, whose implicit rewards β·g(ρ) are the ones logged.
+
+    With several processes a step is shared out among them: `args` give each one's part of a step's
+    pairs, and losses, gradients and what is logged are means over the pairs of all.
     """
 
     def __init__(
@@ -57,9 +64,17 @@ class FDPOTrainer(DPOTrainer):
             train_dataset=Dataset.from_list(rows(train)),  # in memory: no cache files
             eval_dataset=Dataset.from_list(rows(test)),
             processing_class=tokenizer,
-            data_collator=partial(micro_batches, tokens=tokens_per_forward),
+            data_collator=partial(
+                share,
+                tokens=tokens_per_forward,
+                process=args.process_index,
+                processes=args.world_size,
+            ),
             peft_config=peft_config,
         )
+        self.ref_model = None  # TRL loads one where all parameters are trained
+        # What wraps the model for several processes acts on its forward, so the work is put there.
+        self.model.forward = partial(pair_logps, model)
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         return dataset
@@ -68,32 +83,54 @@ class FDPOTrainer(DPOTrainer):
         dataset = self.train_dataset if train_dataset is None else train_dataset
         return PromptOrder(dataset["prompt_ids"], self.args.seed, self.group_by_prompt)
 
+    def _get_dataloader(
+        self, dataset: Dataset, description: str, batch_size: int, sampler_fn=None, **_: Any
+    ) -> DataLoader:
+        """Whole steps for every process; the collator keeps its share.
+
+        Accelerate's own division repeats pairs where the last step is not full.
+        """
+        loader = DataLoader(
+            dataset,
+            batch_size * self.args.world_size,
+            sampler=sampler_fn(dataset) if sampler_fn else None,
+            collate_fn=self.data_collator,
+        )
+        return prepare_data_loader(loader, num_processes=1, process_index=0)
+
     def training_step(
         self, model: nn.Module, inputs: list[MicroBatch], num_items_in_batch: Any = None
     ) -> Tensor:
-        """Sum the gradients of a step's micro-batches; return the mean loss over its pairs."""
+        """Sum the gradients of a step's micro-batches; return the mean loss over its pairs.
+
+        Of several processes each returns its part, and Trainer logs the mean of them.
+        """
         model.train()
-        return self._over_pairs(model, inputs, self.accelerator.backward)
+        total = torch.zeros((), device=self.accelerator.device)
+        for number, batch in enumerate(inputs, start=1):
+            last = number == len(inputs)  # gradients are exchanged once a step
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                loss = self._weighted_loss(model, batch)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
 
     def prediction_step(
         self, model: nn.Module, inputs: list[MicroBatch], *_: Any, **__: Any
     ) -> tuple[Tensor, None, None]:
-        with torch.no_grad():
-            return self._over_pairs(model, inputs, lambda loss: None), None, None
-
-    def _over_pairs(self, model: nn.Module, batches: list[MicroBatch], use) -> Tensor:
-        pairs = sum(len(batch.chosen) for batch in batches)
         total = torch.zeros((), device=self.accelerator.device)
-        for batch in batches:
-            batch = batch.to(self.accelerator.device)
-            with self.compute_loss_context_manager():
-                loss = self.compute_loss(model, batch) * (len(batch.chosen) / pairs)
-            use(loss)
-            total += loss.detach()
-        return total
+        with torch.no_grad():
+            for batch in inputs:
+                total += self._weighted_loss(model, batch)
+        return self.accelerator.reduce(total, "mean"), None, None
+
+    def _weighted_loss(self, model: nn.Module, batch: MicroBatch) -> Tensor:
+        batch = batch.to(self.accelerator.device)
+        with self.compute_loss_context_manager():
+            return self.compute_loss(model, batch) * batch.weight
 
     def _compute_loss(self, model: nn.Module, inputs: MicroBatch, return_outputs: bool = False):
-        chosen_logps, rejected_logps = pair_logps(self.causal_lm, inputs)
+        chosen_logps, rejected_logps = model(inputs)
         losses, chosen, rejected = f_dpo_loss(
             self.objective.loss,
             chosen_logps,
@@ -103,7 +140,8 @@ class FDPOTrainer(DPOTrainer):
             self.objective.beta,
             self.objective.alpha,
         )
-        self._record(chosen.detach(), rejected.detach())
+        if inputs.weight > 0:
+            self._record(chosen.detach(), rejected.detach())
         return losses.mean()
 
     def _record(self, chosen: Tensor, rejected: Tensor) -> None:
@@ -113,3 +151,13 @@ class FDPOTrainer(DPOTrainer):
         metrics["rewards/rejected"] += rejected.tolist()
         metrics["rewards/margins"] += (chosen - rejected).tolist()
         metrics["rewards/accuracies"] += (chosen > rejected).double().tolist()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As TRL's, with the values of all processes' pairs."""
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        everyone = gather_object([dict(metrics)])
+        metrics.clear()
+        for own in everyone:
+            for name, values in own.items():
+                metrics[name] += values
+        super().log(logs, start_time)

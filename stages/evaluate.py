@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fdpo import errors, evaluation, figures, models, params, records, tracking
+from fdpo import evaluation, figures, models, params, processes, records, tracking
 from fdpo.baseline import heldout
 from fdpo.comparison import compare
 from fdpo.files import replacing, write_json
@@ -38,6 +38,8 @@ def main() -> None:
         pairs=pairs,
         settings=settings,
     )
+    if not processes.is_main():
+        return
     with replacing(RESULTS) as folder:
         write_json(folder / "metrics.json", evaluation.as_json(found.table))
         figures.write_samples(
@@ -52,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    processes.run(main)

@@ -3,10 +3,9 @@ and samples of the held-out prompts, the baseline of every experiment."""
 
 from collections.abc import Sequence
 
-from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fdpo import errors, length, models, params, records, resume
+from fdpo import length, models, params, processes, records, resume
 from fdpo.decoding import decode_heldout, decode_published, decode_train
 from fdpo.errors import UserError
 from fdpo.records import Completion, Generation, Prompt
@@ -32,14 +31,24 @@ def main() -> None:
     check_roles(fitting, generate.max_length)
     check_positions(fitting, generate, model)
     batches = batched(fitting, generate.prompts_per_batch)
-    work = resume.folder("generate", settings.seed, generate)
-    partial = resume.PartialRecords(work / "generations.jsonl", [len(batch) for batch in batches])
-    remaining = tqdm(batches[partial.done :], "generate", initial=partial.done, total=len(batches))
-    for batch in remaining:
-        partial.append(complete(model, tokenizer, batch, generate, settings.seed))
-    partial.finish(GENERATIONS)
-    print(f"generate: the reference's completions of {len(fitting)} prompts", end="")
-    print(f"; {len(prompts) - len(fitting)} prompts left out for their length")
+    work = resume.folder("generate", settings.seed, generate) / "generations.jsonl"
+    kept = (
+        resume.PartialRecords(work, [len(batch) for batch in batches])
+        if processes.is_main()
+        else None
+    )
+    done = processes.from_main(kept.done if kept else None)
+
+    def completed(batch: Sequence[Tokenized]) -> list[Generation]:
+        return complete(model, tokenizer, batch, generate, settings.seed)
+
+    for generations in processes.share_out(completed, batches, "generate", done):
+        if kept:
+            kept.append(generations)
+    if kept:
+        kept.finish(GENERATIONS)
+        print(f"generate: the reference's completions of {len(fitting)} prompts", end="")
+        print(f"; {len(prompts) - len(fitting)} prompts left out for their length")
 
 
 Tokenized = tuple[Prompt, list[int]]
@@ -184,4 +193,4 @@ def record(sampled: Sampled, tokenizer: PreTrainedTokenizerBase) -> Completion:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    processes.run(main)

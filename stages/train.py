@@ -1,19 +1,22 @@
-"""Fine-tune a LoRA policy with f-DPO on the recorded pairs."""
+"""Fine-tune a policy with f-DPO on the recorded pairs."""
 
 import tempfile
 from pathlib import Path
 
 from peft import LoraConfig
+from torch import Tensor
 from transformers import PrinterCallback, ProgressCallback
 from trl import DPOConfig
 
-from fdpo import errors, models, params, records, tracking
+from fdpo import models, params, processes, records, tracking
 from fdpo.card import write_card
 from fdpo.curves import Curves, Progress, Tracked
 from fdpo.device import device
+from fdpo.errors import UserError
 from fdpo.files import replacing, write_json
 from fdpo.params import Params
 from fdpo.records import Pair
+from fdpo.study import Lora
 from fdpo.trainer import FDPOTrainer, Objective
 
 REFERENCE = "models/reference"
@@ -42,33 +45,46 @@ def main() -> None:
             test=test,
             args=arguments(settings, scratch),
             objective=Objective(settings.loss, settings.beta, settings.alpha),
-            peft_config=LoraConfig(
-                r=own.lora.r,
-                lora_alpha=own.lora.alpha,
-                target_modules=own.lora.target_modules,
-                lora_dropout=0.0,  # the policy starts as the reference: the first margin is 0
-                task_type="CAUSAL_LM",
-            ),
+            peft_config=adapter(own.lora) if own.lora else None,
             group_by_prompt=own.group_by_prompt,
             tokens_per_forward=own.tokens_per_forward,
         )
         for callback in (ProgressCallback, PrinterCallback):  # which one depends on verbosity
             trainer.remove_callback(callback)
         trainer.add_callback(Progress())
-        trainer.add_callback(Curves(CURVES))
+        if processes.is_main():
+            trainer.add_callback(Curves(CURVES))
         with tracking.logbook(settings) as book:
             trainer.add_callback(Tracked(book))
             trainer.train()
         save(trainer, settings)
-    steps = trainer.state.global_step
-    print(f"train: {settings.loss}, beta {settings.beta:g}, {steps} steps on {len(train)} pairs")
+        if processes.is_main():
+            steps = trainer.state.global_step
+            print(f"train: {settings.loss}, beta {settings.beta:g}, {steps} steps", end="")
+            print(f" on {len(train)} pairs")
+
+
+def adapter(lora: Lora) -> LoraConfig:
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        target_modules=lora.target_modules,
+        lora_dropout=0.0,  # the policy starts as the reference: the first margin is 0
+        task_type="CAUSAL_LM",
+    )
 
 
 def arguments(settings: Params, scratch: str) -> DPOConfig:
     """TRL's configuration. What it names loss and β is replaced by `Objective`."""
     own = settings.active.train
     on_gpu = device().type == "cuda"
-    return DPOConfig(
+    pairs, rest = divmod(own.pairs_per_step, processes.count())
+    if rest:
+        raise UserError(
+            f"train.pairs_per_step = {own.pairs_per_step}: must be a multiple of the"
+            f" {processes.count()} processes that `launch` starts; change either"
+        )
+    args = DPOConfig(
         output_dir=scratch,
         seed=settings.seed,
         learning_rate=settings.effective_lr,
@@ -76,13 +92,13 @@ def arguments(settings: Params, scratch: str) -> DPOConfig:
         warmup_steps=own.warmup_steps,
         max_grad_norm=own.max_grad_norm,
         num_train_epochs=own.epochs,
-        per_device_train_batch_size=own.pairs_per_step,
-        per_device_eval_batch_size=own.pairs_per_step,
+        per_device_train_batch_size=pairs,
+        per_device_eval_batch_size=pairs,
         gradient_checkpointing=own.gradient_checkpointing,
         optim="adamw_torch_fused",
         bf16=on_gpu,
         use_cpu=not on_gpu,
-        dataloader_pin_memory=on_gpu,
+        ddp_find_unused_parameters=False,
         logging_steps=own.log_every,
         logging_nan_inf_filter=False,
         eval_strategy="epoch",
@@ -90,6 +106,9 @@ def arguments(settings: Params, scratch: str) -> DPOConfig:
         report_to="none",
         precompute_ref_log_probs=False,  # recorded at sampling
     )
+    if args.n_gpu > 1:
+        args._n_gpu = 1  # a process uses its `device()` alone, however many it sees
+    return args
 
 
 def save(trainer: FDPOTrainer, settings: Params) -> None:
@@ -103,13 +122,23 @@ def save(trainer: FDPOTrainer, settings: Params) -> None:
         "seed": settings.seed,
         **own.model_dump(exclude={"lr_by_loss"}),
     }
-    # PEFT holds the names in a set, whose order changes from process to process.
-    trainer.model.peft_config["default"].target_modules = sorted(own.lora.target_modules)
+    if own.lora:  # PEFT holds the names in a set, whose order changes from process to process
+        trainer.model.peft_config["default"].target_modules = sorted(own.lora.target_modules)
+    weights = gathered(trainer) if trainer.is_fsdp_enabled else None
+    if not processes.is_main():
+        return
     with replacing(POLICY) as folder:
-        trainer.model.save_pretrained(folder)
+        trainer.model.save_pretrained(folder, state_dict=weights)
         write_json(folder / "objective.json", objective)
         write_card(folder, objective)
 
 
+def gathered(trainer: FDPOTrainer) -> dict[str, Tensor]:
+    """The whole of a sharded model on the main process; every process gives its part."""
+    weights = trainer.accelerator.get_state_dict(trainer.model)
+    tied = trainer.causal_lm.all_tied_weights_keys  # gathered twice, and no longer seen to be tied
+    return {name: weight for name, weight in weights.items() if name not in tied}
+
+
 if __name__ == "__main__":
-    errors.run(main)
+    processes.run(main)

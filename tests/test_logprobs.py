@@ -41,6 +41,21 @@ def test_values_and_gradients_are_those_of_autograd_whatever_the_tiles(monkeypat
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("rows", [1, 5, 100])
+def test_a_head_that_is_trained_has_its_gradient_too(monkeypatch, rows):
+    monkeypatch.setattr(logprobs, "TILE_ELEMENTS", rows * 11)
+    hidden, head, targets = tokens()
+    inputs = (hidden, head.requires_grad_())
+    upstream = torch.linspace(-2, 3, 13, dtype=torch.float64)
+    values, expected = token_logps(hidden, head, targets), by_autograd(hidden, head, targets)
+    gradients = torch.autograd.grad(values, inputs, upstream)
+    torch.testing.assert_close(values, expected, rtol=1e-13, atol=1e-13)
+    for ours, theirs in zip(
+        gradients, torch.autograd.grad(expected, inputs, upstream), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+
+
 def test_gradients_are_those_of_finite_differences():
     hidden, head, targets = tokens(count=3)
     assert torch.autograd.gradcheck(lambda h: token_logps(h, head, targets), hidden)
