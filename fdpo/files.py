@@ -38,6 +38,16 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def sync(folder: Path) -> None:
+    """Wait until the files in `folder`, and their names, are on the disk."""
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON with sorted keys; NaN and infinities are refused."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)

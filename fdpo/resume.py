@@ -2,27 +2,31 @@
 
 DVC deletes a stage's outputs before it runs it, so what an interrupted run had done lies in
 .ckpt/<stage>-<key>/ under the repository's root. The key is a hash of all that the result depends
-on; another run's work is never picked up.
+on; another run's work is never picked up, and two processes never continue the same.
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 from pydantic import TypeAdapter
 
 from fdpo.files import replacing
+from fdpo.lock import UNFINISHED, held
 from fdpo.records import Strict, dump
 
 
-def folder(stage: str, *settings: object) -> Path:
-    """The folder for unfinished work of `stage`, made where it is missing.
+@contextmanager
+def folder(stage: str, *settings: object) -> Iterator[Path]:
+    """The folder for unfinished work of `stage`: kept when the block fails, removed when it ends.
 
-    `settings` are the parameter values (records or plain values) that the result depends on;
-    inputs and code are those that dvc.yaml names as the stage's deps.
+    It is made where it is missing, and within the block it is this process's alone. `settings` are
+    the parameter values (records or plain values) that the result depends on; inputs and code are
+    those that dvc.yaml names as the stage's deps.
     """
     digest = hashlib.sha256()
     for value in settings:
@@ -31,10 +35,15 @@ def folder(stage: str, *settings: object) -> Path:
     for path in _files(stages[stage]["deps"]):
         with open(path, "rb") as content:
             digest.update(str(path).encode() + hashlib.file_digest(content, "sha256").digest())
-    root = Path(os.environ.get("DVC_ROOT", "."), ".ckpt")  # the repository's, in `--temp` runs too
+    root = Path(os.environ.get("DVC_ROOT", "."), UNFINISHED)  # the repository's, in --temp too
     own = root / f"{stage}-{digest.hexdigest()[:16]}"
-    own.mkdir(parents=True, exist_ok=True)
-    return own
+    done = own.with_suffix(".done")
+    with held(own.with_suffix(".lock"), stage):
+        shutil.rmtree(done, ignore_errors=True)
+        own.mkdir(exist_ok=True)
+        yield own
+        own.replace(done)  # first, so that nothing half removed is ever picked up
+        shutil.rmtree(done)
 
 
 def _files(deps: Sequence[str]) -> list[Path]:
@@ -66,7 +75,6 @@ class PartialRecords:
             os.fsync(file.fileno())
 
     def finish(self, output: str) -> None:
-        """Put the whole file at `output` and forget the unfinished work."""
+        """Put the whole file at `output`."""
         with replacing(output) as scratch:
             shutil.copyfile(self.path, scratch)
-        shutil.rmtree(self.path.parent)

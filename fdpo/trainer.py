@@ -68,6 +68,9 @@ class FDPOTrainer(DPOTrainer):
         dataset = self.train_dataset if train_dataset is None else train_dataset
         return PromptOrder(dataset["prompt_ids"], self.args.seed, self.group_by_prompt)
 
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """None for a checkpoint; the policy gets its own (fdpo.card)."""
+
     def training_step(
         self, model: nn.Module, inputs: list[MicroBatch], num_items_in_batch: Any = None
     ) -> Tensor:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fdpo import errors, evaluation, figures, models, params, records, tracking
+from fdpo import evaluation, figures, lock, models, params, records, tracking
 from fdpo.baseline import heldout
 from fdpo.comparison import compare
 from fdpo.files import replacing, write_json
@@ -52,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    lock.run("evaluate", main)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fdpo import errors, length, models, params, records, resume
+from fdpo import length, lock, models, params, records, resume
 from fdpo.decoding import decode_heldout, decode_published, decode_train
 from fdpo.errors import UserError
 from fdpo.records import Completion, Generation, Prompt
@@ -32,12 +32,13 @@ def main() -> None:
     check_roles(fitting, generate.max_length)
     check_positions(fitting, generate, model)
     batches = batched(fitting, generate.prompts_per_batch)
-    work = resume.folder("generate", settings.seed, generate)
-    partial = resume.PartialRecords(work / "generations.jsonl", [len(batch) for batch in batches])
-    remaining = tqdm(batches[partial.done :], "generate", initial=partial.done, total=len(batches))
-    for batch in remaining:
-        partial.append(complete(model, tokenizer, batch, generate, settings.seed))
-    partial.finish(GENERATIONS)
+    with resume.folder("generate", settings.seed, generate) as work:
+        sizes = [len(batch) for batch in batches]
+        partial = resume.PartialRecords(work / "generations.jsonl", sizes)
+        done = partial.done
+        for batch in tqdm(batches[done:], "generate", initial=done, total=len(batches)):
+            partial.append(complete(model, tokenizer, batch, generate, settings.seed))
+        partial.finish(GENERATIONS)
     print(f"generate: the reference's completions of {len(fitting)} prompts", end="")
     print(f"; {len(prompts) - len(fitting)} prompts left out for their length")
 
@@ -184,4 +185,4 @@ def record(sampled: Sampled, tokenizer: PreTrainedTokenizerBase) -> Completion:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    lock.run("generate", main)

@@ -1,13 +1,12 @@
 """Fine-tune a LoRA policy with f-DPO on the recorded pairs."""
 
-import tempfile
 from pathlib import Path
 
 from peft import LoraConfig
 from transformers import PrinterCallback, ProgressCallback
 from trl import DPOConfig
 
-from fdpo import errors, models, params, records, tracking
+from fdpo import checkpoints, lock, models, params, records, resume, tracking
 from fdpo.card import write_card
 from fdpo.curves import Curves, Progress, Tracked
 from fdpo.device import device
@@ -34,13 +33,14 @@ def main() -> None:
         models.check_token_ids(model, path, pairs)
     own = settings.active.train
     models.check_modules(model, own.lora.target_modules)
-    with tempfile.TemporaryDirectory() as scratch:
+    knobs = (settings.loss, settings.beta, settings.alpha, settings.lr, settings.seed)
+    with resume.folder("train", *knobs, own) as work:
         trainer = FDPOTrainer(
             model=model,
             tokenizer=tokenizer,
             train=train,
             test=test,
-            args=arguments(settings, scratch),
+            args=arguments(settings, checkpoints.scratch(work)),
             objective=Objective(settings.loss, settings.beta, settings.alpha),
             peft_config=LoraConfig(
                 r=own.lora.r,
@@ -56,20 +56,21 @@ def main() -> None:
             trainer.remove_callback(callback)
         trainer.add_callback(Progress())
         trainer.add_callback(Curves(CURVES))
+        trainer.add_callback(checkpoints.Checkpoints(work))
         with tracking.logbook(settings) as book:
             trainer.add_callback(Tracked(book))
-            trainer.train()
+            trainer.train(resume_from_checkpoint=checkpoints.newest(work))
         save(trainer, settings)
     steps = trainer.state.global_step
     print(f"train: {settings.loss}, beta {settings.beta:g}, {steps} steps on {len(train)} pairs")
 
 
-def arguments(settings: Params, scratch: str) -> DPOConfig:
+def arguments(settings: Params, scratch: Path) -> DPOConfig:
     """TRL's configuration. What it names loss and β is replaced by `Objective`."""
     own = settings.active.train
     on_gpu = device().type == "cuda"
     return DPOConfig(
-        output_dir=scratch,
+        output_dir=str(scratch),
         seed=settings.seed,
         learning_rate=settings.effective_lr,
         lr_scheduler_type="linear",
@@ -86,7 +87,7 @@ def arguments(settings: Params, scratch: str) -> DPOConfig:
         logging_steps=own.log_every,
         logging_nan_inf_filter=False,
         eval_strategy="epoch",
-        save_strategy="no",
+        save_strategy="no",  # Checkpoints decides
         report_to="none",
         precompute_ref_log_probs=False,  # recorded at sampling
     )
@@ -112,4 +113,4 @@ def save(trainer: FDPOTrainer, settings: Params) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    lock.run("train", main)
