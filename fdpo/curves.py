@@ -32,13 +32,13 @@ class Curves(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
         self._add(state.global_step, logs or {})
-        self.live.make_summary()
 
     def _add(self, step: int, logs: dict[str, float]) -> None:
         self.live.step = step
         for name, curve in CURVES.items():  # a resumed run's history has another order
             if name in logs:
                 self.live.log_metric(curve, logs[name])
+        self.live.make_summary()
 
 
 class Tracked(TrainerCallback):

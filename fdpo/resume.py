@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from pydantic import TypeAdapter
 
-from fdpo.files import replacing
+from fdpo.files import replacing, writing
 from fdpo.lock import UNFINISHED, held
 from fdpo.records import Strict, dump
 
@@ -69,7 +69,7 @@ class PartialRecords:
 
     def append(self, records: Sequence[Strict]) -> None:
         """Add one batch; it is on the disk when this returns."""
-        with open(self.path, "ab") as file:
+        with writing(self.path), open(self.path, "ab") as file:
             file.write("".join(map(dump, records)).encode())
             file.flush()
             os.fsync(file.fileno())

@@ -1,8 +1,10 @@
 """TRL's DPOTrainer with the loss, the reference and the batches of this project."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
 
+from fdpo.errors import UserError
+from fdpo.files import writing
 from fdpo.grouping import MicroBatch, PromptOrder, micro_batches, rows
 from fdpo.logprobs import pair_logps
 from fdpo.losses import f_dpo_loss
@@ -76,7 +80,27 @@ class FDPOTrainer(DPOTrainer):
     ) -> Tensor:
         """Sum the gradients of a step's micro-batches; return the mean loss over its pairs."""
         model.train()
-        return self._over_pairs(model, inputs, self.accelerator.backward)
+        loss = self._over_pairs(model, inputs, self.accelerator.backward)
+        self._check("loss", loss.item(), self.state.global_step + 1)
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        # Before the checkpoint of this step is written: the weights are no good any more.
+        self._check("gradient", logs.get("grad_norm", 0.0), self.state.global_step)
+        super().log(logs, start_time)
+
+    def _check(self, what: str, value: float, step: int) -> None:
+        """Raise `UserError` when a step's loss or the norm of its gradient is not finite."""
+        if not math.isfinite(value):
+            name, beta, lr = self.objective.loss, self.objective.beta, self.args.learning_rate
+            raise UserError(
+                f"train: the {what} of step {step} is {value} (loss {name}, beta {beta:g}, lr"
+                f" {lr:g}); try a smaller lr such as {lr / 10:g}, a larger beta, or loss=sigmoid"
+            )
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        with writing(Path(self.args.output_dir)):
+            super()._save_checkpoint(model, trial)
 
     def prediction_step(
         self, model: nn.Module, inputs: list[MicroBatch], *_: Any, **__: Any

@@ -89,7 +89,7 @@ class Workspace:
         return found
 
     def learn(self, stage: str) -> None:
-        """Run a stage without interruption: what every later run must give, and how long it takes."""
+        """Run a stage to its end: what every later run must give, and how long it takes."""
         begun = time.monotonic()
         self.finish(stage)
         self.seconds[stage] = time.monotonic() - begun
