@@ -35,7 +35,8 @@ def main() -> None:
     with resume.folder("generate", settings.seed, generate) as work:
         sizes = [len(batch) for batch in batches]
         partial = resume.PartialRecords(work / "generations.jsonl", sizes)
-        done = partial.done
+        if done := partial.done:
+            print(f"generate: goes on after {done} of {len(batches)} batches", flush=True)
         for batch in tqdm(batches[done:], "generate", initial=done, total=len(batches)):
             partial.append(complete(model, tokenizer, batch, generate, settings.seed))
         partial.finish(GENERATIONS)

@@ -15,7 +15,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from fdpo import checkpoints, lock
+from tests.pipeline.clone import Clone
 
 OUTPUTS = {
     "generate": ["data/generations.jsonl"],
@@ -29,13 +32,15 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload([*(f"stages.{stage}" for stage in STAGES), "dvc.repo"])
 
 
-def _stage(name: str, folder: str, environment: dict[str, str], log: str, spacing: int) -> None:
+def _stage(
+    name: str, folder: str, environment: dict[str, str], log: str, spacing: int | None
+) -> None:
     os.chdir(folder)
     os.environ.update(environment)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    checkpoints.SPACING = spacing
+    checkpoints.SPACING = spacing or checkpoints.SPACING
     lock.run(name, importlib.import_module(f"stages.{name}").main)
 
 
@@ -48,7 +53,7 @@ class Workspace:
 
     folder: Path
     environment: dict[str, str]
-    spacing: int = 2
+    spacing: int | None = 2
     expected: dict[str, dict[str, bytes]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -94,6 +99,22 @@ class Workspace:
         self.finish(stage)
         self.seconds[stage] = time.monotonic() - begun
         self.expected[stage] = self.written(stage)
+
+
+def prepared(clone: Clone) -> Workspace:
+    """A workspace of tiny models whose stages have run once, uninterrupted, in small batches."""
+    path = clone.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    study = params["studies"]["embedded"]
+    study["generate"]["prompts_per_batch"] = study["evaluate"]["prompts_per_batch"] = 1
+    study["train"]["epochs"] = 8
+    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    workspace = Workspace(clone.folder, clone.environment)
+    for stage in STAGES:
+        workspace.finish(stage)
+    for stage in OUTPUTS:
+        workspace.learn(stage)
+    return workspace
 
 
 @dataclass(frozen=True)
