@@ -4,6 +4,8 @@ import errno
 import sys
 from collections.abc import Callable
 
+from tqdm import tqdm
+
 
 class UserError(Exception):
     """Something the user can mend: names the file or key, its value, what is allowed, what to do.
@@ -46,5 +48,5 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _end(line: str, code: int) -> None:
-    print(line, file=sys.stderr)
+    tqdm.write(line, file=sys.stderr)  # on a line of its own, though a progress bar is unfinished
     sys.exit(code)

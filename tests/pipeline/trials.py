@@ -32,7 +32,7 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload([*(f"stages.{stage}" for stage in STAGES), "dvc.repo"])
 
 
-def _stage(
+def run_stage(
     name: str, folder: str, environment: dict[str, str], log: str, spacing: int | None
 ) -> None:
     os.chdir(folder)
@@ -65,13 +65,16 @@ class Workspace:
     def log(self) -> Path:
         return self.folder.parent / f"{self.folder.name}.log"
 
-    def start(self, stage: str) -> multiprocessing.Process:
-        """Start a stage after removing its outputs, which DVC does too."""
+    def clear(self, stage: str) -> None:
         for output in OUTPUTS.get(stage, []):
             path = self.folder / output
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def start(self, stage: str) -> multiprocessing.Process:
+        """Start a stage after removing its outputs, which DVC does too."""
+        self.clear(stage)
         own = (str(self.folder), self.environment, str(self.log), self.spacing)
-        process = SERVER.Process(target=_stage, args=(stage, *own))
+        process = SERVER.Process(target=run_stage, args=(stage, *own))
         process.start()
         return process
 
