@@ -49,14 +49,6 @@ class Checkpoints(TrainerCallback):
         if state.global_step and state.is_world_process_zero:
             print(f"train: goes on after step {state.global_step}", flush=True)
 
-    def on_epoch_begin(self, args, state, control, train_dataloader=None, **_) -> None:
-        # Accelerate tells a sampler its epoch, but not through the two wrappers around it when
-        # several processes resume within an epoch.
-        sampler = train_dataloader.batch_sampler
-        while hasattr(sampler, "batch_sampler"):
-            sampler = sampler.batch_sampler
-        sampler.sampler.set_epoch(int(state.epoch))
-
     def on_step_end(self, args, state, control, **_) -> None:
         if not state.epoch.is_integer():
             self._decide(state, control)

@@ -8,16 +8,17 @@ on; another run's work is never picked up, and two processes never continue the 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 from pydantic import TypeAdapter
+from tqdm import tqdm
 
-from fdpo.files import replacing, writing
+from fdpo.files import writing
 from fdpo.lock import UNFINISHED, held
-from fdpo.records import Strict, dump
+from fdpo.records import Record, Strict, dump, read
 
 
 @contextmanager
@@ -74,7 +75,24 @@ class PartialRecords:
             file.flush()
             os.fsync(file.fileno())
 
-    def finish(self, output: str) -> None:
-        """Put the whole file at `output`."""
-        with replacing(output) as scratch:
-            shutil.copyfile(self.path, scratch)
+
+def batch_by_batch(
+    path: Path | None,
+    kind: type[Record],
+    batches: Sequence[Sequence],
+    compute: Callable[[Sequence], Sequence[Record]],
+    title: str,
+) -> list[Record]:
+    """The records that `compute` gives for each batch, one an item, under a bar named `title`.
+
+    Batches whose records a killed process left in `path` are not computed again. Without a path
+    nothing is written.
+    """
+    if path is None:
+        return [record for batch in tqdm(batches, title) for record in compute(batch)]
+    partial = PartialRecords(path, [len(batch) for batch in batches])
+    if done := partial.done:
+        print(f"{title}: goes on after {done} of {len(batches)} batches", flush=True)
+    for batch in tqdm(batches[partial.done :], title, initial=partial.done, total=len(batches)):
+        partial.append(compute(batch))
+    return list(read(path, kind))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fdpo import evaluation, figures, lock, models, params, records, tracking
+from fdpo import evaluation, figures, lock, models, params, records, resume, tracking
 from fdpo.baseline import heldout
 from fdpo.comparison import compare
 from fdpo.files import replacing, write_json
@@ -28,23 +28,27 @@ def main() -> None:
     reference = models.load_causal_lm(REFERENCE)
     for path, lines in ((SCORES, scores), (TEST, pairs)):
         models.check_token_ids(reference, path, lines)
-    found = compare(
-        policy=load_policy(REFERENCE, POLICY),
-        reference=reference,
-        tokenizer=models.load_tokenizer(REFERENCE),
-        reward=load_scorer(REWARD),
-        judge=load_scorer(JUDGE),
-        baseline=baseline,
-        pairs=pairs,
-        settings=settings,
-    )
-    with replacing(RESULTS) as folder:
-        write_json(folder / "metrics.json", evaluation.as_json(found.table))
-        figures.write_samples(
-            folder / "samples.jsonl", baseline, found.texts, found.rewards, found.judgements
+    knobs = (settings.loss, settings.beta, settings.alpha, settings.seed)
+    active = settings.active
+    with resume.folder("evaluate", *knobs, active.generate.heldout, active.evaluate) as work:
+        found = compare(
+            policy=load_policy(REFERENCE, POLICY),
+            reference=reference,
+            tokenizer=models.load_tokenizer(REFERENCE),
+            reward=load_scorer(REWARD),
+            judge=load_scorer(JUDGE),
+            baseline=baseline,
+            pairs=pairs,
+            settings=settings,
+            work=work,
         )
-        figures.write_plots(folder, baseline, found.rewards, found.implicit)
-    write_json(METRICS, evaluation.headline(found.table))
+        with replacing(RESULTS) as folder:
+            write_json(folder / "metrics.json", evaluation.as_json(found.table))
+            figures.write_samples(
+                folder / "samples.jsonl", baseline, found.texts, found.rewards, found.judgements
+            )
+            figures.write_plots(folder, baseline, found.rewards, found.implicit)
+        write_json(METRICS, evaluation.headline(found.table))
     with tracking.logbook(settings) as book:
         metrics = evaluation.headline(found.table) | {"all": evaluation.as_json(found.table)}
         book.results(metrics, records.read(RESULTS / "samples.jsonl", SamplesOfPrompt))

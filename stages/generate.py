@@ -3,7 +3,6 @@ and samples of the held-out prompts, the baseline of every experiment."""
 
 from collections.abc import Sequence
 
-from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fdpo import length, lock, models, params, records, resume
@@ -32,14 +31,14 @@ def main() -> None:
     check_roles(fitting, generate.max_length)
     check_positions(fitting, generate, model)
     batches = batched(fitting, generate.prompts_per_batch)
+
+    def completed(batch: Sequence[Tokenized]) -> list[Generation]:
+        return complete(model, tokenizer, batch, generate, settings.seed)
+
     with resume.folder("generate", settings.seed, generate) as work:
-        sizes = [len(batch) for batch in batches]
-        partial = resume.PartialRecords(work / "generations.jsonl", sizes)
-        if done := partial.done:
-            print(f"generate: goes on after {done} of {len(batches)} batches", flush=True)
-        for batch in tqdm(batches[done:], "generate", initial=done, total=len(batches)):
-            partial.append(complete(model, tokenizer, batch, generate, settings.seed))
-        partial.finish(GENERATIONS)
+        path = work / "generations.jsonl"
+        made = resume.batch_by_batch(path, Generation, batches, completed, "generate")
+        records.write(GENERATIONS, made)
     print(f"generate: the reference's completions of {len(fitting)} prompts", end="")
     print(f"; {len(prompts) - len(fitting)} prompts left out for their length")
 

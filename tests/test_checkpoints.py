@@ -6,16 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
 from peft import LoraConfig
-from torch.utils.data import BatchSampler, DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from fdpo import checkpoints
 from fdpo.checkpoints import Checkpoints
 from fdpo.curves import Curves
 from fdpo.errors import UserError
-from fdpo.grouping import PromptOrder
 from fdpo.trainer import FDPOTrainer
 from tests import tiny, tiny_trainer
 
@@ -163,21 +160,6 @@ def test_checkpoints_take_a_fiftieth_of_the_time(tmp_path, monkeypatch):
             callback.on_save(args, state, control)
             steps.append(step)
     assert steps == [1, 11, 21]
-
-
-def test_every_process_resumes_in_the_order_of_its_epoch():
-    """Accelerate wraps a sampler once for its process and once more to skip what was done."""
-    order = PromptOrder([[number] for number in range(12)], seed=1, group=True)
-    order.set_epoch(2)
-    expected = list(order)
-    order.set_epoch(0)
-    for process in (0, 1):
-        own = BatchSamplerShard(BatchSampler(order, 4, False), 2, process, split_batches=True)
-        loader = DataLoader(list(range(12)), batch_sampler=SkipBatchSampler(own, 1))
-        state = TrainerState(epoch=2 + 1 / 3)
-        Checkpoints(Path()).on_epoch_begin(None, state, None, train_dataloader=loader)
-        halves = [expected[start + 2 * process :][:2] for start in (4, 8)]
-        assert [batch.tolist() for batch in loader] == halves
 
 
 @pytest.mark.parametrize("spoilt", ["loss", "gradient"])

@@ -28,7 +28,7 @@ def each(workspace: Workspace, stage: str, draws: random.Random) -> Iterator[Out
     """The stage, and DVC, killed with each signal, in `dvc repro` and in `dvc exp run --temp`."""
     for name in SIGNALS:
         for temp in (False, True):
-            for victim in ("stage", "DVC"):
+            for victim in ("stage", "DVC")[: 1 if name == "SIGINT" else 2]:  # it reaches both
                 yield trial(workspace, stage, name, victim, temp, draws)
 
 
@@ -126,7 +126,7 @@ def _alive(process: int) -> bool:
 
 def _compare(workspace: Workspace, stage: str, temp: bool, printed: str) -> None:
     """Outputs in the workspace, or the hashes of them in the experiment's dvc.lock."""
-    assert not any(workspace.unfinished.glob(f"{stage}*"))
+    assert not any(workspace.unfinished.iterdir())
     if not temp:
         assert workspace.written(stage) == workspace.expected[stage], f"{stage}: other bytes"
         return
