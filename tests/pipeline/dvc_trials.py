@@ -1,5 +1,6 @@
 """Stages killed in `dvc repro` and in `dvc exp run --temp`, and DVC itself killed."""
 
+import contextlib
 import os
 import random
 import re
@@ -48,7 +49,8 @@ def trial(
         if name == "SIGINT":
             os.killpg(dvc.pid, signal.SIGINT)
         else:
-            os.kill(dvc.pid if victim == "DVC" else holder, SIGNALS[name])
+            with contextlib.suppress(ProcessLookupError):  # it is done already
+                os.kill(dvc.pid if victim == "DVC" else holder, SIGNALS[name])
         code = dvc.wait()
         if code != 0:  # else all was done before the signal came
             break
@@ -86,11 +88,16 @@ def _holder(workspace: Workspace, stage: str) -> int:
     """The process that is at the stage's work, as soon as there is one."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        for path in workspace.unfinished.glob(f"{stage}-*.lock"):
-            if found := re.match(r"process (\d+)", _read(path)):
+        for path in _locks(workspace, stage):
+            found = re.match(r"process (\d+)", _read(path))
+            if found and _alive(int(found[1])):  # not what an earlier trial left
                 return int(found[1])
         time.sleep(0.01)
     raise AssertionError(f"{stage} did not start in 300 s")
+
+
+def _locks(workspace: Workspace, stage: str) -> list[Path]:
+    return list(workspace.unfinished.glob(f"{stage}-*.lock"))
 
 
 def _read(path: Path) -> str:
@@ -105,6 +112,9 @@ def _end_orphan(workspace: Workspace, stage: str, temp: bool, holder: int) -> bo
     if not _alive(holder):
         return False
     os.kill(holder, signal.SIGSTOP)  # so that it cannot end meanwhile
+    if not any(f"process {holder} " in _read(path) for path in _locks(workspace, stage)):
+        os.kill(holder, signal.SIGKILL)  # it was done, and on its way out
+        return False
     beside = _start(workspace, stage, temp)
     printed, _ = beside.communicate()
     os.kill(holder, signal.SIGKILL)
