@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--through-dvc", type=int, default=0, help="as many in repro and in --temp")
     parser.add_argument("--finished", type=Path, help="a clone whose pipeline has run, to copy")
     parser.add_argument("--stages", nargs="+", choices=list(OUTPUTS), default=list(OUTPUTS))
+    parser.add_argument("--signals", nargs="+", choices=list(SIGNALS), default=list(SIGNALS))
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
     draws = random.Random(options.seed)  # noqa: S311 - moments, not secrets
@@ -46,7 +47,7 @@ def run(scratch: Path, options: argparse.Namespace, draws: random.Random) -> Ite
         workspace = prepared(cloning.make(scratch))
     for stage in options.stages:
         for _ in range(options.trials):
-            for signal in SIGNALS:
+            for signal in options.signals:
                 yield trial(workspace, stage, signal, draws)
     if options.through_dvc:
         dvc_trials.commit(workspace)
