@@ -1,13 +1,14 @@
 """A policy beside its reference: its held-out samples, their scores and their divergence."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fdpo import evaluation, models
+from fdpo import evaluation, models, resume
 from fdpo.decoding import decode_heldout, decode_published
 from fdpo.device import autocast, device
 from fdpo.errors import UserError
@@ -15,6 +16,7 @@ from fdpo.evaluation import ImplicitRewards, Scores, Table
 from fdpo.grouping import MicroBatch, micro_batches, rows
 from fdpo.logprobs import completion_hidden, pair_logps
 from fdpo.losses import implicit_reward
+from fdpo.measured import Measured, Sample
 from fdpo.metrics.divergence import TokenDivergences, token_divergences
 from fdpo.packing import pack
 from fdpo.params import Params
@@ -44,15 +46,17 @@ def compare(
     baseline: Sequence[ScoredGeneration],
     pairs: Sequence[Pair],
     settings: Params,
+    work: Path | None = None,
 ) -> Comparison:
     """Sample the policy on the prompts of `baseline`, the reference's scored samples, and measure.
 
     `pairs` are the test pairs. `settings` give the loss with its β and α, the seed, and how the
-    active study samples. Nothing is written. Of several processes each runs a share of the batches,
-    and all return the whole.
+    active study samples. What was sampled is kept in the folder `work`, if there is one, and is not
+    sampled again when it is there already; nothing else is written. Of several processes each runs
+    a share of the batches, and all return the whole.
     """
     implicit = implicit_rewards(policy, pairs, settings)
-    samples, divergences = sample_and_diverge(policy, reference, baseline, settings)
+    samples, divergences = sample_and_diverge(policy, reference, baseline, settings, work)
     texts = [[tokenizer.decode(c.ids, skip_special_tokens=True) for c in row] for row in samples]
     whole = [g.prompt + text for g, row in zip(baseline, texts, strict=True) for text in row]
     rewards = Scores(by_prompt(reward.score(whole), baseline), recorded(baseline, "reward"))
@@ -60,7 +64,7 @@ def compare(
 
     seed, budget = settings.seed, settings.active.evaluate.distinct_budget
     if settings.active.generate.heldout.published:
-        unigrams, published = as_published(policy, tokenizer, reward, baseline, settings)
+        unigrams, published = as_published(policy, tokenizer, reward, baseline, settings, work)
     else:
         unigrams, published = own_unigrams(baseline, samples), {}
     table = {
@@ -95,14 +99,11 @@ def implicit_rewards(
     return ImplicitRewards(np.concatenate(chosen), np.concatenate(rejected), prompts)
 
 
-Batch = tuple[list[int], list[list[int]]]  # prompts' ids, and their token ids
-
-
-def batched(baseline: Sequence[ScoredGeneration], settings: Params) -> list[Batch]:
+def batched(
+    baseline: Sequence[ScoredGeneration], settings: Params
+) -> list[Sequence[ScoredGeneration]]:
     size = settings.active.evaluate.prompts_per_batch
-    starts = range(0, len(baseline), size)
-    batches = [baseline[start : start + size] for start in starts]
-    return [([g.id for g in batch], [g.prompt_ids for g in batch]) for batch in batches]
+    return [baseline[start : start + size] for start in range(0, len(baseline), size)]
 
 
 def sample_and_diverge(
@@ -110,27 +111,24 @@ def sample_and_diverge(
     reference: PreTrainedModel,
     baseline: Sequence[ScoredGeneration],
     settings: Params,
+    work: Path | None = None,
 ) -> tuple[list[list[Sampled]], list[TokenDivergences]]:
     """The policy's samples of each held-out prompt and their tokens' divergences, in order."""
-    heldout = settings.active.generate.heldout
 
-    def of_batch(batch: Batch) -> tuple[list[list[Sampled]], TokenDivergences]:
-        ids, prompts = batch
+    def measure(batch: Sequence[ScoredGeneration]) -> list[Measured]:
+        ids, prompts = [g.id for g in batch], [g.prompt_ids for g in batch]
+        heldout = settings.active.generate.heldout
         with models.decoding(policy):
             sampled = decode_heldout(
                 policy, ids, prompts, heldout, settings.seed, "policy", keep_hidden=True
             )
-        tokens = diverge(policy, reference, prompts, sampled)
-        return [[replace(one, hidden=None) for one in row] for row in sampled], tokens
+        return list(map(Measured.of, sampled, diverge(policy, reference, prompts, sampled)))
 
-    samples: list[list[Sampled]] = []
-    divergences: list[TokenDivergences] = []
-    for sampled, tokens in share_out(of_batch, batched(baseline, settings), "held-out prompts"):
-        samples += sampled
-        lengths = [sum(len(completion.ids) for completion in row) for row in sampled]
-        split = [column.split(lengths) for column in vars(tokens).values()]
-        divergences += [TokenDivergences(*row) for row in zip(*split, strict=True)]
-    return samples, divergences
+    path = work and work / "samples.jsonl"
+    batches = batched(baseline, settings)
+    measured = resume.batch_by_batch(path, Measured, batches, measure, "held-out prompts")
+    samples = [[one.sampled() for one in row.samples] for row in measured]
+    return samples, [row.token_divergences() for row in measured]
 
 
 def diverge(
@@ -138,21 +136,24 @@ def diverge(
     reference: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     sampled: Sequence[Sequence[Sampled]],
-) -> TokenDivergences:
-    """Next-token divergences of the prompts' samples, one after another.
+) -> Iterator[TokenDivergences]:
+    """Next-token divergences of each prompt's samples.
 
     The policy's hidden states are those it sampled from; the reference's take one forward pass.
     """
     completions = [[completion.ids for completion in row] for row in sampled]
     branches = pack(list(zip(prompts, completions, strict=True))).to(device())
     with torch.inference_mode(), autocast():
-        return token_divergences(
+        columns = token_divergences(
             torch.cat([completion.hidden for row in sampled for completion in row]),
             completion_hidden(reference, branches),
             models.head_weight(policy),
             models.head_weight(reference),
             branches.targets,
         )
+    lengths = [sum(map(len, row)) for row in completions]
+    split = [column.split(lengths) for column in vars(columns).values()]
+    return (TokenDivergences(*row) for row in zip(*split, strict=True))
 
 
 Unigrams = list[list[list[int]]]  # token ids of each text of each prompt
@@ -173,19 +174,23 @@ def as_published(
     reward: Scorer,
     baseline: Sequence[ScoredGeneration],
     settings: Params,
+    work: Path | None = None,
 ) -> tuple[Unigrams, Table]:
     """One sample a prompt, decoded as the published figures were: its unigrams, and the rest.
 
     The reward model scores whole texts, prompt included, and the unigrams are its own tokens.
     """
-    published = settings.active.generate.heldout.published
 
-    def of_batch(batch: Batch) -> list[Sampled]:
+    def decode(batch: Sequence[ScoredGeneration]) -> list[Sample]:
+        ids, prompts = [g.id for g in batch], [g.prompt_ids for g in batch]
+        published = settings.active.generate.heldout.published
         with models.decoding(policy):
-            return decode_published(policy, *batch, published, settings.seed, "policy")
+            decoded = decode_published(policy, ids, prompts, published, settings.seed, "policy")
+        return list(map(Sample.of, decoded))
 
-    found = share_out(of_batch, batched(baseline, settings), "published decoding")
-    sampled = [completion for completions in found for completion in completions]
+    path = work and work / "published.jsonl"
+    batches = batched(baseline, settings)
+    sampled = resume.batch_by_batch(path, Sample, batches, decode, "published decoding")
     if any(generation.published is None for generation in baseline):
         raise UserError(
             "generate.heldout.published is set, but the baseline was sampled without it; run"

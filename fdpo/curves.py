@@ -26,11 +26,18 @@ class Curves(TrainerCallback):
     def __init__(self, folder: str | Path):
         self.live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
 
+    def on_train_begin(self, args, state, control, **_) -> None:
+        for logs in state.log_history:  # of the run that this one resumes
+            self._add(logs["step"], logs)
+
     def on_log(self, args, state, control, logs=None, **_) -> None:
-        self.live.step = state.global_step
-        for name, value in (logs or {}).items():
-            if name in CURVES:
-                self.live.log_metric(CURVES[name], value)
+        self._add(state.global_step, logs or {})
+
+    def _add(self, step: int, logs: dict[str, float]) -> None:
+        self.live.step = step
+        for name, curve in CURVES.items():  # a resumed run's history has another order
+            if name in logs:
+                self.live.log_metric(curve, logs[name])
         self.live.make_summary()
 
 

@@ -1,7 +1,10 @@
 """The one error a user sees, and how a script ends on it."""
 
+import errno
 import sys
 from collections.abc import Callable
+
+from tqdm import tqdm
 
 
 class UserError(Exception):
@@ -14,10 +17,36 @@ class UserError(Exception):
         super().__init__(message.replace("\n", "\\n"))
 
 
+# Errors of the disk, which are no bug: what to do about each.
+DISK = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EROFS: "mount it for writing, or work in a clone elsewhere",
+    errno.EACCES: "give yourself the right to write there",
+    errno.EPERM: "give yourself the right to write there",
+}
+
+
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; a `UserError` ends the process with its one line on stderr and exit code 2."""
+    """Call `main`; what the user can mend ends the process with one line on stderr and exit code 2.
+
+    That is a `UserError`, and a disk that is full or not writable. Ctrl-C ends it with 130, as the
+    shell has it.
+    """
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {error}", 2)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        todo = f"{DISK[error.errno]} and run again; nothing that was finished is lost"
+        _end(f"error: {place}{error.strerror}; {todo}", 2)
+    except KeyboardInterrupt:
+        _end("interrupted; run again to go on from the last checkpoint", 130)
+
+
+def _end(line: str, code: int) -> None:
+    tqdm.write(line, file=sys.stderr)  # on a line of its own, though a progress bar is unfinished
+    sys.exit(code)

@@ -1,5 +1,6 @@
 """Files that are whole or absent: written beside their final name, then renamed."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from fdpo.errors import UserError
 
@@ -23,12 +26,30 @@ def replacing(path: str | Path) -> Iterator[Path]:
     scratch = path.with_name(f".{path.name}.partial")
     _remove(scratch)
     try:
-        yield scratch
-        if path.is_dir():
-            _remove(path)
-        os.replace(scratch, path)
+        with writing(path):
+            yield scratch
+            if path.is_dir():
+                _remove(path)
+            os.replace(scratch, path)
     finally:
         _remove(scratch)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within, whatever fails for want of disk space fails with an `OSError` that names `path`.
+
+    torch.save and safetensors have errors of their own for it, and a plain write names no file.
+    """
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    except (RuntimeError, SafetensorError) as error:
+        if shutil.disk_usage(path.parent).free < 2**20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
 
 
 def _remove(path: Path) -> None:
@@ -36,6 +57,16 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def sync(folder: Path) -> None:
+    """Wait until the files in `folder`, and their names, are on the disk."""
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_json(path: str | Path, value: Any) -> None:

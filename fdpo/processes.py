@@ -7,16 +7,16 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
-from fdpo import errors
+from fdpo import lock
 from fdpo.device import device
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def run(main: Callable[[], None]) -> None:
-    """`errors.run` for a stage that one or several processes run alike."""
-    errors.run(main)
+def run(stage: str, main: Callable[[], None]) -> None:
+    """`lock.run` for a stage that one or several processes run alike."""
+    lock.run(stage, main)
     _state().destroy_process_group()
 
 
@@ -33,6 +33,11 @@ def is_main() -> bool:
 def from_main(value: Item | None) -> Item:
     """The main process's `value`, on every process."""
     return broadcast_object_list([value])[0]
+
+
+def wait() -> None:
+    """Go on when every process has come here."""
+    _state().wait_for_everyone()
 
 
 def share_out(

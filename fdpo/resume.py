@@ -2,27 +2,32 @@
 
 DVC deletes a stage's outputs before it runs it, so what an interrupted run had done lies in
 .ckpt/<stage>-<key>/ under the repository's root. The key is a hash of all that the result depends
-on; another run's work is never picked up.
+on; another run's work is never picked up, and two processes never continue the same.
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 from pydantic import TypeAdapter
 
-from fdpo.files import replacing
-from fdpo.records import Strict, dump
+from fdpo import processes
+from fdpo.files import writing
+from fdpo.lock import UNFINISHED, held
+from fdpo.records import Record, Strict, dump, read
 
 
-def folder(stage: str, *settings: object) -> Path:
-    """The folder for unfinished work of `stage`, made where it is missing.
+@contextmanager
+def folder(stage: str, *settings: object) -> Iterator[Path]:
+    """The folder for unfinished work of `stage`: kept when the block fails, removed when it ends.
 
-    `settings` are the parameter values (records or plain values) that the result depends on;
-    inputs and code are those that dvc.yaml names as the stage's deps.
+    It is made where it is missing, and within the block it belongs to this process and to those
+    launched with it. `settings` are the parameter values (records or plain values) that the result
+    depends on; inputs and code are those that dvc.yaml names as the stage's deps.
     """
     digest = hashlib.sha256()
     for value in settings:
@@ -31,10 +36,19 @@ def folder(stage: str, *settings: object) -> Path:
     for path in _files(stages[stage]["deps"]):
         with open(path, "rb") as content:
             digest.update(str(path).encode() + hashlib.file_digest(content, "sha256").digest())
-    root = Path(os.environ.get("DVC_ROOT", "."), ".ckpt")  # the repository's, in `--temp` runs too
+    root = Path(os.environ.get("DVC_ROOT", "."), UNFINISHED)  # the repository's, in --temp too
     own = root / f"{stage}-{digest.hexdigest()[:16]}"
-    own.mkdir(parents=True, exist_ok=True)
-    return own
+    done = own.with_suffix(".done")
+    with held(own.with_suffix(".lock"), stage):
+        if processes.is_main():
+            shutil.rmtree(done, ignore_errors=True)
+            own.mkdir(exist_ok=True)
+        processes.wait()
+        yield own
+        processes.wait()
+        if processes.is_main():
+            own.replace(done)  # first, so that nothing half removed is ever picked up
+            shutil.rmtree(done)
 
 
 def _files(deps: Sequence[str]) -> list[Path]:
@@ -60,13 +74,34 @@ class PartialRecords:
 
     def append(self, records: Sequence[Strict]) -> None:
         """Add one batch; it is on the disk when this returns."""
-        with open(self.path, "ab") as file:
+        with writing(self.path), open(self.path, "ab") as file:
             file.write("".join(map(dump, records)).encode())
             file.flush()
             os.fsync(file.fileno())
 
-    def finish(self, output: str) -> None:
-        """Put the whole file at `output` and forget the unfinished work."""
-        with replacing(output) as scratch:
-            shutil.copyfile(self.path, scratch)
-        shutil.rmtree(self.path.parent)
+
+def batch_by_batch(
+    path: Path | None,
+    kind: type[Record],
+    batches: Sequence[Sequence],
+    compute: Callable[[Sequence], Sequence[Record]],
+    title: str,
+) -> list[Record]:
+    """The records that `compute` gives for each batch, one an item, under a bar named `title`.
+
+    Batches whose records a killed process left in `path` are not computed again. Without a path
+    nothing is written. Of several processes each computes a share, the main one keeps the file, and
+    all return the whole.
+    """
+    partial, found = None, []
+    if path and processes.is_main():
+        partial = PartialRecords(path, [len(batch) for batch in batches])
+        if done := partial.done:
+            found = list(read(path, kind))
+            print(f"{title}: goes on after {done} of {len(batches)} batches", flush=True)
+    done, found = processes.from_main((partial.done if partial else 0, found))
+    for made in processes.share_out(compute, batches, title, done):
+        if partial:
+            partial.append(made)
+        found += made
+    return found

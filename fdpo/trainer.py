@@ -1,9 +1,11 @@
 """TRL's DPOTrainer with the loss, the reference and the batches of this project."""
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +18,8 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
 
+from fdpo.errors import UserError
+from fdpo.files import writing
 from fdpo.grouping import MicroBatch, PromptOrder, rows, share
 from fdpo.logprobs import pair_logps
 from fdpo.losses import f_dpo_loss
@@ -98,6 +102,9 @@ class FDPOTrainer(DPOTrainer):
         )
         return prepare_data_loader(loader, num_processes=1, process_index=0)
 
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """None for a checkpoint; the policy gets its own (fdpo.card)."""
+
     def training_step(
         self, model: nn.Module, inputs: list[MicroBatch], num_items_in_batch: Any = None
     ) -> Tensor:
@@ -113,6 +120,7 @@ class FDPOTrainer(DPOTrainer):
                 loss = self._weighted_loss(model, batch)
                 self.accelerator.backward(loss)
             total += loss.detach()
+        self._check("loss", total.item(), self.state.global_step + 1)
         return total
 
     def prediction_step(
@@ -154,6 +162,8 @@ class FDPOTrainer(DPOTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As TRL's, with the values of all processes' pairs."""
+        # Before the checkpoint of this step is written: the weights are no good any more.
+        self._check("gradient", logs.get("grad_norm", 0.0), self.state.global_step)
         metrics = self._metrics["train" if self.model.training else "eval"]
         everyone = gather_object([dict(metrics)])
         metrics.clear()
@@ -161,3 +171,16 @@ class FDPOTrainer(DPOTrainer):
             for name, values in own.items():
                 metrics[name] += values
         super().log(logs, start_time)
+
+    def _check(self, what: str, value: float, step: int) -> None:
+        """Raise `UserError` when a step's loss or the norm of its gradient is not finite."""
+        if not math.isfinite(value):
+            name, beta, lr = self.objective.loss, self.objective.beta, self.args.learning_rate
+            raise UserError(
+                f"train: the {what} of step {step} is {value} (loss {name}, beta {beta:g}, lr"
+                f" {lr:g}); try a smaller lr such as {lr / 10:g}, a larger beta, or loss=sigmoid"
+            )
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        with writing(Path(self.args.output_dir)):
+            super()._save_checkpoint(model, trial)

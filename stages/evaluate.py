@@ -1,11 +1,13 @@
 """Sample the policy on held-out prompts and measure it against the reference."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from fdpo import evaluation, figures, models, params, processes, records, tracking
+from fdpo import evaluation, figures, models, params, processes, records, resume, tracking
 from fdpo.baseline import heldout
-from fdpo.comparison import compare
+from fdpo.comparison import Comparison, compare
 from fdpo.files import replacing, write_json
+from fdpo.params import Params
 from fdpo.policy import load_policy
 from fdpo.records import Pair, SamplesOfPrompt, ScoredGeneration
 from fdpo.scorers import load_scorer
@@ -28,30 +30,39 @@ def main() -> None:
     reference = models.load_causal_lm(REFERENCE)
     for path, lines in ((SCORES, scores), (TEST, pairs)):
         models.check_token_ids(reference, path, lines)
-    found = compare(
-        policy=load_policy(REFERENCE, POLICY),
-        reference=reference,
-        tokenizer=models.load_tokenizer(REFERENCE),
-        reward=load_scorer(REWARD),
-        judge=load_scorer(JUDGE),
-        baseline=baseline,
-        pairs=pairs,
-        settings=settings,
-    )
-    if not processes.is_main():
-        return
+    knobs = (settings.loss, settings.beta, settings.alpha, settings.seed)
+    active = settings.active
+    with resume.folder("evaluate", *knobs, active.generate.heldout, active.evaluate) as work:
+        found = compare(
+            policy=load_policy(REFERENCE, POLICY),
+            reference=reference,
+            tokenizer=models.load_tokenizer(REFERENCE),
+            reward=load_scorer(REWARD),
+            judge=load_scorer(JUDGE),
+            baseline=baseline,
+            pairs=pairs,
+            settings=settings,
+            work=work,
+        )
+        if processes.is_main():
+            report(found, baseline, settings)
+
+
+def report(found: Comparison, baseline: Sequence[ScoredGeneration], settings: Params) -> None:
+    """Write, log and print what was measured."""
     with replacing(RESULTS) as folder:
         write_json(folder / "metrics.json", evaluation.as_json(found.table))
         figures.write_samples(
             folder / "samples.jsonl", baseline, found.texts, found.rewards, found.judgements
         )
         figures.write_plots(folder, baseline, found.rewards, found.implicit)
-    write_json(METRICS, evaluation.headline(found.table))
+    headline = evaluation.headline(found.table)
+    write_json(METRICS, headline)
     with tracking.logbook(settings) as book:
-        metrics = evaluation.headline(found.table) | {"all": evaluation.as_json(found.table)}
-        book.results(metrics, records.read(RESULTS / "samples.jsonl", SamplesOfPrompt))
+        samples = records.read(RESULTS / "samples.jsonl", SamplesOfPrompt)
+        book.results(headline | {"all": evaluation.as_json(found.table)}, samples)
     print(f"evaluate: {evaluation.summary(found.table)}")
 
 
 if __name__ == "__main__":
-    processes.run(main)
+    processes.run("evaluate", main)

@@ -31,24 +31,17 @@ def main() -> None:
     check_roles(fitting, generate.max_length)
     check_positions(fitting, generate, model)
     batches = batched(fitting, generate.prompts_per_batch)
-    work = resume.folder("generate", settings.seed, generate) / "generations.jsonl"
-    kept = (
-        resume.PartialRecords(work, [len(batch) for batch in batches])
-        if processes.is_main()
-        else None
-    )
-    done = processes.from_main(kept.done if kept else None)
 
     def completed(batch: Sequence[Tokenized]) -> list[Generation]:
         return complete(model, tokenizer, batch, generate, settings.seed)
 
-    for generations in processes.share_out(completed, batches, "generate", done):
-        if kept:
-            kept.append(generations)
-    if kept:
-        kept.finish(GENERATIONS)
-        print(f"generate: the reference's completions of {len(fitting)} prompts", end="")
-        print(f"; {len(prompts) - len(fitting)} prompts left out for their length")
+    with resume.folder("generate", settings.seed, generate) as work:
+        path = work / "generations.jsonl"
+        made = resume.batch_by_batch(path, Generation, batches, completed, "generate")
+        if processes.is_main():
+            records.write(GENERATIONS, made)
+            print(f"generate: the reference's completions of {len(fitting)} prompts", end="")
+            print(f"; {len(prompts) - len(fitting)} prompts left out for their length")
 
 
 Tokenized = tuple[Prompt, list[int]]
@@ -193,4 +186,4 @@ def record(sampled: Sampled, tokenizer: PreTrainedTokenizerBase) -> Completion:
 
 
 if __name__ == "__main__":
-    processes.run(main)
+    processes.run("generate", main)

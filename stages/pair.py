@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fdpo import errors, params, records
+from fdpo import errors, lock, params, records
 from fdpo.pairing import pairs_of
 from fdpo.records import Pair, ScoredGeneration
 
@@ -46,4 +46,4 @@ def at_least_one(pairs: Iterator[Pair]) -> Iterator[Pair]:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    lock.run("pair", main)

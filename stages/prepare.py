@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fdpo import errors, given_pairs, hub, imdb, params, records, ridge, snippets, vader
+from fdpo import given_pairs, hub, imdb, lock, params, records, ridge, snippets, vader
 from fdpo.errors import UserError
 from fdpo.files import write_json
 from fdpo.hub import Source
@@ -148,4 +148,4 @@ def known(origin: Source) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    lock.run("prepare", main)

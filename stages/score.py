@@ -5,7 +5,7 @@ from itertools import islice
 
 from tqdm import tqdm
 
-from fdpo import errors, params, records
+from fdpo import lock, params, records
 from fdpo.records import Generation, ScoredCompletion, ScoredGeneration
 from fdpo.scorers import Scorer, load_scorer
 
@@ -52,4 +52,4 @@ def texts(generations: Iterable[Generation]) -> list[str]:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    lock.run("score", main)

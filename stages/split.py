@@ -1,6 +1,6 @@
 """Split pairs into train and test sets by prompt."""
 
-from fdpo import errors, params, records
+from fdpo import lock, params, records
 from fdpo.errors import UserError
 from fdpo.pairing import held_back
 from fdpo.records import Pair, Prompt
@@ -52,4 +52,4 @@ def given_split(prompts: list[Prompt]) -> set[int]:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    lock.run("split", main)

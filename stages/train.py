@@ -1,6 +1,5 @@
 """Fine-tune a policy with f-DPO on the recorded pairs."""
 
-import tempfile
 from pathlib import Path
 
 from peft import LoraConfig
@@ -8,7 +7,7 @@ from torch import Tensor
 from transformers import PrinterCallback, ProgressCallback
 from trl import DPOConfig
 
-from fdpo import models, params, processes, records, tracking
+from fdpo import checkpoints, models, params, processes, records, resume, tracking
 from fdpo.card import write_card
 from fdpo.curves import Curves, Progress, Tracked
 from fdpo.device import device
@@ -36,14 +35,16 @@ def main() -> None:
     for path, pairs in ((TRAIN, train), (TEST, test)):
         models.check_token_ids(model, path, pairs)
     own = settings.active.train
-    models.check_modules(model, own.lora.target_modules)
-    with tempfile.TemporaryDirectory() as scratch:
+    if own.lora:
+        models.check_modules(model, own.lora.target_modules)
+    knobs = (settings.loss, settings.beta, settings.alpha, settings.lr, settings.seed)
+    with resume.folder("train", *knobs, own) as work:
         trainer = FDPOTrainer(
             model=model,
             tokenizer=tokenizer,
             train=train,
             test=test,
-            args=arguments(settings, scratch),
+            args=arguments(settings, checkpoints.scratch(work)),
             objective=Objective(settings.loss, settings.beta, settings.alpha),
             peft_config=adapter(own.lora) if own.lora else None,
             group_by_prompt=own.group_by_prompt,
@@ -54,14 +55,15 @@ def main() -> None:
         trainer.add_callback(Progress())
         if processes.is_main():
             trainer.add_callback(Curves(CURVES))
+        trainer.add_callback(checkpoints.Checkpoints(work))
         with tracking.logbook(settings) as book:
             trainer.add_callback(Tracked(book))
-            trainer.train()
+            trainer.train(resume_from_checkpoint=checkpoints.newest(work))
         save(trainer, settings)
-        if processes.is_main():
-            steps = trainer.state.global_step
-            print(f"train: {settings.loss}, beta {settings.beta:g}, {steps} steps", end="")
-            print(f" on {len(train)} pairs")
+    if processes.is_main():
+        steps = trainer.state.global_step
+        print(f"train: {settings.loss}, beta {settings.beta:g}, {steps} steps", end="")
+        print(f" on {len(train)} pairs")
 
 
 def adapter(lora: Lora) -> LoraConfig:
@@ -74,7 +76,7 @@ def adapter(lora: Lora) -> LoraConfig:
     )
 
 
-def arguments(settings: Params, scratch: str) -> DPOConfig:
+def arguments(settings: Params, scratch: Path) -> DPOConfig:
     """TRL's configuration. What it names loss and β is replaced by `Objective`."""
     own = settings.active.train
     on_gpu = device().type == "cuda"
@@ -85,7 +87,7 @@ def arguments(settings: Params, scratch: str) -> DPOConfig:
             f" {processes.count()} processes that `launch` starts; change either"
         )
     args = DPOConfig(
-        output_dir=scratch,
+        output_dir=str(scratch),
         seed=settings.seed,
         learning_rate=settings.effective_lr,
         lr_scheduler_type="linear",
@@ -102,7 +104,7 @@ def arguments(settings: Params, scratch: str) -> DPOConfig:
         logging_steps=own.log_every,
         logging_nan_inf_filter=False,
         eval_strategy="epoch",
-        save_strategy="no",
+        save_strategy="no",  # Checkpoints decides
         report_to="none",
         precompute_ref_log_probs=False,  # recorded at sampling
     )
@@ -141,4 +143,4 @@ def gathered(trainer: FDPOTrainer) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    processes.run(main)
+    processes.run("train", main)

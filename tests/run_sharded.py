@@ -31,4 +31,4 @@ def run_sharded(self, *arguments, **settings):
 if __name__ == "__main__":
     AcceleratorState.__init__ = start_as_gpus
     FDPOTrainer.train = run_sharded
-    processes.run(train.main)
+    processes.run("train", train.main)

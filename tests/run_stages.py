@@ -38,4 +38,4 @@ def dying(work, batches: int):
 
 
 if __name__ == "__main__":
-    processes.run(main)
+    processes.run("stages", main)

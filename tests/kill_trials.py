@@ -1,0 +1,86 @@
+"""Kill generate, train and evaluate at random moments, run them again, and compare every byte.
+
+    python -m tests.kill_trials                         # 20 of each stage and signal, 3 min to 1 h
+    python -m tests.kill_trials --through-dvc 1         # also in dvc repro and dvc exp run --temp
+    python -m tests.kill_trials --finished . --trials 1 # the default study, after `make repro`
+
+Ends with a table of what was proved, or with the first run that differed.
+"""
+
+import argparse
+import random
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.pipeline import clone as cloning
+from tests.pipeline import dvc_trials
+from tests.pipeline.trials import OUTPUTS, SIGNALS, Outcome, Workspace, prepared, trial
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--trials", type=int, default=20, help="of each stage and signal")
+    parser.add_argument("--through-dvc", type=int, default=0, help="as many in repro and in --temp")
+    parser.add_argument("--finished", type=Path, help="a clone whose pipeline has run, to copy")
+    parser.add_argument("--stages", nargs="+", choices=list(OUTPUTS), default=list(OUTPUTS))
+    parser.add_argument("--signals", nargs="+", choices=list(SIGNALS), default=list(SIGNALS))
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    options = parser.parse_args()
+    draws = random.Random(options.seed)  # noqa: S311 - moments, not secrets
+    with tempfile.TemporaryDirectory() as scratch:
+        outcomes = []
+        for outcome in run(Path(scratch), options, draws):
+            outcomes.append(outcome)
+            print(*vars(outcome).values(), sep="\t", flush=True)
+    print(table(outcomes))
+
+
+def run(scratch: Path, options: argparse.Namespace, draws: random.Random) -> Iterator[Outcome]:
+    if options.finished:
+        workspace = copied(options.finished, scratch)
+        for stage in options.stages:
+            workspace.learn(stage)
+    else:
+        workspace = prepared(cloning.make(scratch))
+    for stage in options.stages:
+        for _ in range(options.trials):
+            for signal in options.signals:
+                yield trial(workspace, stage, signal, draws)
+    if options.through_dvc:
+        dvc_trials.commit(workspace)
+        for stage in options.stages:
+            for _ in range(options.through_dvc):
+                yield from dvc_trials.each(workspace, stage, draws)
+
+
+def copied(finished: Path, scratch: Path) -> Workspace:
+    """The project's own study, with the inputs that `finished` made and today's code."""
+    folder = scratch / "clone"
+    folder.mkdir()
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(cloning.ROOT / name, folder)
+    for name in ("fdpo", "stages"):
+        shutil.copytree(cloning.ROOT / name, folder / name)
+    for name in ("data", "models", "results"):
+        shutil.copytree(finished / name, folder / name)
+    return Workspace(folder, {"HF_HOME": str(scratch), "HF_HUB_OFFLINE": "1"}, spacing=None)
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """How often each stage ended with the same bytes after each way of being killed."""
+    trials, resumed = Counter(), Counter()
+    for outcome in outcomes:
+        trials[outcome.stage, outcome.signal] += 1
+        resumed[outcome.stage, outcome.signal] += outcome.went_on
+    lines = [
+        f"{stage:10}{signal:28}{count:4} same bytes, {resumed[stage, signal]:4} of them continued"
+        for (stage, signal), count in trials.items()
+    ]
+    return "\n".join([*lines, f"{trials.total()} kills, none lost, none with other bytes"])
+
+
+if __name__ == "__main__":
+    main()
