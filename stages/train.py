@@ -36,7 +36,8 @@ def main() -> None:
     for path, pairs in ((TRAIN, train), (TEST, test)):
         models.check_token_ids(model, path, pairs)
     own = settings.active.train
-    models.check_modules(model, own.lora.target_modules)
+    if own.lora:
+        models.check_modules(model, own.lora.target_modules)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = FDPOTrainer(
             model=model,
