@@ -102,7 +102,7 @@ CASES = [
     (
         "train",
         content("params.yaml", "beta: 0x1" + "0" * 5000),
-        "params.yaml: study: missing; add it (and 6 more problems)",
+        "params.yaml: study: missing; add it (and 7 more problems)",
     ),
     (
         "generate",
