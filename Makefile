@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install repro table verify evaluate publish bench lint test
+.PHONY: install repro table report verify evaluate publish bench lint test
 
 install: $(INSTALLED)
 
@@ -20,6 +20,9 @@ table: install  ## the experiments, best reward first
 	. $(BIN)/activate && dvc exp show --no-pager --drop '.*' \
 	  --keep 'Experiment|loss|beta|alpha|lr$$|reward|win_rate|kl|entropy|distinct_2|judge|accuracy' \
 	  --sort-by reward --sort-order desc
+
+report: install  ## what the finished sweeps show, in results/report: SWEEP=NAME for one alone
+	. $(BIN)/activate && python -m experiments.report $(SWEEP)
 
 verify: install  ## does this machine get the committed results?
 	. $(BIN)/activate && python -m experiments.verify

@@ -88,12 +88,11 @@ def headline(sweep: Sweep) -> Table:
     return Table(
         title="All rows",
         note="A row an experiment. 95 % intervals over prompts below the numbers.",
-        columns=["row", "loss", "β", "α", "lr", "seed", *map(spaced, HEADLINE), "minutes"],
+        columns=["row", "loss", "β", "α", "lr", "seed", *map(spaced, HEADLINE)],
         rows=[
             [
                 *_setting(name, row),
                 *(cell(row.metrics.get(metric)) for metric in HEADLINE),
-                Cell(f"{row.made.seconds / 60:.1f}", order=row.made.seconds),
             ]
             for name, row in ordered(sweep).items()
         ],

@@ -144,3 +144,7 @@ def write(folder: Path, *sweeps: dict[str, Any]) -> Path:
     for one in sweeps:
         (folder / f"{one['sweep']}.json").write_text(json.dumps(one), encoding="utf-8")
     return folder
+
+
+def as_json(one: dict[str, Any]) -> str:
+    return json.dumps(one)
