@@ -9,7 +9,7 @@ import vl_convert
 from experiments.report import local, tables
 from experiments.report.contents import contents
 from experiments.report.markdown import markdown
-from experiments.report.page import page, spec
+from experiments.report.page import page
 from experiments.report.points import curve_name
 from experiments.report.results import FOLDER, Sweep, read_sweeps
 from experiments.report.styles import styles
@@ -30,7 +30,7 @@ def main() -> None:
         (folder / "index.html").write_text(page(parts, own), encoding="utf-8")
         (folder / "report.md").write_text(markdown(parts, own), encoding="utf-8")
         for picture in (picture for part in parts for picture in part.pictures):
-            drawn = vl_convert.vegalite_to_svg(json.dumps(spec(picture.chart)))
+            drawn = vl_convert.vegalite_to_svg(json.dumps(picture.spec))
             (folder / f"{picture.name}.svg").write_text(drawn, encoding="utf-8")
     names = ", ".join(sweep.sweep for sweep in sweeps)
     print(f"report: {len(rows)} rows of {names} in {REPORT / 'index.html'}")

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import altair as alt
-
 from experiments.report import frontier, made, matched, panels, scatter, tables, words
 from experiments.report.points import curves, ordered, points
 from experiments.report.results import Row, Sweep
 from experiments.report.styles import Style
 from experiments.report.tables import Table
+from experiments.report.vega import Spec
 from experiments.report.words import Findings
 
 
@@ -17,7 +16,7 @@ class Picture:
     """A chart, and the name of its file."""
 
     name: str
-    chart: alt.TopLevelMixin
+    spec: Spec
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
 """The report as one HTML page that needs no network."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import altair as alt
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -21,19 +19,9 @@ def page(sweeps: Sequence[Contents], local: Table) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["spec"] = spec
     return environment.get_template("page.html").render(
         sweeps=sweeps, local=local, vega=_vega_script()
     )
-
-
-def spec(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    """A chart as Vega-Lite, in the report's type."""
-    font = "Helvetica Neue, Arial, DejaVu Sans, sans-serif"
-    config = {"font": font, "background": "white", "view": {"stroke": "#d9d9d9"}}
-    style = {"axis": {"gridColor": "#ececec", "labelFontSize": 11, "titleFontWeight": "normal"}}
-    title = {"title": {"anchor": "start", "fontSize": 14, "subtitleColor": "#555555"}}
-    return chart.to_dict() | {"config": config | style | title}
 
 
 def _vega_script() -> Markup:

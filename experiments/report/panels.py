@@ -1,14 +1,16 @@
 """Small panels, one a loss: calibration and training curves by β, as Vega-Lite."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import altair as alt
 import numpy as np
 
 from experiments.report.points import Point, curves
 from experiments.report.results import Bin
+from experiments.report.vega import Data, Spec
+
+Panel = Callable[[list[Point]], alt.LayerChart]
 
 SIDE = 150
 COLUMNS = 5
@@ -16,23 +18,24 @@ BIN_WIDTH = 0.05  # evaluation's ten bins from 1/2 to 1
 CURVES = {"loss": "loss", "margin": "margin", "accuracy": "pairs ordered as rewarded"}
 
 
-def calibration(sweep: str, points: Sequence[Point]) -> alt.ConcatChart:
+def calibration(sweep: str, points: Sequence[Point]) -> Spec:
     """Share of pairs that came true by the probability stated, a panel a loss, seeds pooled."""
+    records = Data()
 
-    def panel(name: str, own: list[Point]) -> alt.LayerChart:
+    def panel(own: list[Point]) -> alt.LayerChart:
         data = [
             {"β": f"{point.beta:g}", **one.model_dump()}
             for point in own
             for one in pooled_bins([row.calibration for row in point.rows.values()])
         ]
-        base = alt.Chart(alt.Data(values=data)).encode(
+        base = records.chart(data).encode(
             x=alt.X("confidence:Q", title="stated", scale=alt.Scale(domain=[0.5, 1])),
             y=alt.Y("accuracy:Q", title="came true", scale=alt.Scale(domain=[0, 1])),
             color=_by_beta(points),
         )
         size = alt.Size("count:Q", title="pairs", scale=alt.Scale(range=[10, 160]))
         tooltip = ["β:N", "count:Q", alt.Tooltip("accuracy:Q", format=".3f")]
-        ideal = alt.Chart(alt.Data(values=[{"x": 0.5, "y": 0.5}, {"x": 1, "y": 1}]))
+        ideal = records.chart([{"x": 0.5, "y": 0.5}, {"x": 1, "y": 1}])
         return alt.layer(
             ideal.mark_line(color="#767676", strokeDash=[4, 4]).encode(x="x:Q", y="y:Q"),
             base.mark_line(strokeWidth=1.2),
@@ -40,7 +43,7 @@ def calibration(sweep: str, points: Sequence[Point]) -> alt.ConcatChart:
         )
 
     title = f"{sweep}: share of test pairs that came true, by the probability stated"
-    return _beside(points, panel, title)
+    return records.spec(_beside(points, panel, title))
 
 
 def pooled_bins(rows: Iterable[Sequence[Bin]]) -> list[Bin]:
@@ -58,10 +61,11 @@ def pooled_bins(rows: Iterable[Sequence[Bin]]) -> list[Bin]:
     return merged
 
 
-def training(sweep: str, points: Sequence[Point], quantity: str) -> alt.ConcatChart:
+def training(sweep: str, points: Sequence[Point], quantity: str) -> Spec:
     """A quantity by step, a panel a loss, mean over seeds: lines in training, points on test."""
+    records = Data()
 
-    def panel(name: str, own: list[Point]) -> alt.LayerChart:
+    def panel(own: list[Point]) -> alt.LayerChart:
         def chart(split: str) -> alt.Chart:
             data = [
                 {"β": f"{point.beta:g}", "step": step, "value": value}
@@ -70,7 +74,7 @@ def training(sweep: str, points: Sequence[Point], quantity: str) -> alt.ConcatCh
                     row.curves.get(f"{split}/{quantity}", []) for row in point.rows.values()
                 )
             ]
-            return alt.Chart(alt.Data(values=data)).encode(
+            return records.chart(data).encode(
                 x=alt.X("step:Q", title="step"),
                 y=alt.Y("value:Q", title=CURVES[quantity], scale=alt.Scale(zero=False)),
                 color=_by_beta(points),
@@ -83,7 +87,7 @@ def training(sweep: str, points: Sequence[Point], quantity: str) -> alt.ConcatCh
         )
 
     title = f"{sweep}: {CURVES[quantity]}, by step (line: training; points: test)"
-    return _beside(points, panel, title)
+    return records.spec(_beside(points, panel, title))
 
 
 def mean_curve(rows: Iterable[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
@@ -95,10 +99,10 @@ def mean_curve(rows: Iterable[Sequence[tuple[float, float]]]) -> list[tuple[floa
     return [(step, float(f"{np.mean(at[step]):.4g}")) for step in sorted(at)]
 
 
-def _beside(points: Sequence[Point], panel: Any, title: str) -> alt.ConcatChart:
+def _beside(points: Sequence[Point], panel: Panel, title: str) -> alt.ConcatChart:
     """A panel for each curve, with one scale of colours."""
     panels = [
-        panel(name, own).properties(title=name, width=SIDE, height=SIDE)
+        panel(own).properties(title=name, width=SIDE, height=SIDE)
         for name, own in curves(points).items()
     ]
     return alt.concat(*panels, columns=COLUMNS).properties(title=title, description=title)

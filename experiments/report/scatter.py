@@ -11,6 +11,7 @@ from experiments.report.frontier import undominated
 from experiments.report.points import Point
 from experiments.report.styles import Style, encodings
 from experiments.report.text import with_ends
+from experiments.report.vega import Data, Records, Spec
 
 GREY = "#767676"
 NARROW = 600  # up to this width a picture's key takes two lines
@@ -81,27 +82,26 @@ class Scale:
         return alt.Axis(values=ticks, format="~g", labelOverlap="greedy")
 
 
-def scatter(
-    sweep: str, points: Sequence[Point], look: dict[str, Style], plan: Plan
-) -> alt.LayerChart:
+def scatter(sweep: str, points: Sequence[Point], look: dict[str, Style], plan: Plan) -> Spec:
     """Means over seeds with 95 % intervals, single seeds as small dots, β beside each point."""
     origin = _origin(points, plan.x)
     x = _scale(points, plan.x, [] if origin is None else [origin])
     y = _scale(points, plan.y, [0.0])
     data = _labelled(_data(points, plan), plan, x, y)
     named = encodings(look, dict.fromkeys(point.curve for point in points))
-    base = alt.Chart(alt.Data(values=data)).encode(
+    records = Data()
+    base = records.chart(data).encode(
         x=alt.X("x:Q", title=plan.x.title, scale=x.altair(), axis=x.axis()),
         y=alt.Y("y:Q", title=plan.y.title, scale=y.altair()),
         color=named["color"],
     )
-    seeds = alt.Chart(alt.Data(values=_seeds(points, plan))).encode(
+    seeds = records.chart(_seeds(points, plan)).encode(
         x="x:Q", y="y:Q", color=named["color"], shape=named["shape"]
     )
     tooltip = [alt.Tooltip(f"{key}:N", title=key) for key in ("point", "seeds", "across", "up")]
     layers = [
-        *_reference(origin, plan),
-        *([_frontier(points, plan, origin)] if plan.sign else []),
+        *_reference(records, origin, plan),
+        *([_frontier(records, points, plan, origin)] if plan.sign else []),
         base.mark_line(strokeWidth=1.5).encode(order="order:Q", strokeDash=named["strokeDash"]),
         base.mark_rule(clip=True, strokeWidth=1.6, opacity=0.6).encode(x="x_low:Q", x2="x_high:Q"),
         base.mark_rule(clip=True, strokeWidth=1.6, opacity=0.6).encode(y="y_low:Q", y2="y_high:Q"),
@@ -112,12 +112,13 @@ def scatter(
         _text(base, stroke="white", strokeWidth=3).encode(color=alt.ColorValue("white")),
         _text(base),
     ]
-    return alt.layer(*layers).properties(
+    chart = alt.layer(*layers).properties(
         width=plan.width,
         height=plan.height,
         title=alt.TitleParams(f"{sweep}: {plan.title}", subtitle=_key(points, plan)),
-        description=f"{plan.title}: every number drawn is in the table of points.",
+        description=f"{plan.title}, means over seeds; the numbers are in the tables.",
     )
+    return records.spec(chart)
 
 
 def _key(points: Sequence[Point], plan: Plan) -> list[str]:
@@ -159,7 +160,7 @@ def _scale(points: Sequence[Point], axis: Axis, shown: list[float]) -> Scale:
     return Scale(0.0 if axis.root else low, high, axis.root)
 
 
-def _data(points: Sequence[Point], plan: Plan) -> list[dict[str, Any]]:
+def _data(points: Sequence[Point], plan: Plan) -> Records:
     """A record a point."""
     rows = []
     for order, point in enumerate(points):
@@ -180,7 +181,7 @@ def _data(points: Sequence[Point], plan: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def _labelled(data: list[dict[str, Any]], plan: Plan, x: Scale, y: Scale) -> list[dict[str, Any]]:
+def _labelled(data: Records, plan: Plan, x: Scale, y: Scale) -> Records:
     """The records with their labels' offsets from their points, in pixels."""
     places = [
         (x.share(row["x"]) * plan.width, (1 - y.share(row["y"])) * plan.height) for row in data
@@ -192,7 +193,7 @@ def _labelled(data: list[dict[str, Any]], plan: Plan, x: Scale, y: Scale) -> lis
     ]
 
 
-def _seeds(points: Sequence[Point], plan: Plan) -> list[dict[str, Any]]:
+def _seeds(points: Sequence[Point], plan: Plan) -> Records:
     """A record a row, of points that have more seeds than one."""
     return [
         {
@@ -206,24 +207,26 @@ def _seeds(points: Sequence[Point], plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def _reference(origin: float | None, plan: Plan) -> list[alt.Chart]:
+def _reference(records: Data, origin: float | None, plan: Plan) -> list[alt.Chart]:
     """The reference: a line at its reward, and a mark where its place across is known."""
-    line = alt.Chart(alt.Data(values=[{"y": 0.0}]))
+    line = records.chart([{"y": 0.0}])
     layers = [line.mark_rule(color=GREY, strokeDash=[4, 4]).encode(y="y:Q")]
     if origin is not None:
-        mark = alt.Chart(alt.Data(values=[{"x": origin, "y": 0.0, "text": "reference"}]))
+        mark = records.chart([{"x": origin, "y": 0.0, "text": "reference"}])
         mark = mark.encode(x="x:Q", y="y:Q")
         layers.append(mark.mark_point(color="black", size=130, strokeWidth=2.5, opacity=1))
         layers.append(
             mark.mark_text(color="black", align="left", dx=8, dy=12).encode(text="text:N")
         )
     if plan.x is REWARD:
-        across = alt.Chart(alt.Data(values=[{"x": 0.0}]))
+        across = records.chart([{"x": 0.0}])
         layers.append(across.mark_rule(color=GREY, strokeDash=[4, 4]).encode(x="x:Q"))
     return layers
 
 
-def _frontier(points: Sequence[Point], plan: Plan, origin: float | None) -> alt.Chart:
+def _frontier(
+    records: Data, points: Sequence[Point], plan: Plan, origin: float | None
+) -> alt.Chart:
     """The frontier on the means, as the most reward to be had at no worse x: a staircase."""
     places = [
         (point.estimate(plan.x.metric).value, point.estimate(plan.y.metric).value)
@@ -235,7 +238,7 @@ def _frontier(points: Sequence[Point], plan: Plan, origin: float | None) -> alt.
     steps = [{"x": x, "y": y} for (x, y), keep in zip(places, free, strict=True) if keep]
     drawn = "step-after" if plan.sign < 0 else "step-before"
     return (
-        alt.Chart(alt.Data(values=steps))
+        records.chart(steps)
         .mark_line(interpolate=drawn, color=GREY, strokeWidth=9, opacity=0.25)
         .encode(x="x:Q", y="y:Q")
     )

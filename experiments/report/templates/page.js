@@ -16,7 +16,7 @@ function key(row, column) {
 // Text among numbers, such as the dash of an empty cell, comes last either way.
 function compare(a, b, sign) {
   if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
-  return sign * (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
+  return sign * (typeof a === "number" ? a - b : a.localeCompare(b, "en"));
 }
 
 function sortBy(header) {
