@@ -18,7 +18,7 @@ repro: install  ## run what is out of date, then show what came of it
 
 table: install  ## the experiments, best reward first
 	. $(BIN)/activate && dvc exp show --no-pager --drop '.*' \
-	  --keep 'Experiment|loss|beta|alpha|lr$$|reward|win_rate|kl|entropy|distinct_2|judge|accuracy' \
+	  --keep 'Experiment|loss|beta|alpha|lr$$|seed|reward$$|win_rate|kl|entropy|distinct_2|judge|accuracy' \
 	  --sort-by reward --sort-order desc
 
 report: install  ## what the finished sweeps show, in results/report: SWEEP=NAME for one alone

@@ -11,7 +11,7 @@ from experiments.report.contents import contents
 from experiments.report.markdown import markdown
 from experiments.report.page import page
 from experiments.report.points import curve_name
-from experiments.report.results import FOLDER, Sweep, read_sweeps
+from experiments.report.results import FOLDER, read_sweeps
 from experiments.report.styles import styles
 from fdpo import errors
 from fdpo.files import replacing
@@ -24,7 +24,7 @@ def main() -> None:
     rows = [row for sweep in sweeps for row in sweep.rows.values()]
     look = styles(curve_name(row.params) for row in rows)
     parts = [contents(sweep, look) for sweep in sweeps]
-    own = tables.local(local.experiments(reported(sweeps)))
+    own = tables.local(local.experiments(reported={row.made.experiment for row in rows}))
     with replacing(REPORT) as folder:
         folder.mkdir()
         (folder / "index.html").write_text(page(parts, own), encoding="utf-8")
@@ -42,10 +42,6 @@ def arguments() -> argparse.Namespace:
         "sweeps", nargs="*", metavar="SWEEP", help=f"of {FOLDER}; all of them where none is named"
     )
     return parser.parse_args()
-
-
-def reported(sweeps: list[Sweep]) -> set[str]:
-    return {name for sweep in sweeps for name in sweep.rows}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ COMMITS = 10  # back from HEAD; DVC takes 0.3 seconds to read one
 
 
 def experiments(reported: set[str]) -> list[dict[str, Any]]:
-    """Params and headline numbers of finished experiments that `reported` does not name.
+    """Params and headline numbers of finished experiments whose commits are not in `reported`.
 
     By name. Empty where there is no DVC repository, as in an export of the files alone.
     """
@@ -31,7 +31,8 @@ def experiments(reported: set[str]) -> list[dict[str, Any]]:
     finished = {
         row["Experiment"]: row
         for row in listed
-        if row["Experiment"] and row["Experiment"] not in reported and row.get("reward") is not None
+        if row["Experiment"] and row.get("reward") is not None
+        if not any(commit.startswith(row["rev"]) for commit in reported)
     }
     return [
         {"experiment": name} | {key: row.get(key) for key in (*PARAMS, *METRICS)}

@@ -26,7 +26,7 @@ def facts(sweep: Sweep) -> list[tuple[str, str]]:
         ("machine", _said(row.made.machine for row in rows)),
         ("Python", _said(row.made.python for row in rows)),
         ("packages", _said(row.made.packages for row in rows)),
-        ("time, all rows", f"{sum(row.made.seconds for row in rows) / 60:.0f} minutes"),
+        ("time, all rows", f"{sum(row.made.seconds or 0 for row in rows) / 60:.0f} minutes"),
     ]
 
 
@@ -39,6 +39,8 @@ def _said(values: Iterable[Any]) -> str:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "unknown"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_text(part)}" for key, part in sorted(value.items())) or "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -90,12 +90,16 @@ def training(sweep: str, points: Sequence[Point], quantity: str) -> Spec:
     return records.spec(_beside(points, panel, title))
 
 
-def mean_curve(rows: Iterable[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
-    """The mean over rows of the value at each step, to four digits, as charts show no more."""
+def mean_curve(rows: Iterable[Sequence[tuple[float, float | None]]]) -> list[tuple[float, float]]:
+    """The mean over rows of the value at each step, to four digits, as charts show no more.
+
+    A value that was no number is left out.
+    """
     at: dict[float, list[float]] = defaultdict(list)
     for row in rows:
         for step, value in row:
-            at[step].append(value)
+            if value is not None:
+                at[step].append(value)
     return [(step, float(f"{np.mean(at[step]):.4g}")) for step in sorted(at)]
 
 

@@ -53,13 +53,17 @@ class Counts(Strict):
 
 
 class Made(Strict):
-    """Where a row's numbers come from."""
+    """Where a row's numbers come from: the commit it ran from and the experiment's own.
+
+    None where the row was taken from an experiment that another machine ran.
+    """
 
     commit: str
     experiment: str
-    seconds: float
-    python: str
-    packages: dict[str, str]
+    name: str | None = None
+    seconds: float | None
+    python: str | None
+    packages: dict[str, str] | None
     machine: Any
 
 
@@ -69,7 +73,7 @@ class Row(Strict):
     params: RowParams
     metrics: dict[str, Interval]
     calibration: list[Bin]
-    curves: dict[str, list[tuple[float, float]]]
+    curves: dict[str, list[tuple[float, float | None]]]  # None: the value was no number
     samples: list[SamplesOfPrompt]
     counts: Counts
     made: Made

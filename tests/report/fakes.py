@@ -94,10 +94,11 @@ def row(
         "made": {
             "commit": "0123456789abcdef0123456789abcdef01234567",
             "experiment": "fedcba9876543210fedcba9876543210fedcba98",
+            "name": f"{loss}-b{beta:g}-s{seed}",
             "seconds": 171.3,
             "python": "3.11.2",
             "packages": {"torch": "2.13.0", "trl": "1.16.0"},
-            "machine": {"processor": "x86_64", "cores": 2},
+            "machine": "some processor, 2 cores, 2 threads a process",
         },
     }
 
