@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.report.estimates import SEEDS_FOR_SPREAD
-from experiments.report.frontier import Standing
+from experiments.report.frontier import Standing, undominated
 from experiments.report.matched import Matched
 from experiments.report.points import Point, curves
 from experiments.report.results import Sweep
@@ -26,6 +26,7 @@ def findings(
         shown=[
             rises(points),
             *frontier(found),
+            diverse(points),
             *at_equal_kl(pairs),
             *judged(points),
             ordering(points),
@@ -72,6 +73,20 @@ def frontier(found: Sequence[Standing]) -> list[str]:
     return sentences
 
 
+def diverse(points: Sequence[Point]) -> str:
+    """Who is on the frontiers of reward and diversity, on the means."""
+
+    def on(metric: str) -> str:
+        costs = [-point.estimate(metric).value for point in points]
+        free = undominated(costs, [point.reward.value for point in points])
+        return listed(p.label for p, keep in zip(points, free, strict=True) if keep)
+
+    return (
+        "On the means, no other point has as much reward at as much predictive entropy as"
+        f" {on('entropy')}; nor at as much distinct-2 as {on('distinct_2')}."
+    )
+
+
 def places(on: Sequence[Standing]) -> str:
     """`sigmoid β=1 (3 of 3 seeds), β=0.1 (1 of 3 seeds); jsd β=1 (3 of 3 seeds)`."""
     by_curve: dict[str, list[str]] = {}
@@ -85,6 +100,8 @@ def places(on: Sequence[Standing]) -> str:
 
 def at_equal_kl(pairs: Sequence[Matched]) -> list[str]:
     """Who is ahead of whom where KL is equal, and by how much."""
+    if not pairs:
+        return ["There is one loss alone, so nothing to compare it with at equal KL."]
     met = [pair for pair in pairs if pair.difference is not None]
     apart = [pair for pair in met if pair.leader]
     if not met:

@@ -41,6 +41,19 @@ def test_a_clear_difference_over_three_seeds_is_said_with_its_size():
     assert any("Student's over 3 seeds" in sentence for sentence in said.not_shown)
 
 
+def test_frontiers_of_diversity_are_told():
+    rows = [*line("sigmoid", (0.3, 0.5)), fakes.row("fkl", 1, 1, kl=1.5, reward=0.2)]
+    said = findings(*rows)  # entropy and distinct-2 fall with KL
+    (sentence,) = (text for text in said.shown if "predictive entropy" in text)
+    assert "entropy as sigmoid β=1 and sigmoid β=0.1; nor" in sentence
+    assert sentence.endswith("distinct-2 as sigmoid β=1 and sigmoid β=0.1.")
+
+
+def test_one_loss_alone_is_compared_with_nothing():
+    said = findings(*line("sigmoid", (0.3, 0.5)))
+    assert any("one loss alone" in text for text in said.shown)
+
+
 def test_the_judge_confirms_doubts_or_contradicts_a_rise():
     said = findings(
         fakes.row("sigmoid", 1, 1, reward=0.5, judge=0.2),
