@@ -12,6 +12,7 @@ from experiments.report.vega import Data, Spec
 
 Panel = Callable[[list[Point]], alt.LayerChart]
 
+HALVES = alt.Axis(values=[0.5, 0.75, 1], format="~g")
 SIDE = 150
 COLUMNS = 5
 BIN_WIDTH = 0.05  # evaluation's ten bins from 1/2 to 1
@@ -29,7 +30,7 @@ def calibration(sweep: str, points: Sequence[Point]) -> Spec:
             for one in pooled_bins([row.calibration for row in point.rows.values()])
         ]
         base = records.chart(data).encode(
-            x=alt.X("confidence:Q", title="stated", scale=alt.Scale(domain=[0.5, 1])),
+            x=alt.X("confidence:Q", title="stated", scale=alt.Scale(domain=[0.5, 1]), axis=HALVES),
             y=alt.Y("accuracy:Q", title="came true", scale=alt.Scale(domain=[0, 1])),
             color=_by_beta(points),
         )
@@ -106,10 +107,12 @@ def mean_curve(rows: Iterable[Sequence[tuple[float, float | None]]]) -> list[tup
 def _beside(points: Sequence[Point], panel: Panel, title: str) -> alt.ConcatChart:
     """A panel for each curve, with one scale of colours."""
     panels = [
-        panel(own).properties(title=name, width=SIDE, height=SIDE)
+        panel(own).properties(title=alt.TitleParams(name, fontSize=12), width=SIDE, height=SIDE)
         for name, own in curves(points).items()
     ]
-    return alt.concat(*panels, columns=COLUMNS).properties(title=title, description=title)
+    return alt.concat(*panels, columns=COLUMNS).properties(
+        title=alt.TitleParams(title, offset=14), description=title
+    )
 
 
 def _by_beta(points: Sequence[Point]) -> alt.Color:
