@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install repro table sweep sweep-again verify evaluate publish bench lint test
+.PHONY: install repro table sweep sweep-again report verify evaluate publish bench lint test
 
 install: $(INSTALLED)
 
@@ -18,7 +18,7 @@ repro: install  ## run what is out of date, then show what came of it
 
 table: install  ## the experiments, best reward first
 	. $(BIN)/activate && dvc exp show --no-pager --drop '.*' \
-	  --keep 'Experiment|loss|beta|alpha|lr$$|reward|win_rate|kl|entropy|distinct_2|judge|accuracy' \
+	  --keep 'Experiment|loss|beta|alpha|lr$$|seed|reward$$|win_rate|kl|entropy|distinct_2|judge|accuracy' \
 	  --sort-by reward --sort-order desc
 
 sweep: install  ## run the rows of a sweep that are not done: SWEEP=controlled, or ROWS="A B" of it
@@ -26,6 +26,9 @@ sweep: install  ## run the rows of a sweep that are not done: SWEEP=controlled, 
 
 sweep-again: install  ## run a finished row anew and compare every number: SWEEP=controlled ROW=A
 	. $(BIN)/activate && python -m experiments.sweep "$(SWEEP)" --again "$(ROW)"
+
+report: install  ## what the finished sweeps show, in results/report: SWEEP=NAME for one alone
+	. $(BIN)/activate && python -m experiments.report $(SWEEP)
 
 verify: install  ## does this machine get the committed results?
 	. $(BIN)/activate && python -m experiments.verify

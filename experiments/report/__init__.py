@@ -1,0 +1,1 @@
+"""What the finished sweeps show, as a page, as Markdown and as pictures."""

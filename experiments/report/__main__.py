@@ -1,0 +1,48 @@
+"""Write results/report: a page, Markdown and pictures of the sweeps' finished rows."""
+
+import argparse
+import json
+from pathlib import Path
+
+import vl_convert
+
+from experiments.report import local, tables
+from experiments.report.contents import contents
+from experiments.report.markdown import markdown
+from experiments.report.page import page
+from experiments.report.points import curve_name
+from experiments.report.results import FOLDER, read_sweeps
+from experiments.report.styles import styles
+from fdpo import errors
+from fdpo.files import replacing
+
+REPORT = Path("results/report")
+
+
+def main() -> None:
+    sweeps = read_sweeps(arguments().sweeps)
+    rows = [row for sweep in sweeps for row in sweep.rows.values()]
+    look = styles(curve_name(row.params) for row in rows)
+    parts = [contents(sweep, look) for sweep in sweeps]
+    own = tables.local(local.experiments(reported={row.made.experiment for row in rows}))
+    with replacing(REPORT) as folder:
+        folder.mkdir()
+        (folder / "index.html").write_text(page(parts, own), encoding="utf-8")
+        (folder / "report.md").write_text(markdown(parts, own), encoding="utf-8")
+        for picture in (picture for part in parts for picture in part.pictures):
+            drawn = vl_convert.vegalite_to_svg(json.dumps(picture.spec))
+            (folder / f"{picture.name}.svg").write_text(drawn, encoding="utf-8")
+    names = ", ".join(sweep.sweep for sweep in sweeps)
+    print(f"report: {len(rows)} rows of {names} in {REPORT / 'index.html'}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
+    parser.add_argument(
+        "sweeps", nargs="*", metavar="SWEEP", help=f"of {FOLDER}; all of them where none is named"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,30 @@
+"""The report as one HTML page that needs no network."""
+
+from collections.abc import Sequence
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from experiments.report.contents import Contents
+from experiments.report.tables import Table
+
+
+def page(sweeps: Sequence[Contents], local: Table) -> str:
+    """The page; all text is escaped, in HTML by Jinja and in the charts' JSON by `tojson`."""
+    environment = Environment(
+        loader=PackageLoader("experiments.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        sweeps=sweeps, local=local, vega=_vega_script()
+    )
+
+
+def _vega_script() -> Markup:
+    """Vega, Vega-Lite and Vega-Embed in one script, unable to end its script element early."""
+    script = vl_convert.javascript_bundle()
+    return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))  # noqa: S704

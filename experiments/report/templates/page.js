@@ -1,0 +1,34 @@
+"use strict";
+
+// Charts: each figure holds its own specification.
+const figures = document.querySelectorAll("figure.chart");
+Promise.all([...figures].map((figure) => {
+  const specification = JSON.parse(figure.querySelector("script").textContent);
+  return vegaEmbed(figure, specification, { renderer: "svg", actions: false });
+})).then((charts) => { document.body.dataset.drawn = charts.length; });
+
+// Tables: a click on a header sorts by it, another click the other way round.
+function key(row, column) {
+  const cell = row.cells[column];
+  return cell.dataset.order === undefined ? cell.textContent.trim() : Number(cell.dataset.order);
+}
+
+// Text among numbers, such as the dash of an empty cell, comes last either way.
+function compare(a, b, sign) {
+  if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
+  return sign * (typeof a === "number" ? a - b : a.localeCompare(b, "en"));
+}
+
+function sortBy(header) {
+  const descending = header.getAttribute("aria-sort") === "ascending";
+  const body = header.closest("table").tBodies[0];
+  const column = header.cellIndex;
+  const sign = descending ? -1 : 1;
+  body.append(...[...body.rows].sort((a, b) => compare(key(a, column), key(b, column), sign)));
+  for (const other of header.parentElement.cells) other.removeAttribute("aria-sort");
+  header.setAttribute("aria-sort", descending ? "descending" : "ascending");
+}
+
+for (const button of document.querySelectorAll("th button")) {
+  button.addEventListener("click", () => sortBy(button.parentElement));
+}

@@ -1,0 +1,34 @@
+"""Numbers, intervals and lists as people read them."""
+
+from collections.abc import Iterable, Sequence
+
+from experiments.report.estimates import Estimate
+from experiments.report.results import Interval
+
+
+def number(value: float) -> str:
+    """Three decimals, fewer where the number is large."""
+    return f"{value:.{3 if abs(value) < 10 else 2 if abs(value) < 100 else 1}f}"
+
+
+def ends(interval: Interval | Estimate) -> str:
+    if interval.low is None or interval.high is None:
+        return "[no interval]"
+    return f"[{number(interval.low)}, {number(interval.high)}]"
+
+
+def with_ends(interval: Interval | Estimate) -> str:
+    return f"{number(interval.value)} {ends(interval)}"
+
+
+def span(values: Sequence[int]) -> str:
+    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+
+
+def plural(count: int, noun: str) -> str:
+    return noun if count == 1 else f"{noun}s"
+
+
+def listed(parts: Iterable[str]) -> str:
+    *most, last = list(parts) or [""]
+    return f"{', '.join(most)} and {last}" if most else last
