@@ -123,7 +123,7 @@ rows:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("beta: 10", "beta: -1", "row 'hinge-b10-s3': beta = -1: input should be greater than 0"),
+        ("beta: 10", "beta: -1", "row 'hinge-b10-s3': beta = -1: must be greater than 0"),
         ("beta: 10", "gamma: 1", "row 'hinge-b10-s3': beta is missing; every row must name it"),
         ("beta: 10", "beta: 1, bta: 1", "bta: no such key in params.yaml; correct its spelling"),
         ("loss: hinge", "loss: hinges", "loss = 'hinges': "),

@@ -38,7 +38,7 @@ def test_ctrl_c_in_a_temporary_run(workspace):
 
 @pytest.mark.parametrize(
     ("stage", "place", "size"),
-    [("generate", ".ckpt", "8k"), ("train", ".ckpt", "300k"), ("evaluate", "results", "8k")],
+    [("generate", ".ckpt", "16k"), ("train", ".ckpt", "300k"), ("evaluate", "results", "8k")],
 )
 def test_a_full_disk_ends_a_stage_in_one_line_and_loses_nothing(workspace, stage, place, size):
     (code, full), (again, freed) = disks.runs(workspace, stage, place, f"size={size}", "size=100m")
@@ -46,7 +46,7 @@ def test_a_full_disk_ends_a_stage_in_one_line_and_loses_nothing(workspace, stage
     (line,) = errors(full)
     assert re.match(rf"error: {place}/\S+: No space left on device; free some space and run", line)
     assert again == 0, freed
-    assert ("goes on" in freed) == (place == ".ckpt")
+    assert "goes on" in freed
     assert workspace.written(stage) == workspace.expected[stage]
 
 

@@ -34,8 +34,8 @@ def broken(change) -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "invalid JSON"),
-        ("[]", "should be an object"),
+        ("{", "not JSON"),
+        ("[]", "must be an object"),
         (broken(lambda s: s.update(rows={})), "rows"),
         (broken(lambda s: s.pop("study")), "study: missing"),
         (broken(lambda s: s.update(sweep="../up")), "sweep = '../up'"),
