@@ -100,6 +100,7 @@ def test_nothing_secret_is_written(shared):
         "clone/models/policy/",
         "clone/results/",
         "clone/plots/",
+        "clone/wandb/",
     ):
         assert any(name.startswith(place) for name in searched), place
     assert found_in(scratch, shared.planted) == []
