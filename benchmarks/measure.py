@@ -124,7 +124,8 @@ def shown(row: Row) -> str:
         return f"{row['name']}: {row['ours']:.4g} {row['unit']} ({low:.4g} to {high:.4g})"
     if row["ratio"] is None:
         ours, peer = (f"{row[side]:.3f}{_interval(row, side)}" for side in ("ours", "peer"))
-        return f"{row['name']}: {ours} beside {peer} {row['unit']}"
+        apart = f", apart by {statistics.mean(row['rounds']):.3f}{_interval(row, 'difference')}"
+        return f"{row['name']}: {ours} beside {peer} {row['unit']}{apart}"
     return (
         f"{row['name']}: {row['ours']:.4g} beside {row['peer']:.4g} {row['unit']}, "
         f"ratio {row['ratio']:.2f} ({low:.2f} to {high:.2f}, {count} rounds)"

@@ -15,6 +15,7 @@ from benchmarks import (
     experiment,
     flops,
     gemm,
+    grouping,
     measure,
     scaling,
     small,
@@ -279,6 +280,19 @@ def test_an_experiment_s_parts_add_up_to_its_wall_time():
     assert split["DVC"] == 3.5
     assert split["evaluation"] == 5.0
     assert split["neither training nor sampling"] == 14.0
+
+
+def test_a_difference_over_seeds_has_student_s_interval():
+    """Of −1, 0 and 4: mean 1, standard deviation √7; t at 0.975 with 2 degrees is 4.302653."""
+    sides = [(0.0, 1.0), (2.0, 2.0), (6.0, 2.0)]
+    by_seed = [
+        grouping.of_seed("seed", "reward", *({"value": v, "low": v, "high": v} for v in side))
+        for side in sides
+    ]
+    row = grouping.over_seeds("mean", "reward", by_seed)
+    width = 4.302653 * (7 / 3) ** 0.5
+    assert row["difference_interval"] == pytest.approx([1 - width, 1 + width], rel=1e-6)
+    assert measure.shown(row) == ("mean: 2.667 beside 1.667 reward, apart by 1.000 [-5.572, 7.572]")
 
 
 # The file
