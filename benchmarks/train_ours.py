@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from peft import LoraConfig
 from transformers import PreTrainedModel, ProgressCallback
 from trl import DPOConfig
 
@@ -26,7 +25,7 @@ from fdpo.logprobs import pair_logps
 from fdpo.params import Params
 from fdpo.records import Pair
 from fdpo.trainer import FDPOTrainer, Objective
-from stages.train import arguments
+from stages.train import adapter, arguments
 
 PAIRS_PER_STEP = 12
 
@@ -55,17 +54,6 @@ def one_epoch(args: DPOConfig) -> DPOConfig:
         per_device_train_batch_size=PAIRS_PER_STEP,
         logging_steps=1,
         eval_strategy="no",
-    )
-
-
-def lora(settings: Params) -> LoraConfig:
-    own = settings.active.train.lora
-    return LoraConfig(
-        r=own.r,
-        lora_alpha=own.alpha,
-        target_modules=own.target_modules,
-        lora_dropout=0.0,
-        task_type="CAUSAL_LM",
     )
 
 
@@ -99,7 +87,7 @@ def main() -> None:
             test=pairs[:1],  # never run
             args=one_epoch(arguments(settings, scratch)),
             objective=Objective(settings.loss, settings.beta, settings.alpha),
-            peft_config=lora(settings),
+            peft_config=adapter(own.lora),
             group_by_prompt=True,
             tokens_per_forward=own.tokens_per_forward,
         )

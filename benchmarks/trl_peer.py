@@ -16,11 +16,11 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from trl import DPOTrainer
 
-from benchmarks.train_ours import lora, one_epoch, settings_of, timing
+from benchmarks.train_ours import one_epoch, settings_of, timing
 from fdpo import records
 from fdpo.models import load_tokenizer
 from fdpo.records import Pair
-from stages.train import arguments
+from stages.train import adapter, arguments
 
 
 class Timed(DPOTrainer):
@@ -70,7 +70,7 @@ def main() -> None:
             args=args,
             train_dataset=as_text(tokenizer, pairs),
             processing_class=tokenizer,
-            peft_config=lora(settings),
+            peft_config=adapter(settings.active.train.lora),
         )
         check_tokens(trainer.train_dataset, pairs)
         with timing() as loop:
