@@ -3,7 +3,8 @@
 The loop is `trainer.train()` alone; a process is everything, from the start of Python. Ours reads
 reference log-probabilities that sampling recorded; here a pass over the distinct sequences
 computes them, and rows "with the reference pass" count it. TRL runs the reference in its loop, by
-disabling the adapter, or with `precompute_ref_log_probs` in a pass of its own.
+disabling the adapter, or with `precompute_ref_log_probs` in a pass of its own. It keeps all
+activations, which is its fastest way, or checkpoints gradients, its default and its smallest.
 """
 
 import tempfile
@@ -14,6 +15,7 @@ from benchmarks.measure import Row, Run, alone, alternate, compared, module, not
 
 TRL = "TRL"
 PRECOMPUTED = "TRL, precomputed reference"
+CHECKPOINTED = "TRL, gradient checkpointing"
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,14 @@ def rows(rounds: int, small: bool = False) -> list[Row]:
         with tempfile.TemporaryDirectory() as folder:
             module("benchmarks.workload", case.workload, folder, str(case.prompts))
             runs = measured(Path(folder), case.study, rounds)
-        for peer in (TRL, PRECOMPUTED):
+        for peer in (TRL, PRECOMPUTED, CHECKPOINTED):
             found += beside(f"{case.title}, beside {peer}", runs["ours"], runs[peer])
         found += of_ours(case.title, runs["ours"], runs["GEMM"])
     return found
 
 
 def measured(folder: Path, study: str, rounds: int) -> dict[str, list[Run]]:
-    """Ours, both peers and the matrix product in turn, each a process of its own."""
+    """Ours, the peers and the matrix product in turn, each a process of its own."""
     arguments = (folder, study)
     shape: list[str] = []
 
@@ -64,6 +66,7 @@ def measured(folder: Path, study: str, rounds: int) -> dict[str, list[Run]]:
             "ours": ours,
             TRL: lambda: module("benchmarks.trl_peer", *arguments),
             PRECOMPUTED: lambda: module("benchmarks.trl_peer", *arguments, "--precompute"),
+            CHECKPOINTED: lambda: module("benchmarks.trl_peer", *arguments, "--checkpoint"),
             "GEMM": lambda: module("benchmarks.gemm", *shape),
         },
     )

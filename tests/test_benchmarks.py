@@ -213,6 +213,7 @@ def reports(folder):
         "ours": report(train_ours.main),
         train.TRL: report(trl_peer.main),
         train.PRECOMPUTED: report(trl_peer.main, "--precompute"),
+        train.CHECKPOINTED: report(trl_peer.main, "--checkpoint"),
     }
 
 
@@ -220,7 +221,7 @@ def test_both_sides_take_the_same_step(reports):
     found = {side: run(output).report for side, output in reports.items()}
     norm = found["ours"]["grad_norm"]
     assert norm > 0
-    for side in (train.TRL, train.PRECOMPUTED):
+    for side in (train.TRL, train.PRECOMPUTED, train.CHECKPOINTED):
         assert found[side]["grad_norm"] == pytest.approx(norm, rel=1e-4)
         assert found[side]["steps"] == found["ours"]["steps"] == 1
     assert found[train.TRL]["reference"] == {"cpu": 0, "wall": 0}
@@ -230,7 +231,7 @@ def test_both_sides_take_the_same_step(reports):
 def test_every_row_of_training_is_filled(reports):
     sides = {side: [run(output)] for side, output in reports.items()}
     rows = train.of_ours("t", sides["ours"], [run('{"gflops": 100}')])
-    for peer in (train.TRL, train.PRECOMPUTED):
+    for peer in (train.TRL, train.PRECOMPUTED, train.CHECKPOINTED):
         rows += train.beside(peer, sides["ours"], sides[peer])
     assert all(set(row) == KEYS for row in rows)
     assert all(0 < row["ours"] < float("inf") for row in rows)
