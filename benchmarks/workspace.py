@@ -1,6 +1,7 @@
 """A folder in which stages run on a finished pipeline's data, and change nothing of it."""
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.measure import Run, module
+from benchmarks.measure import ROOT, Run, module
 from benchmarks.timed import TIMES
 from fdpo.errors import UserError
 
@@ -38,6 +39,7 @@ def workspace(root: Path, changes: Mapping[str, Any] | None = None) -> Iterator[
                 section = section[part]
             section[key] = value
         (folder / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+        shutil.copy(ROOT / "dvc.yaml", folder)  # it names what unfinished work depends on
         yield folder
 
 

@@ -29,7 +29,7 @@ from benchmarks.timed import PARTS, Clock
 from benchmarks.train_ours import with_reference
 from benchmarks.trl_peer import as_text
 from benchmarks.workspace import stage, workspace
-from fdpo import records
+from fdpo import records, resume
 from fdpo.errors import UserError
 from fdpo.models import load_causal_lm, load_tokenizer
 from fdpo.records import Pair
@@ -261,13 +261,17 @@ def test_growth_is_the_largest_s_cost_over_the_smallest_s():
     assert (time_row["ours"], memory_row["ours"]) == (15, 1.1)
 
 
-def test_stages_run_in_a_workspace_and_leave_the_pipeline_as_it_was(tmp_path):
+def test_stages_run_in_a_workspace_and_leave_the_pipeline_as_it_was(tmp_path, monkeypatch):
     small.write(tmp_path)
     small.run_to_split(tmp_path)
     before = {path: path.read_bytes() for path in (tmp_path / "data").iterdir()}
     with workspace(tmp_path, {"studies.embedded.pair.ranks": [[1, 2]]}) as folder:
         stage(folder, "pair")
         pairs = list(records.read(folder / "data/pairs.jsonl", Pair))
+        monkeypatch.chdir(folder)
+        with resume.folder("train") as work, resume.folder("evaluate"):
+            assert work.resolve().is_relative_to(folder.resolve())
+        monkeypatch.undo()
     assert {(one.chosen_rank, one.rejected_rank) for one in pairs} == {(1, 2)}
     assert {path: path.read_bytes() for path in (tmp_path / "data").iterdir()} == before
 
