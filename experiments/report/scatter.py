@@ -153,10 +153,11 @@ def _scale(points: Sequence[Point], axis: Axis, shown: list[float]) -> Scale:
     found = [point.estimate(axis.metric) for point in points]
     values = [v for one in found for v in one.values] + shown
     low, high = min(values), max(values)
-    room = 0.3 * (high - low) or 0.5
+    span = high - low or 1.0  # a single point has none
+    room, edge = 0.3 * span, 0.05 * span
     ends = [end for one in found for end in (one.low, one.high) if end is not None]
-    low = max(min([low, *ends]), low - room) - 0.05 * (high - low)
-    high = min(max([high, *ends]), high + room) + 0.05 * (high - low)
+    low = max(min([low, *ends]), low - room) - edge
+    high = min(max([high, *ends]), high + room) + edge
     return Scale(0.0 if axis.root else low, high, axis.root)
 
 

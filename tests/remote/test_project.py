@@ -17,6 +17,14 @@ from tests.pipeline import clone as cloning
 from tests.pipeline.clone import Clone
 from tests.remote import machines
 
+# Its one row is the experiment that the test has run: the sweep takes it over.
+SWEEP = """
+study: embedded
+seeds: [1]
+rows:
+  - {name: other, loss: fkl, beta: 1, alpha: 0.5, lr: 0.01}
+"""
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -76,16 +84,18 @@ def test_a_fresh_clone_elsewhere_has_the_results_and_runs_nothing(shared, tmp_pa
 
 def test_nothing_secret_is_written(shared):
     clone = shared.clone
-    settings = ("-S", "loss=fkl", "-S", "beta=1")
-    printed = shared.dvc("exp", "run", "--temp", "--name", "other", "--verbose", *settings)
+    settings = ("-S", "loss=fkl", "-S", "beta=1", "-S", "lr=0.01")
+    printed = shared.dvc("exp", "run", "--temp", "--name", "other-s1", "--verbose", *settings)
     assert run_stages(printed) == ["train", "evaluate"]
     shared.dvc("exp", "run", "--queue", "--name", "waiting", "-S", "seed=2")
-    shared.dvc("exp", "push", "--verbose", "origin", "other")
+    shared.dvc("exp", "push", "--verbose", "origin", "other-s1")
     shared.dvc("plots", "show", "--out", "plots")
     shared.dvc("exp", "show", "--json")
-    for command in (["experiments.samples"], ["experiments.publish", "nobody/nothing"]):
-        done = clone.run(sys.executable, "-m", *command)  # the Hub cannot be reached
+    (clone.folder / "experiments/sweeps/shared.yaml").write_text(SWEEP)
+    for command in ("sweep shared", "report shared", "samples", "publish nobody/nothing"):
+        done = clone.run(sys.executable, "-m", *f"experiments.{command}".split())
         shared.say(done.stdout + done.stderr)
+        assert done.returncode == (2 if "publish" in command else 0)  # no Hub can be reached
 
     scratch = shared.log.parent
     searched = [path.relative_to(scratch).as_posix() for path in written(scratch)]
@@ -98,7 +108,9 @@ def test_nothing_secret_is_written(shared):
         "clone/.dvc/cache/",
         "clone/.dvc/tmp/",
         "clone/models/policy/",
-        "clone/results/",
+        "clone/results/evaluate/",
+        "clone/results/report/index.html",
+        "clone/experiments/results/shared.json",
         "clone/plots/",
         "clone/wandb/",
     ):

@@ -106,6 +106,19 @@ def test_markdown_has_the_same_tables_and_its_pictures_exist(written):
             assert 5_000 < (written / picture).stat().st_size < 150_000
 
 
+def test_one_row_without_intervals_makes_a_report(tmp_path, monkeypatch):
+    row = fakes.row("sigmoid", 1, 1)
+    for metric in row["metrics"].values():
+        metric |= {"low": None, "high": None}  # as evaluation leaves them with too few prompts
+    fakes.write(tmp_path / "experiments/results", fakes.sweep("single", {"sigmoid-b1-s1": row}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["report"])
+    report.main()
+    assert {path.name for path in tmp_path.glob("results/report/*.svg")} == {
+        f"single-{name}.svg" for name in PICTURES
+    }
+
+
 def test_it_refuses_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["report", "seed-table"])
