@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fdpo.errors import UserError
+
 PARAMS = ("study", "loss", "beta", "alpha", "lr", "seed")
 METRICS = (
     "reward",
@@ -19,15 +21,20 @@ COMMITS = 10  # back from HEAD; DVC takes 0.3 seconds to read one
 def experiments(reported: set[str]) -> list[dict[str, Any]]:
     """Params and headline numbers of finished experiments whose commits are not in `reported`.
 
-    By name. Empty where there is no DVC repository, as in an export of the files alone.
+    By name. Empty where there is no repository of DVC or of Git, as in an export of the files
+    alone. Raises `UserError` where DVC cannot read the one there is.
     """
     import dvc.api  # 1.5 seconds, which no other part of the report needs
-    from dvc.exceptions import DvcException
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.scm import SCMError
 
     try:
         listed = dvc.api.exp_show(num=COMMITS)
-    except DvcException:
+    except (NotDvcRepoError, SCMError):
         return []
+    except DvcException as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"`dvc exp show` failed: {said}; mend that, then `make report`") from None
     finished = {
         row["Experiment"]: row
         for row in listed

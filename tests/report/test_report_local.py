@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments.report import local
+from fdpo.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 LONGEST = "controlled-alpha0.5-b0.03-s1"  # of the sweeps' experiments' names
@@ -92,3 +93,9 @@ def test_the_table_of_experiments_fits_160_columns(repository):
 def test_without_a_repository_there_are_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert local.experiments(reported=set()) == []
+
+
+def test_what_dvc_cannot_read_is_said(repository):
+    (repository / ".dvc/config").write_text("[core\n")
+    with pytest.raises(UserError, match=r"^`dvc exp show` failed: .*config.*; mend that"):
+        local.experiments(reported=set())
