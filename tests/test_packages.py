@@ -102,15 +102,20 @@ def test_a_missing_member_is_named(tmp_path, name):
         extract(tmp_path / name, "model.gguf", tmp_path / "model.gguf")
 
 
-def test_an_archive_that_reaches_outside_is_refused(tmp_path):
+def test_names_and_links_of_an_archive_reach_nothing(tmp_path):
     inside = tmp_path / "inside"
     inside.mkdir()
-    archive = tar(tmp_path / "a.tar.gz", {"../escaped.txt": b""})
+    archive = tar(tmp_path / "a.tar.gz", {"../escaped.txt": b"text"})
+    extract(archive, "../escaped.txt", inside / "text.txt")
+    assert [path.name for path in tmp_path.rglob("*.txt")] == ["text.txt"]
 
-    with pytest.raises(UserError, match=r"^a\.tar\.gz: cannot unpack it"):
-        extract(archive, "../escaped.txt", inside / "text.txt")
-
-    assert not list(tmp_path.rglob("*.txt"))
+    link = tarfile.TarInfo("link.txt")
+    link.type, link.linkname = tarfile.SYMTYPE, "inside/text.txt"
+    with tarfile.open(tmp_path / "b.tar", "w") as bundle:
+        bundle.addfile(link)
+    with pytest.raises(UserError, match=r"^b\.tar: cannot unpack it \(link\.txt is not a plain"):
+        extract(tmp_path / "b.tar", "link.txt", inside / "link.txt")
+    assert not (inside / "link.txt").exists()
 
 
 def test_a_cut_archive_is_refused(tmp_path):
