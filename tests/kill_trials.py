@@ -10,6 +10,7 @@ Ends with a table of what was proved, or with the first run that differed.
 import argparse
 import random
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--signals", nargs="+", choices=list(SIGNALS), default=list(SIGNALS))
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     draws = random.Random(options.seed)  # noqa: S311 - moments, not secrets
     with tempfile.TemporaryDirectory() as scratch:
         outcomes = []
@@ -47,8 +49,8 @@ def run(scratch: Path, options: argparse.Namespace, draws: random.Random) -> Ite
         workspace = prepared(cloning.make(scratch))
     for stage in options.stages:
         for _ in range(options.trials):
-            for signal in options.signals:
-                yield trial(workspace, stage, signal, draws)
+            for name in options.signals:
+                yield trial(workspace, stage, name, draws)
     if options.through_dvc:
         dvc_trials.commit(workspace)
         for stage in options.stages:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.pipeline.clone import Clone
-from tests.pipeline.trials import SIGNALS, Outcome, Workspace, unfinished
+from tests.pipeline.trials import ATTEMPTS, SIGNALS, Outcome, Workspace, unfinished
 
 DVC = (sys.executable, "-m", "dvc")
 
@@ -41,7 +41,7 @@ def trial(
     Ctrl-C reaches both, as in a terminal. A DVC that was killed leaves the stage running: then the
     next run is refused, in a line that names the process, until that is ended.
     """
-    while True:
+    for _ in range(ATTEMPTS):
         dvc = _start(workspace, stage, temp)
         holder = _holder(workspace, stage)
         after = draws.uniform(0, workspace.seconds[stage])
@@ -54,6 +54,8 @@ def trial(
         code = dvc.wait()
         if code != 0:  # else all was done before the signal came
             break
+    else:
+        raise AssertionError(f"{stage}: {name} of {victim} did not end it in {ATTEMPTS} attempts")
     refused = _end_orphan(workspace, stage, temp, holder)
     had = unfinished(workspace.unfinished, stage)
     again = _start(workspace, stage, temp)

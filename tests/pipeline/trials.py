@@ -26,6 +26,7 @@ OUTPUTS = {
     "evaluate": ["results/evaluate", "results/metrics.json"],
 }
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
+ATTEMPTS = 20  # to kill a stage before it is done
 STAGES = ["prepare", "generate", "score", "pair", "split", "train", "evaluate"]
 
 SERVER = multiprocessing.get_context("forkserver")
@@ -133,7 +134,7 @@ class Outcome:
 
 def trial(workspace: Workspace, stage: str, name: str, draws: random.Random) -> Outcome:
     """Kill a stage at a random moment, run it again, and compare what it wrote, byte by byte."""
-    while True:
+    for _ in range(ATTEMPTS):
         after = draws.uniform(0, workspace.seconds[stage])
         process = workspace.start(stage)
         time.sleep(after)
@@ -142,6 +143,8 @@ def trial(workspace: Workspace, stage: str, name: str, draws: random.Random) -> 
         process.join()
         if process.exitcode != 0:  # else it was done before the signal came
             break
+    else:
+        raise AssertionError(f"{stage}: {name} did not end it in {ATTEMPTS} attempts")
     had = unfinished(workspace.unfinished, stage)
     printed = workspace.finish(stage)
     wrote, wanted = workspace.written(stage), workspace.expected[stage]
