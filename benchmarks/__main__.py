@@ -4,7 +4,7 @@ train       beside TRL's DPOTrainer, on SmolLM2-135M and a GPT-2 of random weigh
 stages      evaluate and score: samples a second, and where the time goes
 scaling     1, 4 and 16 times the pairs; pair and split on 600,000 completions
 experiment  the whole of `dvc exp run -S loss=jsd`, from the last commit
-grouping    held-out reward and test accuracy with a prompt's pairs in one step, and without
+grouping    held-out reward, KL and test accuracy with a prompt's pairs in one step, and without
 decoding    diverse beam search beside Transformers 4.49 (needs --peer-python)
 
 Run it on a quiet machine, after `dvc repro`. Each measurement is a process of its own, sides in

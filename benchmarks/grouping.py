@@ -1,6 +1,7 @@
-"""A prompt's pairs in one step or anywhere: held-out reward and test accuracy over seeds.
+"""A prompt's pairs in one step or anywhere: held-out reward, KL and test accuracy over seeds.
 
-Either side takes as many pairs a step and as many steps.
+Either side takes as many pairs a step and as many steps. Reward is bought with KL, so neither says
+much without the other.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from fdpo.files import read_json
 SEEDS = (1, 2, 3)
 METRICS = {
     "reward_difference": "reward, policy − reference",
+    "kl": "KL(π‖π_ref), nats a completion",
     "accuracy": "share of test pairs",
 }
 
