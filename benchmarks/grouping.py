@@ -1,12 +1,16 @@
 """A prompt's pairs in one step or anywhere: held-out reward, KL and test accuracy over seeds.
 
-Either side takes as many pairs a step and as many steps. Reward is bought with KL, so neither says
-much without the other.
+Either side takes as many pairs a step and as many steps. Reward is bought with KL, and how much of
+it a learning rate buys depends on what a step sees, so each side runs at two learning rates and
+their rewards are compared at equal KL too.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+import yaml
 
 from benchmarks.measure import ROOT, Row, Run, compared, note
 from benchmarks.workspace import stage, workspace
@@ -18,8 +22,12 @@ METRICS = {
     "kl": "KL(π‖π_ref), nats a completion",
     "accuracy": "share of test pairs",
 }
+# Of the study's own learning rate. Twice as high, grouped steps go about as far as the others.
+GROUPED, UNGROUPED = (1, 2), (0.5, 1)
+COMPARED = ((1, 1), (1, 0.5), (2, 1))  # grouped beside ungrouped
 
 Result = tuple[Run, dict[str, Any]]  # the train stage's cost, and evaluate's metrics
+Results = dict[float, list[Result]]  # a result a seed, by what the learning rate is multiplied with
 
 
 def rows(root: Path = ROOT) -> list[Row]:
@@ -29,32 +37,33 @@ def rows(root: Path = ROOT) -> list[Row]:
     `rounds` hold grouped − ungrouped. A seed's row has its 95 % intervals over prompts, the mean's
     that of the difference over seeds.
     """
-    grouped, ungrouped = [], []
+    grouped: Results = {factor: [] for factor in GROUPED}
+    ungrouped: Results = {factor: [] for factor in UNGROUPED}
     for seed in SEEDS:
-        grouped.append(train_and_evaluate(root, seed, True))
-        ungrouped.append(train_and_evaluate(root, seed, False))
-    found = [
-        compared(
-            "train, grouped beside ungrouped",
-            "CPU s",
-            [run.cpu for run, _ in grouped],
-            [run.cpu for run, _ in ungrouped],
-        )
-    ]
-    for metric, unit in METRICS.items():
-        sides = [[metrics[metric] for _, metrics in side] for side in (grouped, ungrouped)]
-        by_seed = [
-            of_seed(f"{metric}, seed {seed}", unit, ours, peer)
-            for seed, ours, peer in zip(SEEDS, *sides, strict=True)
-        ]
-        found += [*by_seed, over_seeds(f"{metric}, mean of {len(SEEDS)} seeds", unit, by_seed)]
-    return found
+        for factor in GROUPED:
+            grouped[factor].append(train_and_evaluate(root, seed, True, factor))
+        for factor in UNGROUPED:
+            ungrouped[factor].append(train_and_evaluate(root, seed, False, factor))
+    costs = [[run.cpu for run, _ in side[1]] for side in (grouped, ungrouped)]
+    found = [compared("train, grouped beside ungrouped", "CPU s", *costs)]
+    for ours, peer in COMPARED:
+        for metric, unit in METRICS.items():
+            name = f"{metric} at {ours:g} and {peer:g} times the learning rate"
+            sides = [[m[metric] for _, m in side] for side in (grouped[ours], ungrouped[peer])]
+            values = zip(SEEDS, *sides, strict=True)
+            found += with_mean(
+                name, unit, [of_seed(f"{name}, seed {seed}", unit, *both) for seed, *both in values]
+            )
+    return found + at_equal_kl(grouped, ungrouped)
 
 
-def train_and_evaluate(root: Path, seed: int, grouped: bool) -> Result:
+def train_and_evaluate(root: Path, seed: int, grouped: bool, factor: float) -> Result:
+    settings = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    own = settings["studies"]["embedded"]["train"]
     changes = {
         "study": "embedded",
         "seed": seed,
+        "lr": factor * own["lr_by_loss"][settings["loss"]],
         "studies.embedded.train.group_by_prompt": grouped,
     }
     with workspace(root, changes) as folder:
@@ -62,7 +71,8 @@ def train_and_evaluate(root: Path, seed: int, grouped: bool) -> Result:
         stage(folder, "evaluate")
         metrics = read_json(folder / "results/evaluate/metrics.json")
     shown = ", ".join(f"{name} {metrics[name]['value']:.3f}" for name in METRICS)
-    note(f"seed {seed}, {'grouped' if grouped else 'ungrouped'}: {shown}")
+    side = "grouped" if grouped else "ungrouped"
+    note(f"seed {seed}, {side}, {factor:g} times the learning rate: {shown}")
     return train, metrics
 
 
@@ -79,19 +89,62 @@ def of_seed(name: str, unit: str, ours: dict[str, float], peer: dict[str, float]
     }
 
 
-def over_seeds(name: str, unit: str, by_seed: list[Row]) -> Row:
-    """Means, and Student's 95 % interval of the differences' mean."""
-    from scipy.stats import sem, t  # large: memory of this process counts to those it starts
+def with_mean(name: str, unit: str, by_seed: Sequence[Row]) -> list[Row]:
+    """The rows, and one of their means with Student's 95 % interval of the differences' mean."""
+    # Large, and memory of this process counts to those it starts.
+    from experiments.report.estimates import over_seeds
+    from experiments.report.results import Interval
 
     differences = [difference for row in by_seed for difference in row["rounds"]]
-    middle = mean(differences)
-    width = float(t.ppf(0.975, len(differences) - 1) * sem(differences))
-    return {
-        "name": name,
+    parts = [Interval(value=difference, low=None, high=None) for difference in differences]
+    estimate = over_seeds(parts)
+    total = {
+        "name": f"{name}, mean of {len(by_seed)} seeds",
         "ours": mean(row["ours"] for row in by_seed),
         "peer": mean(row["peer"] for row in by_seed),
         "ratio": None,
         "unit": unit,
         "rounds": differences,
-        "difference_interval": [middle - width, middle + width],
+        "difference_interval": [estimate.low, estimate.high],
+    }
+    return [*by_seed, total]
+
+
+def at_equal_kl(grouped: Results, ungrouped: Results) -> list[Row]:
+    """Rewards as functions of KL, over the range of KL that both reach in a seed.
+
+    No rows where they have no range in common in some seed.
+    """
+    unit = METRICS["reward_difference"]
+    curves = [
+        [[results[index][1] for results in side.values()] for index in range(len(SEEDS))]
+        for side in (grouped, ungrouped)
+    ]
+    by_seed = [
+        over_kl(seed, unit, *both)
+        for seed, both in zip(SEEDS, zip(*curves, strict=True), strict=True)
+    ]
+    found = [row for row in by_seed if row]
+    return with_mean("reward_difference at equal KL", unit, found) if found == by_seed else []
+
+
+def over_kl(seed: int, unit: str, ours: Sequence[dict], peer: Sequence[dict]) -> Row | None:
+    """One seed's rewards, interpolated over KL between learning rates and averaged."""
+    from experiments.report.matched import range_weights
+
+    kls = [[metrics["kl"]["value"] for metrics in side] for side in (ours, peer)]
+    low, high = max(map(min, kls)), min(map(max, kls))
+    if low > high:
+        return None
+    rewards = [
+        float(range_weights(places, low, high) @ [m["reward_difference"]["value"] for m in side])
+        for places, side in zip(kls, (ours, peer), strict=True)
+    ]
+    return {
+        "name": f"reward_difference at KL {low:.1f} to {high:.1f}, seed {seed}",
+        "ours": rewards[0],
+        "peer": rewards[1],
+        "ratio": None,
+        "unit": unit,
+        "rounds": [rewards[0] - rewards[1]],
     }

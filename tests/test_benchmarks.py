@@ -294,10 +294,36 @@ def test_a_difference_over_seeds_has_student_s_interval():
         grouping.of_seed("seed", "reward", *({"value": v, "low": v, "high": v} for v in side))
         for side in sides
     ]
-    row = grouping.over_seeds("mean", "reward", by_seed)
+    *seeds, row = grouping.with_mean("reward", "nats", by_seed)
     width = 4.302653 * (7 / 3) ** 0.5
+    assert seeds == by_seed
     assert row["difference_interval"] == pytest.approx([1 - width, 1 + width], rel=1e-6)
-    assert measure.shown(row) == ("mean: 2.667 beside 1.667 reward, apart by 1.000 [-5.572, 7.572]")
+    assert measure.shown(row) == (
+        "reward, mean of 3 seeds: 2.667 beside 1.667 nats, apart by 1.000 [-5.572, 7.572]"
+    )
+
+
+def curve(*points: tuple[float, float]) -> dict[float, list]:
+    """Results of the same (KL, reward) in every seed, a learning rate each."""
+    return {
+        number: [
+            (run(), {"kl": {"value": kl}, "reward_difference": {"value": reward}})
+            for _ in grouping.SEEDS
+        ]
+        for number, (kl, reward) in enumerate(points)
+    }
+
+
+def test_rewards_at_equal_kl_are_compared_where_both_curves_are():
+    """Over KL 2 to 4: 2.5 to 3.5 on the one line, 2 to 3 on the other, so 0.5 apart."""
+    *seeds, mean = grouping.at_equal_kl(curve((1, 2), (5, 4)), curve((4, 3), (2, 2)))
+    assert seeds[0]["name"] == "reward_difference at KL 2.0 to 4.0, seed 1"
+    assert [(row["ours"], row["peer"]) for row in (*seeds, mean)] == [(3.0, 2.5)] * 4
+    assert mean["difference_interval"] == [0.5, 0.5]
+
+
+def test_curves_without_a_common_kl_are_not_compared():
+    assert grouping.at_equal_kl(curve((1, 1), (2, 2)), curve((3, 1), (4, 2))) == []
 
 
 # The file
