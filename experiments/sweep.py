@@ -21,9 +21,9 @@ from experiments.machine import machine, packages
 from experiments.results import Results, differences
 from experiments.rows import Row, Sweep, load
 from experiments.runs import Experiment, RowFailed
-from experiments.single import only_sweep
 from fdpo import errors
 from fdpo.errors import UserError
+from fdpo.lock import held
 
 RESULTS = Path("experiments/results")
 SCRATCH = Path(".dvc/tmp/sweeps")  # DVC keeps its tmp out of Git
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, interrupt)
-    with only_sweep(SCRATCH / "lock"):
+    with held(SCRATCH / "lock", "sweep"):
         runs.stop_runs()
         results = Results(RESULTS / f"{sweep.name}.json", sweep)
         if options.again and not results.has(rows[0]):

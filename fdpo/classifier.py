@@ -18,11 +18,17 @@ from transformers.utils.logging import disable_progress_bar
 from fdpo.device import device
 from fdpo.errors import UserError
 from fdpo.files import read_json, write_json
-from fdpo.weights import reason, require_all, require_finite, require_safetensors
+from fdpo.scorers import SETTINGS
+from fdpo.weights import (
+    reason,
+    require_all,
+    require_finite,
+    require_safetensors,
+    require_vocabulary,
+)
 
 disable_progress_bar()  # weights load in a second
 
-SETTINGS = "scorer.json"
 REBUILD = "run `dvc repro` to rebuild it"
 BATCH_SIZE = 32  # texts; at 512 tokens a large classifier then needs about 2 GB beside its weights
 
@@ -86,11 +92,7 @@ def load(folder: str | Path) -> Classifier:
     require_all(loading["missing_keys"], folder, "name a model that has that head")
     require_finite(model, folder, REBUILD)
     tokenizer = _from_folder(AutoTokenizer, folder)
-    if len(tokenizer) > config.vocab_size:
-        raise UserError(
-            f"{folder}: the tokenizer has {len(tokenizer)} ids, the model {config.vocab_size};"
-            " use the tokenizer that the model was trained with"
-        )
+    require_vocabulary(tokenizer, config.vocab_size, folder)
     length = min(tokenizer.model_max_length, _positions(config))
     return Classifier(model.eval().to(device()), tokenizer, index, length)
 

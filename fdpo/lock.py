@@ -1,4 +1,4 @@
-"""One process a stage: locks that the kernel releases when their holder ends, however it ends.
+"""One process a stage or sweep: locks that the kernel frees when their holder ends in any way.
 
 Two things must not be written by two processes at once. A stage's outputs lie in the workspace,
 so `run` locks the stage there: `dvc exp run --temp` has a workspace of its own and is not held up.
@@ -31,17 +31,18 @@ def run(stage: str, main: Callable[[], None]) -> None:
 
 
 @contextmanager
-def held(path: Path, stage: str) -> Iterator[None]:
-    """Hold the lock at `path` for the block. Raises `UserError` while another process holds it.
+def held(path: Path, name: str) -> Iterator[None]:
+    """Hold the lock at `path` for the block, which `name` is the work of.
 
-    The file that a killed process leaves behind is unlocked, and is taken over. Of several
-    processes that torchrun started for one stage the first holds the lock for all.
+    Raises `UserError` while another process holds it. The file that a killed process leaves behind
+    is unlocked, and is taken over. Of several processes that torchrun started for one stage the
+    first holds the lock for all.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _locked(path, stage)
+    descriptor = _locked(path, name)
     try:
         os.truncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
@@ -51,7 +52,7 @@ def held(path: Path, stage: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _locked(path: Path, stage: str) -> int:
+def _locked(path: Path, name: str) -> int:
     """An open descriptor of the file now at `path`, locked."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -61,7 +62,7 @@ def _locked(path: Path, stage: str) -> int:
             holder = os.read(descriptor, 200).decode() or "another process"
             os.close(descriptor)
             raise UserError(
-                f"{stage}: {holder} is at it already (it holds {path}); wait until it has ended,"
+                f"{name}: {holder} is at it already (it holds {path}); wait until it has ended,"
                 " or end it with `kill` and its number, then run again to go on where it stopped"
             ) from None
         # Its last holder may have removed it between the two calls: then it locks nothing.

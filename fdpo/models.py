@@ -18,7 +18,13 @@ from transformers.utils.logging import disable_progress_bar
 from fdpo.device import device
 from fdpo.errors import UserError
 from fdpo.packing import ATTENTION
-from fdpo.weights import reason, require_all, require_finite, require_safetensors
+from fdpo.weights import (
+    reason,
+    require_all,
+    require_finite,
+    require_safetensors,
+    require_vocabulary,
+)
 
 disable_progress_bar()  # weights load in a second
 
@@ -92,12 +98,7 @@ def end_of_text_ids(model: PreTrainedModel) -> list[int]:
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder) -> None:
     """Raise `UserError` when the tokenizer can name ids that the model does not have."""
-    rows = head_weight(model).shape[0]
-    if len(tokenizer) > rows:
-        raise UserError(
-            f"{folder}: the tokenizer has {len(tokenizer)} ids, the model {rows}; "
-            "use the tokenizer that the model was trained with"
-        )
+    require_vocabulary(tokenizer, head_weight(model).shape[0], folder)
 
 
 def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence) -> None:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
 from pydantic import TypeAdapter
 
-from fdpo import processes
+from fdpo import pipeline, processes
 from fdpo.files import writing
 from fdpo.lock import UNFINISHED, held
 from fdpo.records import Record, Strict, dump, read
@@ -27,13 +26,13 @@ def folder(stage: str, *settings: object) -> Iterator[Path]:
 
     It is made where it is missing, and within the block it belongs to this process and to those
     launched with it. `settings` are the parameter values (records or plain values) that the result
-    depends on; inputs and code are those that dvc.yaml names as the stage's deps.
+    depends on; inputs and code are those that dvc.yaml names as the stage's deps. Raises
+    `UserError` when there is no dvc.yaml, or another process is at the same work.
     """
     digest = hashlib.sha256()
     for value in settings:
         digest.update(TypeAdapter(object).dump_json(value) + b"\0")
-    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    for path in _files(stages[stage]["deps"]):
+    for path in _files(pipeline.deps(stage)):
         with open(path, "rb") as content:
             digest.update(str(path).encode() + hashlib.file_digest(content, "sha256").digest())
     root = Path(os.environ.get("DVC_ROOT", "."), UNFINISHED)  # the repository's, in --temp too
@@ -51,10 +50,9 @@ def folder(stage: str, *settings: object) -> Iterator[Path]:
             shutil.rmtree(done)
 
 
-def _files(deps: Sequence[str]) -> list[Path]:
-    paths = [Path(dep) for dep in deps]
-    inside = [file for path in paths if path.is_dir() for file in path.rglob("*")]
-    return sorted(path for path in paths + inside if path.is_file())
+def _files(deps: Sequence[Path]) -> list[Path]:
+    inside = [file for path in deps if path.is_dir() for file in path.rglob("*")]
+    return sorted(path for path in [*deps, *inside] if path.is_file())
 
 
 class PartialRecords:

@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from fdpo import pipeline
 from fdpo.params import Params
 from fdpo.records import SamplesOfPrompt
 
@@ -135,8 +134,7 @@ def run_id(settings: Params) -> str:
     known = config(settings)
     kept = ("study", "seed", "loss", "beta", "alpha", "lr", "train")
     digest = hashlib.sha256(json.dumps([known[name] for name in kept], sort_keys=True).encode())
-    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    for path in map(Path, sorted(stages["train"]["deps"])):
+    for path in sorted(pipeline.deps("train")):
         if path.is_file():
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""What weights must be before they are used: safetensors, every one of them there, finite."""
+"""What weights must be before they are used: safetensors, all there, finite, enough rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from pathlib import Path
 
 from torch import nn
@@ -37,6 +37,15 @@ def require_finite(model: nn.Module, folder: str | Path, remedy: str) -> None:
     for name, weights in model.named_parameters():
         if not weights.isfinite().all():
             raise UserError(f"{folder}: {name} holds a value that is not finite; {remedy}")
+
+
+def require_vocabulary(tokenizer: Sized, rows: int, folder: str | Path) -> None:
+    """Raise `UserError` when the tokenizer can name more ids than the model has `rows` for."""
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"{folder}: the tokenizer has {len(tokenizer)} ids, the model {rows};"
+            " use the tokenizer that the model was trained with"
+        )
 
 
 def reason(error: Exception) -> str:

@@ -52,6 +52,10 @@ CASES = [
             (stage, folder(name), f"{name}: can't be read (Is a directory); delete it and run…"),
         ]
     ),
+    *(
+        (stage, gone("dvc.yaml"), "dvc.yaml: missing; run from the folder that holds it")
+        for stage in ("generate", "train", "evaluate")
+    ),
     ("generate", recoded(PROMPTS, "utf-16"), f"{PROMPTS}:1: not JSON: …{REBUILD}"),
     ("pair", recoded(SCORES, "utf-16-le"), f"{SCORES}:1: not JSON: …{REBUILD}"),
     ("score", line(GENERATIONS, 3, "nothing"), f"{GENERATIONS}:3: not JSON: …{REBUILD}"),
