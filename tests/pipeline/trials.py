@@ -158,7 +158,8 @@ def trial(workspace: Workspace, stage: str, name: str, draws: random.Random) -> 
 
 def unfinished(folder: Path, stage: str) -> str:
     """What an interrupted stage left to go on with, in words; empty when nothing."""
-    steps = sorted(int(path.name[11:]) for path in folder.glob(f"{stage}-*/checkpoint-*"))
+    key = "[0-9a-f]" * 16  # a finished one, about to be removed, ends in .done
+    steps = sorted(int(path.name[11:]) for path in folder.glob(f"{stage}-{key}/checkpoint-*"))
     assert len(steps) <= 3  # two, and one about to be removed
-    lines = sum(path.read_bytes().count(b"\n") for path in folder.glob(f"{stage}-*/*.jsonl"))
+    lines = sum(path.read_bytes().count(b"\n") for path in folder.glob(f"{stage}-{key}/*.jsonl"))
     return f"step {steps[-1]}" if steps else f"{lines} records" if lines else ""
