@@ -116,16 +116,14 @@ def at_equal_kl(grouped: Results, ungrouped: Results) -> list[Row]:
     No rows where they have no range in common in some seed.
     """
     unit = METRICS["reward_difference"]
-    curves = [
-        [[results[index][1] for results in side.values()] for index in range(len(SEEDS))]
-        for side in (grouped, ungrouped)
-    ]
-    by_seed = [
-        over_kl(seed, unit, *both)
-        for seed, both in zip(SEEDS, zip(*curves, strict=True), strict=True)
-    ]
-    found = [row for row in by_seed if row]
-    return with_mean("reward_difference at equal KL", unit, found) if found == by_seed else []
+    found = []
+    for index, seed in enumerate(SEEDS):
+        curves = [[of[index][1] for of in side.values()] for side in (grouped, ungrouped)]
+        row = over_kl(seed, unit, *curves)
+        if row is None:
+            return []
+        found.append(row)
+    return with_mean("reward_difference at equal KL", unit, found)
 
 
 def over_kl(seed: int, unit: str, ours: Sequence[dict], peer: Sequence[dict]) -> Row | None:
