@@ -17,8 +17,8 @@ from pathlib import Path
 
 from benchmarks import decoding, experiment, grouping, scaling, small, stages, train
 from benchmarks.measure import ROOT, Row, note, shown
-from fdpo import errors
-from fdpo.files import read_json, write_json
+from fdpo.core import errors
+from fdpo.core.files import read_json, write_json
 
 NAMES = ("train", "stages", "scaling", "experiment", "grouping", "decoding")
 RESULTS = ROOT / "results/bench.json"

@@ -1,7 +1,7 @@
 """Ours in benchmarks/decoding.py: the whole workload as one batch."""
 
 from benchmarks.decoding_peer import EOS, GROUPS, NGRAM, PENALTY, build_model, measure
-from fdpo.beams import DiverseBeam, diverse_beam_search
+from fdpo.decoding.diverse_beams import DiverseBeam, diverse_beam_search
 
 
 def main() -> None:

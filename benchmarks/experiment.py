@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.measure import ROOT, Row, alone, note, run
 from benchmarks.timed import TIMES
-from fdpo.errors import UserError
+from fdpo.core.errors import UserError
 
 LOCK = "dvc.lock"
 CACHE = Path(".dvc/cache/files")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
-from fdpo.models import head_weight
-from fdpo.records import Pair
+from fdpo.core.records import Pair
+from fdpo.models.causal_lm import head_weight
 
 
 @dataclass(frozen=True)

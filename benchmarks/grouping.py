@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks.measure import ROOT, Row, Run, compared, note
 from benchmarks.workspace import stage, workspace
-from fdpo.files import read_json
+from fdpo.core.files import read_json
 
 SEEDS = (1, 2, 3)
 METRICS = {
@@ -92,8 +92,8 @@ def of_seed(name: str, unit: str, ours: dict[str, float], peer: dict[str, float]
 def with_mean(name: str, unit: str, by_seed: Sequence[Row]) -> list[Row]:
     """The rows, and one of their means with Student's 95 % interval of the differences' mean."""
     # Large, and memory of this process counts to those it starts.
-    from experiments.report.estimates import over_seeds
-    from experiments.report.results import Interval
+    from experiments.report.analysis.estimates import over_seeds
+    from experiments.report.analysis.sweep_results import Interval
 
     differences = [difference for row in by_seed for difference in row["rounds"]]
     parts = [Interval(value=difference, low=None, high=None) for difference in differences]
@@ -128,7 +128,7 @@ def at_equal_kl(grouped: Results, ungrouped: Results) -> list[Row]:
 
 def over_kl(seed: int, unit: str, ours: Sequence[dict], peer: Sequence[dict]) -> Row | None:
     """One seed's rewards, interpolated over KL between learning rates and averaged."""
-    from experiments.report.matched import range_weights
+    from experiments.report.analysis.equal_kl import range_weights
 
     kls = [[metrics["kl"]["value"] for metrics in side] for side in (ours, peer)]
     low, high = max(map(min, kls)), min(map(max, kls))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fdpo.errors import UserError
+from fdpo.core.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 

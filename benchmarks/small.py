@@ -14,7 +14,7 @@ from benchmarks.measure import ROOT, module
 from benchmarks.workspace import stage
 
 if TYPE_CHECKING:
-    from fdpo.records import Generation
+    from fdpo.core.records import Generation
 
 TRAIN_PROMPTS, HELDOUT_PROMPTS = 8, 4
 WORDS = ("good", "bad", "fine", "awful", "great", "dull")  # the judge tells these apart
@@ -35,7 +35,8 @@ def run_to_split(folder: Path) -> None:
 def write(folder: Path) -> None:
     """Write params.yaml, models, prompts and generations."""
     from benchmarks.workload import save, tiny_llama
-    from fdpo import records, vader
+    from fdpo.core import records
+    from fdpo.scoring import vader
 
     settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     study = settings["studies"]["embedded"]
@@ -55,7 +56,7 @@ def write(folder: Path) -> None:
 
 def generation(number: int) -> "Generation":
     """A prompt with six completions to train on, or two that are held out."""
-    from fdpo.records import Completion, Generation
+    from fdpo.core.records import Completion, Generation
 
     heldout = number >= TRAIN_PROMPTS
     completions = [

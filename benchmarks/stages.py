@@ -4,8 +4,8 @@ from pathlib import Path
 
 from benchmarks.measure import ROOT, Row, alone, note
 from benchmarks.workspace import stage, timed_stage, workspace
-from fdpo import records
-from fdpo.records import ScoredGeneration
+from fdpo.core import records
+from fdpo.core.records import ScoredGeneration
 
 
 def rows(rounds: int, root: Path = ROOT) -> list[Row]:

@@ -15,33 +15,33 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from fdpo import errors
+from fdpo.core import errors
 
 TIMES = "BENCHMARK_TIMES"
 
 # Functions, by the module whose name for them is called. One that is gone ends the benchmark, so no
 # part can silently come out as nothing.
-LOADING = ("fdpo.models:load_tokenizer", "fdpo.models:load_causal_lm")
-SCORING = ("fdpo.ridge:RidgeReward.score", "fdpo.vader:Vader.score")
+LOADING = ("fdpo.models.causal_lm:load_tokenizer", "fdpo.models.causal_lm:load_causal_lm")
+SCORING = ("fdpo.scoring.ridge:RidgeReward.score", "fdpo.scoring.vader:Vader.score")
 PARTS = {
     "stages.score": {"loading": ("stages.score:load_scorer",), "scoring": SCORING},
     "stages.train": {
-        "loading": (*LOADING, "fdpo.trainer:FDPOTrainer.__init__"),
-        "training": ("fdpo.trainer:FDPOTrainer.train",),
-        "test pairs": ("fdpo.trainer:FDPOTrainer.evaluate",),
+        "loading": (*LOADING, "fdpo.training.trainer:FDPOTrainer.__init__"),
+        "training": ("fdpo.training.trainer:FDPOTrainer.train",),
+        "test pairs": ("fdpo.training.trainer:FDPOTrainer.evaluate",),
         "saving": ("stages.train:save",),
     },
     "stages.evaluate": {
         "loading": (*LOADING, "stages.evaluate:load_policy", "stages.evaluate:load_scorer"),
-        "test pairs": ("fdpo.comparison:implicit_rewards",),
-        "sampling": ("fdpo.comparison:decode_heldout",),
-        "divergence": ("fdpo.comparison:diverge",),
+        "test pairs": ("fdpo.evaluation.policy_evaluation:implicit_rewards",),
+        "sampling": ("fdpo.evaluation.policy_evaluation:decode_heldout",),
+        "divergence": ("fdpo.evaluation.policy_evaluation:diverge",),
         "scoring": SCORING,
         "metrics": ("stages.evaluate:compare",),  # what is left of it
         "saving": (
             "stages.evaluate:write_json",
-            "fdpo.figures:write_samples",
-            "fdpo.figures:write_plots",
+            "fdpo.evaluation.outputs:write_samples",
+            "fdpo.evaluation.outputs:write_plots",
         ),
     },
 }

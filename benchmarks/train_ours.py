@@ -18,13 +18,15 @@ from transformers import PreTrainedModel, ProgressCallback
 from trl import DPOConfig
 
 from benchmarks.flops import distinct, sizes, training_flops
-from fdpo import models, params, records
-from fdpo.device import autocast, device
-from fdpo.grouping import micro_batches, rows
-from fdpo.logprobs import pair_logps
-from fdpo.params import Params
-from fdpo.records import Pair
-from fdpo.trainer import FDPOTrainer, Objective
+from fdpo.config import params
+from fdpo.config.params import Params
+from fdpo.core import records
+from fdpo.core.device import autocast, device
+from fdpo.core.records import Pair
+from fdpo.models import causal_lm
+from fdpo.models.logprobs import pair_logps
+from fdpo.models.micro_batches import micro_batches, rows
+from fdpo.training.trainer import FDPOTrainer, Objective
 from stages.train import adapter, arguments
 
 PAIRS_PER_STEP = 12
@@ -74,8 +76,8 @@ def main() -> None:
     folder, settings = Path(sys.argv[1]), settings_of(sys.argv[2])
     own = settings.active.train
     pairs = list(records.read(folder / "pairs.jsonl", Pair))
-    tokenizer = models.load_tokenizer(folder / "model")
-    model = models.load_causal_lm(folder / "model")
+    tokenizer = causal_lm.load_tokenizer(folder / "model")
+    model = causal_lm.load_causal_lm(folder / "model")
     with timing() as reference:
         pairs = with_reference(model, pairs, own.tokens_per_forward)
     torch.manual_seed(0)  # the same adapter on either side

@@ -18,9 +18,9 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from trl import DPOTrainer
 
 from benchmarks.train_ours import one_epoch, settings_of, timing
-from fdpo import records
-from fdpo.models import load_tokenizer
-from fdpo.records import Pair
+from fdpo.core import records
+from fdpo.core.records import Pair
+from fdpo.models.causal_lm import load_tokenizer
 from stages.train import adapter, arguments
 
 

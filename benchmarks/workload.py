@@ -21,11 +21,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from fdpo import records
-from fdpo.models import load_tokenizer
+from fdpo.core import records
+from fdpo.core.randomness import stream
+from fdpo.core.records import Pair, ScoredCompletion, ScoredGeneration
+from fdpo.models.causal_lm import load_tokenizer
 from fdpo.pairing import pairs_of
-from fdpo.randomness import stream
-from fdpo.records import Pair, ScoredCompletion, ScoredGeneration
 
 RANKS = [[1, 4], [1, 5], [1, 6], [2, 6], [3, 6], [4, 6]]  # of six completions, as in params.yaml
 REFERENCE = Path("models/reference")

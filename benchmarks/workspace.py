@@ -12,7 +12,7 @@ import yaml
 
 from benchmarks.measure import ROOT, Run, module
 from benchmarks.timed import TIMES
-from fdpo.errors import UserError
+from fdpo.core.errors import UserError
 
 
 @contextmanager

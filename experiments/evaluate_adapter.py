@@ -13,16 +13,19 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from fdpo import errors, hub, models, params, records
-from fdpo.baseline import heldout
-from fdpo.comparison import compare
-from fdpo.errors import UserError
-from fdpo.evaluation import Table
-from fdpo.params import Loss, Params
-from fdpo.policy import load_policy
-from fdpo.records import Pair, ScoredGeneration
-from fdpo.scorers import load_scorer
-from fdpo.validation import first_problem
+from fdpo.config import params
+from fdpo.config.params import Loss, Params
+from fdpo.core import errors, records
+from fdpo.core.errors import UserError
+from fdpo.core.records import Pair, ScoredGeneration
+from fdpo.core.validation import first_problem
+from fdpo.evaluation.baseline import heldout
+from fdpo.evaluation.metric_groups import Table
+from fdpo.evaluation.policy import load_policy
+from fdpo.evaluation.policy_evaluation import compare
+from fdpo.models import causal_lm
+from fdpo.scoring.loading import load_scorer
+from fdpo.sources import hub
 
 REFERENCE = "models/reference"
 SCORES = "data/scores.jsonl"
@@ -64,8 +67,8 @@ def measure(adapter: Path, settings: Params) -> Table:
     scores = list(records.read_prompt_unique(SCORES, ScoredGeneration))
     return compare(
         policy=load_policy(REFERENCE, adapter),
-        reference=models.load_causal_lm(REFERENCE),
-        tokenizer=models.load_tokenizer(REFERENCE),
+        reference=causal_lm.load_causal_lm(REFERENCE),
+        tokenizer=causal_lm.load_tokenizer(REFERENCE),
         reward=load_scorer("models/reward"),
         judge=load_scorer("models/judge"),
         baseline=heldout(SCORES, scores),

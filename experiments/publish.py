@@ -5,7 +5,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from fdpo import errors, publish
+from experiments import hub_upload
+from fdpo.core import errors
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -13,11 +14,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("repo", help="where on the Hub, as user/name")
     parser.add_argument("--pairs", action="store_true", help="also the pairs, as user/name-pairs")
     options = parser.parse_args(arguments)
-    token = publish.login()
+    token = hub_upload.login()
     experiment = os.environ.get("DVC_EXP_NAME") or applied_experiment()
-    print(publish.publish_policy(Path(), options.repo, token, experiment))
+    print(hub_upload.publish_policy(Path(), options.repo, token, experiment))
     if options.pairs:
-        pairs = publish.publish_pairs(
+        pairs = hub_upload.publish_pairs(
             Path("data"), Path("models/reference"), f"{options.repo}-pairs", token
         )
         print(pairs)

@@ -4,8 +4,8 @@ import shutil
 from itertools import islice, zip_longest
 from textwrap import wrap
 
-from fdpo import errors, records
-from fdpo.records import Sample, SamplesOfPrompt
+from fdpo.core import errors, records
+from fdpo.core.records import Sample, SamplesOfPrompt
 
 SAMPLES = "results/evaluate/samples.jsonl"
 PROMPTS, COMPLETIONS = 4, 2

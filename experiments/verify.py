@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fdpo.errors import UserError, run
-from fdpo.files import read_json
+from fdpo.core.errors import UserError, run
+from fdpo.core.files import read_json
 
 LOCK = "dvc.lock"
 METRICS = "results/evaluate/metrics.json"

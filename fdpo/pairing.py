@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from fdpo.errors import UserError
-from fdpo.records import Pair, ScoredCompletion, ScoredGeneration
+from fdpo.core.errors import UserError
+from fdpo.core.records import Pair, ScoredCompletion, ScoredGeneration
 
 
 def ranked(completions: Sequence[ScoredCompletion]) -> list[ScoredCompletion]:

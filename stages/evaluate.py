@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fdpo import evaluation, figures, models, params, processes, records, resume, tracking
-from fdpo.baseline import heldout
-from fdpo.comparison import Comparison, compare
-from fdpo.files import replacing, write_json
-from fdpo.params import Params
-from fdpo.policy import load_policy
-from fdpo.records import Pair, SamplesOfPrompt, ScoredGeneration
-from fdpo.scorers import load_scorer
+from fdpo.config import params
+from fdpo.config.params import Params
+from fdpo.core import records
+from fdpo.core.files import replacing, write_json
+from fdpo.core.records import Pair, SamplesOfPrompt, ScoredGeneration
+from fdpo.evaluation import metric_groups, outputs
+from fdpo.evaluation.baseline import heldout
+from fdpo.evaluation.policy import load_policy
+from fdpo.evaluation.policy_evaluation import Comparison, compare
+from fdpo.models import causal_lm
+from fdpo.run import processes, resume, tracking
+from fdpo.scoring.loading import load_scorer
 
 SCORES = "data/scores.jsonl"
 TEST = "data/test.jsonl"
@@ -27,16 +31,16 @@ def main() -> None:
     scores = list(records.read_prompt_unique(SCORES, ScoredGeneration))
     pairs = list(records.read(TEST, Pair))
     baseline = heldout(SCORES, scores)
-    reference = models.load_causal_lm(REFERENCE)
+    reference = causal_lm.load_causal_lm(REFERENCE)
     for path, lines in ((SCORES, scores), (TEST, pairs)):
-        models.check_token_ids(reference, path, lines)
+        causal_lm.check_token_ids(reference, path, lines)
     knobs = (settings.loss, settings.beta, settings.alpha, settings.seed)
     active = settings.active
     with resume.folder("evaluate", *knobs, active.generate.heldout, active.evaluate) as work:
         found = compare(
             policy=load_policy(REFERENCE, POLICY),
             reference=reference,
-            tokenizer=models.load_tokenizer(REFERENCE),
+            tokenizer=causal_lm.load_tokenizer(REFERENCE),
             reward=load_scorer(REWARD),
             judge=load_scorer(JUDGE),
             baseline=baseline,
@@ -51,17 +55,17 @@ def main() -> None:
 def report(found: Comparison, baseline: Sequence[ScoredGeneration], settings: Params) -> None:
     """Write, log and print what was measured."""
     with replacing(RESULTS) as folder:
-        write_json(folder / "metrics.json", evaluation.as_json(found.table))
-        figures.write_samples(
+        write_json(folder / "metrics.json", metric_groups.as_json(found.table))
+        outputs.write_samples(
             folder / "samples.jsonl", baseline, found.texts, found.rewards, found.judgements
         )
-        figures.write_plots(folder, baseline, found.rewards, found.implicit)
-    headline = evaluation.headline(found.table)
+        outputs.write_plots(folder, baseline, found.rewards, found.implicit)
+    headline = metric_groups.headline(found.table)
     write_json(METRICS, headline)
     with tracking.logbook(settings) as book:
         samples = records.read(RESULTS / "samples.jsonl", SamplesOfPrompt)
-        book.results(headline | {"all": evaluation.as_json(found.table)}, samples)
-    print(f"evaluate: {evaluation.summary(found.table)}")
+        book.results(headline | {"all": metric_groups.as_json(found.table)}, samples)
+    print(f"evaluate: {metric_groups.summary(found.table)}")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,16 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fdpo import length, models, params, processes, records, resume
-from fdpo.decoding import decode_heldout, decode_published, decode_train
-from fdpo.errors import UserError
-from fdpo.records import Completion, Generation, Prompt
-from fdpo.sampling import Sampled
-from fdpo.study import Generate
+from fdpo.config import params
+from fdpo.config.study import Generate
+from fdpo.core import records
+from fdpo.core.errors import UserError
+from fdpo.core.records import Completion, Generation, Prompt
+from fdpo.decoding import length_limit
+from fdpo.decoding.sampling import Sampled
+from fdpo.decoding.strategies import decode_heldout, decode_published, decode_train
+from fdpo.models import causal_lm
+from fdpo.run import processes, resume
 
 PROMPTS = "data/prompts.jsonl"
 REFERENCE = "models/reference"
@@ -22,9 +26,9 @@ def main() -> None:
     generate = settings.active.generate
     prompts = list(records.read_prompt_unique(PROMPTS, Prompt))
     check_prompts(prompts)
-    tokenizer = models.load_tokenizer(REFERENCE)
-    model = models.load_causal_lm(REFERENCE)
-    models.check_vocabulary(model, tokenizer, REFERENCE)
+    tokenizer = causal_lm.load_tokenizer(REFERENCE)
+    model = causal_lm.load_causal_lm(REFERENCE)
+    causal_lm.check_vocabulary(model, tokenizer, REFERENCE)
 
     tokenized = [(prompt, tokenizer(prompt.prompt)["input_ids"]) for prompt in prompts]
     fitting = [item for item in tokenized if len(item[1]) < generate.max_length]
@@ -102,10 +106,10 @@ def complete(
         return [given(model, tokenizer, *item, generate.max_length) for item in batch]
     ids = [prompt.id for prompt, _ in batch]
     tokens = [prompt_ids for _, prompt_ids in batch]
-    with models.decoding(model):
+    with causal_lm.decoding(model):
         rows = decode_train(model, tokenizer, ids, tokens, generate.train, seed)
     return [
-        generation(tokenizer, *item, length.cut(model, item[1], row, generate.max_length))
+        generation(tokenizer, *item, length_limit.cut(model, item[1], row, generate.max_length))
         for item, row in zip(batch, rows, strict=True)
     ]
 
@@ -121,7 +125,7 @@ def heldout(
     ids = [prompt.id for prompt, _ in batch]
     tokens = [prompt_ids for _, prompt_ids in batch]
     settings = generate.heldout
-    with models.decoding(model):
+    with causal_lm.decoding(model):
         rows = decode_heldout(model, ids, tokens, settings, seed, purpose="reference")
         also = (
             decode_published(model, ids, tokens, settings.published, seed, purpose="reference")
@@ -150,8 +154,8 @@ def given(
     places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     room = max_length - len(prompt_ids)
     ids = [tokenizer(text, add_special_tokens=False).input_ids[:room] for text in places]
-    ends = models.end_of_text_ids(model)
-    logps = length.forward_logps(model, prompt_ids, ids)
+    ends = causal_lm.end_of_text_ids(model)
+    logps = length_limit.forward_logps(model, prompt_ids, ids)
     completions = [
         Sampled(own, own[-1] in ends, logp) for own, logp in zip(ids, logps, strict=True)
     ]

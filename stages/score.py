@@ -5,9 +5,12 @@ from itertools import islice
 
 from tqdm import tqdm
 
-from fdpo import lock, params, records
-from fdpo.records import Generation, ScoredCompletion, ScoredGeneration
-from fdpo.scorers import Scorer, load_scorer
+from fdpo.config import params
+from fdpo.core import records
+from fdpo.core.records import Generation, ScoredCompletion, ScoredGeneration
+from fdpo.run import locks
+from fdpo.scoring.loading import load_scorer
+from fdpo.scoring.scorer import Scorer
 
 GENERATIONS = "data/generations.jsonl"
 SCORES = "data/scores.jsonl"
@@ -52,4 +55,4 @@ def texts(generations: Iterable[Generation]) -> list[str]:
 
 
 if __name__ == "__main__":
-    lock.run("score", main)
+    locks.run("score", main)

@@ -1,9 +1,11 @@
 """Split pairs into train and test sets by prompt."""
 
-from fdpo import lock, params, records
-from fdpo.errors import UserError
+from fdpo.config import params
+from fdpo.core import records
+from fdpo.core.errors import UserError
+from fdpo.core.records import Pair, Prompt
 from fdpo.pairing import held_back
-from fdpo.records import Pair, Prompt
+from fdpo.run import locks
 
 PROMPTS = "data/prompts.jsonl"
 PAIRS = "data/pairs.jsonl"
@@ -52,4 +54,4 @@ def given_split(prompts: list[Prompt]) -> set[int]:
 
 
 if __name__ == "__main__":
-    lock.run("split", main)
+    locks.run("split", main)

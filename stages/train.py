@@ -7,16 +7,20 @@ from torch import Tensor
 from transformers import PrinterCallback, ProgressCallback
 from trl import DPOConfig
 
-from fdpo import checkpoints, models, params, processes, records, resume, tracking
-from fdpo.card import write_card
-from fdpo.curves import Curves, Progress, Tracked
-from fdpo.device import device
-from fdpo.errors import UserError
-from fdpo.files import replacing, write_json
-from fdpo.params import Params
-from fdpo.records import Pair
-from fdpo.study import Lora
-from fdpo.trainer import FDPOTrainer, Objective
+from fdpo.config import params
+from fdpo.config.params import Params
+from fdpo.config.study import Lora
+from fdpo.core import records
+from fdpo.core.device import device
+from fdpo.core.errors import UserError
+from fdpo.core.files import replacing, write_json
+from fdpo.core.records import Pair
+from fdpo.models import causal_lm
+from fdpo.run import processes, resume, tracking
+from fdpo.training import checkpoints
+from fdpo.training.callbacks import Curves, Progress, Tracked
+from fdpo.training.model_card import write_card
+from fdpo.training.trainer import FDPOTrainer, Objective
 
 REFERENCE = "models/reference"
 TRAIN = "data/train.jsonl"
@@ -29,14 +33,14 @@ def main() -> None:
     settings = params.load()
     train = list(records.read(TRAIN, Pair))
     test = list(records.read(TEST, Pair))
-    tokenizer = models.load_tokenizer(REFERENCE)
-    model = models.load_causal_lm(REFERENCE)
-    models.check_vocabulary(model, tokenizer, REFERENCE)
+    tokenizer = causal_lm.load_tokenizer(REFERENCE)
+    model = causal_lm.load_causal_lm(REFERENCE)
+    causal_lm.check_vocabulary(model, tokenizer, REFERENCE)
     for path, pairs in ((TRAIN, train), (TEST, test)):
-        models.check_token_ids(model, path, pairs)
+        causal_lm.check_token_ids(model, path, pairs)
     own = settings.active.train
     if own.lora:
-        models.check_modules(model, own.lora.target_modules)
+        causal_lm.check_modules(model, own.lora.target_modules)
     knobs = (settings.loss, settings.beta, settings.alpha, settings.lr, settings.seed)
     with resume.folder("train", *knobs, own) as work:
         trainer = FDPOTrainer(

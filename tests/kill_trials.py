@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.pipeline import clone as cloning
-from tests.pipeline import dvc_trials
-from tests.pipeline.trials import OUTPUTS, SIGNALS, Outcome, Workspace, prepared, trial
+from tests.support import clone as cloning
+from tests.support import dvc_trials
+from tests.support.trials import OUTPUTS, SIGNALS, Outcome, Workspace, prepared, trial
 
 
 def main() -> None:

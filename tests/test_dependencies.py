@@ -1,14 +1,24 @@
-"""Every stage's deps in dvc.yaml are exactly the project modules it imports."""
+"""The layout: what each stage depends on, which way imports point, and that names are unique."""
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-PACKAGES = ("fdpo", "stages")
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+CODE = ("fdpo", "stages")
+# Lower floors first. A folder or file of fdpo imports from lower floors and from itself alone.
+FLOORS = (
+    {"core"},
+    {"losses", "pairing", "config"},
+    {"run"},
+    {"models", "scoring", "sources"},
+    {"decoding"},
+    {"training", "evaluation"},
+)
 
 
 def module_file(name: str) -> Path | None:
@@ -20,7 +30,7 @@ def module_file(name: str) -> Path | None:
 
 
 def imported_names(file: Path) -> set[str]:
-    """Dotted names that a file imports anywhere, within functions too."""
+    """Dotted names of this project that a file imports anywhere, within functions too."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -28,30 +38,113 @@ def imported_names(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative imports are not followed here"
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in names if name.split(".")[0] in PACKAGES}
+    return {name for name in names if name.split(".")[0] in (*CODE, "experiments", "benchmarks")}
 
 
-def import_closure(module: str) -> set[str]:
-    """Files that importing `module` may run, its packages' __init__ files included."""
+def import_closure(module: str) -> set[Path]:
+    """Files that importing `module` may run; fdpo.run, which makes no output, is not entered."""
     found: set[Path] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
         parts = name.split(".")
+        if parts[:2] == ["fdpo", "run"]:
+            continue
         for depth in range(1, len(parts) + 1):
             file = module_file(".".join(parts[:depth]))
             if file is not None and file not in found:
                 found.add(file)
                 waiting.extend(imported_names(file))
-    return {str(file.relative_to(ROOT)) for file in found}
+    return found
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_deps_equal_the_import_closure(stage):
-    named = {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
-    assert named == import_closure(f"stages.{stage}")
+def as_dep(file: Path) -> str:
+    """How dvc.yaml names a file: a folder of fdpo by its own path, other files by theirs."""
+    parts = file.relative_to(ROOT).parts
+    return "/".join(parts[:2])
 
 
-def test_the_library_never_imports_the_stages():
-    for file in (ROOT / "fdpo").rglob("*.py"):
-        assert not any(name.startswith("stages") for name in imported_names(file)), file
+def code_deps(stage: str) -> list[str]:
+    return [dep for dep in PIPELINE[stage]["deps"] if dep.split("/")[0] in CODE]
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_code_deps_are_the_folders_that_the_stage_imports(stage):
+    deps = code_deps(stage)
+    assert sorted(deps) == sorted({as_dep(file) for file in import_closure(f"stages.{stage}")})
+    assert "fdpo/run" not in deps
+
+
+def test_code_deps_are_few():
+    assert sum(len(code_deps(stage)) for stage in PIPELINE) <= 60
+
+
+def room(file: Path) -> str:
+    """The folder or module of fdpo that a file belongs to."""
+    return file.relative_to(ROOT / "fdpo").with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [f for f in (ROOT / "fdpo").rglob("*.py") if f.parent.name != "fdpo" or f.stem[0] != "_"],
+)
+def test_imports_point_down(file):
+    floor = next(number for number, rooms in enumerate(FLOORS) if room(file) in rooms)
+    allowed = {room(file)}.union(*FLOORS[:floor])
+    for name in imported_names(file):
+        top, *rest = name.split(".")
+        assert top == "fdpo", f"{file} imports {name}"
+        assert not rest or rest[0] in allowed, f"{file} imports {name}, which is not below it"
+
+
+def test_no_circle_of_imports():
+    files = [file for top in (*CODE, "experiments") for file in (ROOT / top).rglob("*.py")]
+    graph = {
+        file: {found for name in imported_names(file) if (found := module_file(name))} - {file}
+        for file in files
+        if file.name != "__init__.py"
+    }
+    done: set[Path] = set()
+
+    def visit(file: Path, path: tuple[Path, ...]) -> None:
+        assert file not in path, " → ".join(str(f.relative_to(ROOT)) for f in (*path, file))
+        if file in done or file not in graph:
+            return
+        for imported in graph[file]:
+            visit(imported, (*path, file))
+        done.add(file)
+
+    for file in graph:
+        visit(file, ())
+
+
+def test_nothing_imports_the_stages_but_their_own_scripts():
+    for top in ("fdpo", "experiments"):
+        for file in (ROOT / top).rglob("*.py"):
+            assert not any(name.startswith("stages.") for name in imported_names(file)), file
+
+
+def defined(file: Path) -> set[str]:
+    """The public classes and constants that a file defines at its top."""
+    names = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+    return {name for name in names if not name.startswith("_") and not name.islower()}
+
+
+def test_no_two_things_share_a_name():
+    """A stage script is named after its stage, __init__ and __main__ after their folder."""
+    places = defaultdict(set)
+    for top in (*CODE, "experiments"):
+        for file in (ROOT / top).rglob("*.py"):
+            for name in defined(file):
+                places[name].add(str(file.relative_to(ROOT)))
+            if not file.stem.startswith("__"):
+                places[f"module {file.stem}"].add(str(file.relative_to(ROOT)))
+    shared = {name: sorted(files) for name, files in places.items() if len(files) > 1}
+    assert not shared

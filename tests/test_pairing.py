@@ -4,9 +4,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fdpo.errors import UserError
+from fdpo.core.errors import UserError
+from fdpo.core.records import Pair, ScoredCompletion, ScoredGeneration
 from fdpo.pairing import held_back, pairs_of, ranked
-from fdpo.records import Pair, ScoredCompletion, ScoredGeneration
 
 RANKS = [[1, 4], [1, 5], [1, 6], [2, 6], [3, 6], [4, 6]]
 REWARDS = st.lists(

@@ -7,14 +7,14 @@ from pathlib import Path
 import vl_convert
 
 from experiments.report import local, tables
+from experiments.report.analysis.points import curve_name
+from experiments.report.analysis.sweep_results import FOLDER, read_sweeps
+from experiments.report.charts.styles import styles
 from experiments.report.contents import contents
 from experiments.report.markdown import markdown
 from experiments.report.page import page
-from experiments.report.points import curve_name
-from experiments.report.results import FOLDER, read_sweeps
-from experiments.report.styles import styles
-from fdpo import errors
-from fdpo.files import replacing
+from fdpo.core import errors
+from fdpo.core.files import replacing
 
 REPORT = Path("results/report")
 

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
-from experiments.report import frontier, made, matched, panels, scatter, tables, words
-from experiments.report.points import curves, ordered, points
-from experiments.report.results import Row, Sweep
-from experiments.report.styles import Style
+from experiments.report import findings, provenance, tables
+from experiments.report.analysis import equal_kl, frontier
+from experiments.report.analysis.points import curves, ordered, points
+from experiments.report.analysis.sweep_results import Row, Sweep
+from experiments.report.charts import panels, scatter
+from experiments.report.charts.styles import Style
+from experiments.report.charts.vega import Spec
+from experiments.report.findings import Findings
 from experiments.report.tables import Table
-from experiments.report.vega import Spec
-from experiments.report.words import Findings
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def contents(sweep: Sweep, look: dict[str, Style]) -> Contents:
     """Everything computed from a sweep's rows. `look` has a style for each of its losses."""
     found = points(sweep)
     standings = frontier.standings(found)
-    pairs = matched.compare(curves(found))
+    pairs = equal_kl.compare(curves(found))
     plans = {
         plan.name: Picture(
             f"{sweep.sweep}-{plan.name}", scatter.scatter(sweep.sweep, found, look, plan)
@@ -69,7 +71,7 @@ def contents(sweep: Sweep, look: dict[str, Style]) -> Contents:
     return Contents(
         name=sweep.sweep,
         study=sweep.study,
-        findings=words.findings(sweep, found, standings, pairs),
+        findings=findings.findings(sweep, found, standings, pairs),
         frontiers=list(plans.values()),
         comparison=[
             tables.pairs(pairs),
@@ -80,9 +82,9 @@ def contents(sweep: Sweep, look: dict[str, Style]) -> Contents:
         training=[calibration, *training],
         rows=[tables.headline(sweep), *tables.every_metric(sweep)],
         samples=[
-            RowSamples(name, made.row_command(sweep, row), row)
+            RowSamples(name, provenance.row_command(sweep, row), row)
             for name, row in ordered(sweep).items()
         ],
-        facts=made.facts(sweep),
-        commands=made.commands(sweep),
+        facts=provenance.facts(sweep),
+        commands=provenance.commands(sweep),
     )

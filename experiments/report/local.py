@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fdpo.errors import UserError
+from fdpo.core.errors import UserError
 
 PARAMS = ("study", "loss", "beta", "alpha", "lr", "seed")
 METRICS = (

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from experiments.report.estimates import Estimate
-from experiments.report.frontier import Standing
-from experiments.report.matched import Matched, levels, reward_at
-from experiments.report.points import Point, curves, ordered
-from experiments.report.results import Interval, Row, Sweep
+from experiments.report.analysis.equal_kl import Matched, levels, reward_at
+from experiments.report.analysis.estimates import Estimate
+from experiments.report.analysis.frontier import Standing
+from experiments.report.analysis.points import Point, curves, ordered
+from experiments.report.analysis.sweep_results import Interval, Row, Sweep
 from experiments.report.text import ends, number
 
 HEADLINE = (

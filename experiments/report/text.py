@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from experiments.report.estimates import Estimate
-from experiments.report.results import Interval
+from experiments.report.analysis.estimates import Estimate
+from experiments.report.analysis.sweep_results import Interval
 
 
 def number(value: float) -> str:

@@ -15,13 +15,13 @@ import pytest
 import yaml
 from transformers import GPT2LMHeadModel
 
-from fdpo import records
-from fdpo.models import load_tokenizer
-from fdpo.records import Generation, Pair, Prompt, ScoredGeneration
-from fdpo.scorers import load_scorer
-from tests import hub_repos, tiny
-from tests.hub_standin import TOKEN, Hub, serving
-from tests.hub_store import Repo
+from fdpo.core import records
+from fdpo.core.records import Generation, Pair, Prompt, ScoredGeneration
+from fdpo.models.causal_lm import load_tokenizer
+from fdpo.scoring.loading import load_scorer
+from tests.support import hub_repos, tiny
+from tests.support.hub_standin import TOKEN, Hub, serving
+from tests.support.hub_store import Repo
 
 ROOT = Path(__file__).parents[2]
 MAX_LENGTH = 18  # of prompt and completion; a few prompts are as long

@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from tests.pipeline import clone as cloning
-from tests.pipeline import disks, dvc_trials
-from tests.pipeline.trials import OUTPUTS, SIGNALS, Workspace, prepared, trial
+from tests.support import clone as cloning
+from tests.support import disks, dvc_trials
+from tests.support.trials import OUTPUTS, SIGNALS, Workspace, prepared, trial
 
 
 @pytest.fixture(scope="module")

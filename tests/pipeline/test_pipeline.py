@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import logbooks
-from tests.pipeline import clone as cloning
-from tests.pipeline.clone import Clone
+from tests.support import clone as cloning
+from tests.support import logbooks
+from tests.support.clone import Clone
 
 STAGES = ["prepare", "generate", "score", "pair", "split", "train", "evaluate"]
 HEADLINE = [

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.remote import machines, swift
-from tests.remote.swift import Store
+from tests.support import machines, swift
+from tests.support.swift import Store
 
 for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]  # the developer's own store is none of these tests' business

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.pipeline import clone as cloning
-from tests.pipeline.clone import Clone
-from tests.remote import machines
+from tests.support import clone as cloning
+from tests.support import machines
+from tests.support.clone import Clone
 
 # Its one row is the experiment that the test has run: the sweep takes it over.
 SWEEP = """

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.pipeline.clone import NOWHERE, Clone
-from tests.remote import machines, swift
-from tests.remote.swift import Store
+from tests.support import machines, swift
+from tests.support.clone import NOWHERE, Clone
+from tests.support.swift import Store
 
 MEGABYTE = 1_000_000
 LARGE = {"model": 100 * MEGABYTE} | {f"part{i}": 10 * MEGABYTE for i in range(10)}

@@ -1,0 +1,107 @@
+"""Rows that differ by seed alone are one point, and points of one loss are a curve over β."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from experiments.report.analysis.estimates import Estimate, over_seeds
+from experiments.report.analysis.sweep_results import Interval, Row, RowParams, Sweep
+from fdpo.core.errors import UserError
+
+LOSSES = ("sigmoid", "hinge", "jsd", "fkl", "alpha")
+
+
+def curve_name(params: RowParams) -> str:
+    """The loss, with its α where it has one: what a curve over β is named by."""
+    return f"alpha {params.alpha:g}" if params.loss == "alpha" else params.loss
+
+
+def curve_order(name: str) -> tuple[int, str]:
+    loss = name.split()[0]
+    return (LOSSES.index(loss) if loss in LOSSES else len(LOSSES), name)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of one loss: its rows by seed."""
+
+    curve: str
+    beta: float
+    label: str
+    rows: dict[int, Row]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(self.rows)
+
+    def metric(self, name: str, seed: int) -> Interval:
+        return self.rows[seed].metrics[name]
+
+    def estimate(self, name: str) -> Estimate:
+        return over_seeds([row.metrics[name] for row in self.rows.values()])
+
+    @cached_property
+    def reward(self) -> Estimate:
+        """Reward above the reference's on the same prompts."""
+        return self.estimate("reward_difference")
+
+    @cached_property
+    def kl(self) -> Estimate:
+        return self.estimate("kl")
+
+
+def points(sweep: Sweep) -> list[Point]:
+    """The sweep's points, by loss, then β from large to small; rows by seed.
+
+    Raises `UserError` when two rows have the same params.
+    """
+    groups: dict[str, dict[int, Row]] = {}
+    for name, row in sorted(sweep.rows.items(), key=lambda item: item[1].params.seed):
+        group = groups.setdefault(_setting(row.params), {})
+        if row.params.seed in group:
+            raise UserError(f"{sweep.sweep}: {name} has the params of another row; remove one")
+        group[row.params.seed] = row
+    firsts = [next(iter(rows.values())).params for rows in groups.values()]
+    labels = _labels(firsts)
+    found = [
+        Point(curve_name(params), params.beta, label, rows)
+        for params, label, rows in zip(firsts, labels, groups.values(), strict=True)
+    ]
+    return sorted(found, key=lambda p: (curve_order(p.curve), -p.beta, p.label))
+
+
+def ordered(sweep: Sweep) -> dict[str, Row]:
+    """The sweep's rows by name, in the order of its points, then by seed."""
+
+    def place(item: tuple[str, Row]) -> tuple:
+        params = item[1].params
+        return (curve_order(curve_name(params)), -params.beta, params.seed, item[0])
+
+    return dict(sorted(sweep.rows.items(), key=place))
+
+
+def _setting(params: RowParams) -> str:
+    """All params but the seed; α only where the loss has one."""
+    return params.model_dump_json(exclude={"seed"} | ({"alpha"} - {params.loss}))
+
+
+def _labels(settings: list[RowParams]) -> list[str]:
+    """Loss and β, and where that is not enough to tell them apart, lr and overrides too."""
+    short = [f"{curve_name(params)} β={params.beta:g}" for params in settings]
+    return [
+        label if short.count(label) == 1 else f"{label} {_rest(params)}"
+        for label, params in zip(short, settings, strict=True)
+    ]
+
+
+def _rest(params: RowParams) -> str:
+    rest = {"lr": params.lr} | params.overrides
+    return " ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in rest.items())
+
+
+def curves(found: Iterable[Point]) -> dict[str, list[Point]]:
+    """Points by curve, in the order they come."""
+    grouped: dict[str, list[Point]] = {}
+    for point in found:
+        grouped.setdefault(point.curve, []).append(point)
+    return grouped

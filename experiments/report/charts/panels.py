@@ -1,0 +1,122 @@
+"""Small panels, one a loss: calibration and training curves by β, as Vega-Lite."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+import altair as alt
+import numpy as np
+
+from experiments.report.analysis.points import Point, curves
+from experiments.report.analysis.sweep_results import Bin
+from experiments.report.charts.vega import Data, Spec
+
+Panel = Callable[[list[Point]], alt.LayerChart]
+
+HALVES = alt.Axis(values=[0.5, 0.75, 1], format="~g")
+SIDE = 150
+COLUMNS = 5
+BIN_WIDTH = 0.05  # evaluation's ten bins from 1/2 to 1
+CURVES = {"loss": "loss", "margin": "margin", "accuracy": "pairs ordered as rewarded"}
+
+
+def calibration(sweep: str, points: Sequence[Point]) -> Spec:
+    """Share of pairs that came true by the probability stated, a panel a loss, seeds pooled."""
+    records = Data()
+
+    def panel(own: list[Point]) -> alt.LayerChart:
+        data = [
+            {"β": f"{point.beta:g}", **one.model_dump()}
+            for point in own
+            for one in pooled_bins([row.calibration for row in point.rows.values()])
+        ]
+        base = records.chart(data).encode(
+            x=alt.X("confidence:Q", title="stated", scale=alt.Scale(domain=[0.5, 1]), axis=HALVES),
+            y=alt.Y("accuracy:Q", title="came true", scale=alt.Scale(domain=[0, 1])),
+            color=_by_beta(points),
+        )
+        size = alt.Size("count:Q", title="pairs", scale=alt.Scale(range=[10, 160]))
+        tooltip = ["β:N", "count:Q", alt.Tooltip("accuracy:Q", format=".3f")]
+        ideal = records.chart([{"x": 0.5, "y": 0.5}, {"x": 1, "y": 1}])
+        return alt.layer(
+            ideal.mark_line(color="#767676", strokeDash=[4, 4]).encode(x="x:Q", y="y:Q"),
+            base.mark_line(strokeWidth=1.2),
+            base.mark_point(filled=True, opacity=0.8).encode(size=size, tooltip=tooltip),
+        )
+
+    title = f"{sweep}: share of test pairs that came true, by the probability stated"
+    return records.spec(_beside(points, panel, title))
+
+
+def pooled_bins(rows: Iterable[Sequence[Bin]]) -> list[Bin]:
+    """The bins of several rows as one: weighted by pairs, ascending."""
+    grouped: dict[int, list[Bin]] = defaultdict(list)
+    for bins in rows:
+        for one in bins:
+            grouped[int((one.confidence - 0.5) / BIN_WIDTH + 1e-9)].append(one)
+    merged = []
+    for place in sorted(grouped):
+        counts = [one.count for one in grouped[place]]
+        stated = float(np.average([one.confidence for one in grouped[place]], weights=counts))
+        true = float(np.average([one.accuracy for one in grouped[place]], weights=counts))
+        merged.append(Bin(confidence=stated, accuracy=true, count=sum(counts)))
+    return merged
+
+
+def training(sweep: str, points: Sequence[Point], quantity: str) -> Spec:
+    """A quantity by step, a panel a loss, mean over seeds: lines in training, points on test."""
+    records = Data()
+
+    def panel(own: list[Point]) -> alt.LayerChart:
+        def chart(split: str) -> alt.Chart:
+            data = [
+                {"β": f"{point.beta:g}", "step": step, "value": value}
+                for point in own
+                for step, value in mean_curve(
+                    row.curves.get(f"{split}/{quantity}", []) for row in point.rows.values()
+                )
+            ]
+            return records.chart(data).encode(
+                x=alt.X("step:Q", title="step"),
+                y=alt.Y("value:Q", title=CURVES[quantity], scale=alt.Scale(zero=False)),
+                color=_by_beta(points),
+            )
+
+        return alt.layer(
+            chart("train").mark_line(strokeWidth=1, opacity=0.7),
+            chart("test").mark_line(strokeWidth=2, strokeDash=[4, 3]),
+            chart("test").mark_point(filled=True, size=50, opacity=1),
+        )
+
+    title = f"{sweep}: {CURVES[quantity]}, by step (line: training; points: test)"
+    return records.spec(_beside(points, panel, title))
+
+
+def mean_curve(rows: Iterable[Sequence[tuple[float, float | None]]]) -> list[tuple[float, float]]:
+    """The mean over rows of the value at each step, to four digits, as charts show no more.
+
+    A value that was no number is left out.
+    """
+    at: dict[float, list[float]] = defaultdict(list)
+    for row in rows:
+        for step, value in row:
+            if value is not None:
+                at[step].append(value)
+    return [(step, float(f"{np.mean(at[step]):.4g}")) for step in sorted(at)]
+
+
+def _beside(points: Sequence[Point], panel: Panel, title: str) -> alt.ConcatChart:
+    """A panel for each curve, with one scale of colours."""
+    panels = [
+        panel(own).properties(title=alt.TitleParams(name, fontSize=12), width=SIDE, height=SIDE)
+        for name, own in curves(points).items()
+    ]
+    return alt.concat(*panels, columns=COLUMNS).properties(
+        title=alt.TitleParams(title, offset=14), description=title
+    )
+
+
+def _by_beta(points: Sequence[Point]) -> alt.Color:
+    """β from large to small; lightness too falls along the scale, so it holds in grey."""
+    betas = [f"{beta:g}" for beta in sorted({point.beta for point in points}, reverse=True)]
+    scale = alt.Scale(domain=betas, scheme=alt.SchemeParams("viridis", extent=[0.0, 0.9]))
+    return alt.Color("β:N", scale=scale, legend=alt.Legend(orient="right", title="β"))

@@ -1,0 +1,245 @@
+"""Points by two metrics, with intervals, their curves over β and the frontier, as Vega-Lite."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from experiments.report.analysis.frontier import undominated
+from experiments.report.analysis.points import Point
+from experiments.report.charts import labels
+from experiments.report.charts.styles import Style, encodings
+from experiments.report.charts.vega import Data, Records, Spec
+from experiments.report.text import with_ends
+
+GREY = "#767676"
+NARROW = 600  # up to this width a picture's key takes two lines
+ROOT_TICKS = [0, 0.01, 0.05, 0.1, 0.2, 0.5, *range(1, 11), 15, *range(20, 100, 10)]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A metric on an axis; with `root` the axis is a square root, which opens up small values."""
+
+    metric: str
+    title: str
+    root: bool = False
+
+
+REWARD = Axis("reward_difference", "reward above the reference's")
+JUDGE = Axis("judge_difference", "judge's score above the reference's")
+# Gao et al. (arXiv 2210.10760) plot reward by the square root of KL: near 0 it is a straight line.
+KL = Axis("kl", "KL(π‖π_ref), nats a completion (square-root axis)", root=True)
+ENTROPY = Axis("entropy", "predictive entropy, nats a token")
+DISTINCT = Axis("distinct_2", "distinct-2")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a picture shows, and its size in pixels."""
+
+    name: str
+    title: str
+    x: Axis
+    y: Axis
+    sign: int  # of x where more is better: -1 for a cost, such as KL; 0 draws no frontier
+    width: int = 480
+    height: int = 380
+
+
+PLANS = (
+    Plan("kl", "reward against KL", KL, REWARD, -1, width=1000, height=480),
+    Plan("entropy", "reward against predictive entropy", ENTROPY, REWARD, 1),
+    Plan("distinct_2", "reward against distinct-2", DISTINCT, REWARD, 1),
+    Plan("judge", "judge against reward", REWARD, JUDGE, 0),
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The values at an axis's two ends, and where a value lies between them."""
+
+    low: float
+    high: float
+    root: bool
+
+    def share(self, value: float) -> float:
+        low, high, value = (
+            max(v, 0) ** 0.5 if self.root else v for v in (self.low, self.high, value)
+        )
+        return (value - low) / (high - low)
+
+    def altair(self) -> alt.Scale:
+        kind = "sqrt" if self.root else "linear"
+        return alt.Scale(domain=[self.low, self.high], type=kind, nice=False, zero=False)
+
+    def axis(self) -> alt.Axis:
+        """A root axis gets its own ticks: Vega's are evenly spaced and crowd at the high end."""
+        if not self.root:
+            return alt.Axis()
+        ticks = [tick for tick in ROOT_TICKS if tick <= self.high]
+        return alt.Axis(values=ticks, format="~g", labelOverlap="greedy")
+
+
+def scatter(sweep: str, points: Sequence[Point], look: dict[str, Style], plan: Plan) -> Spec:
+    """Means over seeds with 95 % intervals, single seeds as small dots, β beside each point."""
+    origin = _origin(points, plan.x)
+    x = _scale(points, plan.x, [] if origin is None else [origin])
+    y = _scale(points, plan.y, [0.0])
+    data = _labelled(_data(points, plan), plan, x, y)
+    named = encodings(look, dict.fromkeys(point.curve for point in points))
+    records = Data()
+    base = records.chart(data).encode(
+        x=alt.X("x:Q", title=plan.x.title, scale=x.altair(), axis=x.axis()),
+        y=alt.Y("y:Q", title=plan.y.title, scale=y.altair()),
+        color=named["color"],
+    )
+    seeds = records.chart(_seeds(points, plan)).encode(
+        x="x:Q", y="y:Q", color=named["color"], shape=named["shape"]
+    )
+    tooltip = [alt.Tooltip(f"{key}:N", title=key) for key in ("point", "seeds", "across", "up")]
+    layers = [
+        *_reference(records, origin, plan),
+        *([_frontier(records, points, plan, origin)] if plan.sign else []),
+        base.mark_line(strokeWidth=1.5).encode(order="order:Q", strokeDash=named["strokeDash"]),
+        base.mark_rule(clip=True, strokeWidth=1.6, opacity=0.6).encode(x="x_low:Q", x2="x_high:Q"),
+        base.mark_rule(clip=True, strokeWidth=1.6, opacity=0.6).encode(y="y_low:Q", y2="y_high:Q"),
+        seeds.mark_point(size=20, opacity=0.55, filled=True),
+        base.mark_point(size=80, filled=True, opacity=1).encode(
+            shape=named["shape"], tooltip=tooltip
+        ),
+        _text(base, stroke="white", strokeWidth=3).encode(color=alt.ColorValue("white")),
+        _text(base),
+    ]
+    chart = alt.layer(*layers).properties(
+        width=plan.width,
+        height=plan.height,
+        title=alt.TitleParams(f"{sweep}: {plan.title}", subtitle=_key(points, plan)),
+        description=f"{plan.title}, means over seeds; the numbers are in the tables.",
+    )
+    return records.spec(chart)
+
+
+def _key(points: Sequence[Point], plan: Plan) -> list[str]:
+    """What the marks mean, for a picture that stands alone."""
+    several = max(len(point.seeds) for point in points) > 1
+    parts = ["numbers beside points: β", "bars: 95 % intervals"]
+    parts += ["small dots: single seeds"] if several else []
+    parts += ["grey band: the frontier"] if plan.sign else []
+    lines = [parts] if plan.width > NARROW else [parts[:2], parts[2:]]
+    return ["; ".join(line) for line in lines]
+
+
+def _text(base: alt.Chart, **mark: Any) -> alt.Chart:
+    """The labels at their places; drawn in white first, they stand clear of what they cross."""
+    return base.mark_text(
+        fontSize=11, fontWeight="bold", dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), **mark
+    ).encode(text="text:N")
+
+
+def _origin(points: Sequence[Point], axis: Axis) -> float | None:
+    """Where the reference lies on the axis, or None where its value was not measured."""
+    if axis in (KL, REWARD):
+        return 0.0
+    name = f"{axis.metric}_reference"
+    rows = [row for point in points for row in point.rows.values()]
+    known = [row.metrics[name].value for row in rows if name in row.metrics]
+    return sum(known) / len(known) if known else None
+
+
+def _scale(points: Sequence[Point], axis: Axis, shown: list[float]) -> Scale:
+    """Room for all points, `shown`, and of the intervals what leaves the points room."""
+    found = [point.estimate(axis.metric) for point in points]
+    values = [v for one in found for v in one.values] + shown
+    low, high = min(values), max(values)
+    span = high - low or 1.0  # a single point has none
+    room, edge = 0.3 * span, 0.05 * span
+    ends = [end for one in found for end in (one.low, one.high) if end is not None]
+    low = max(min([low, *ends]), low - room) - edge
+    high = min(max([high, *ends]), high + room) + edge
+    return Scale(0.0 if axis.root else low, high, axis.root)
+
+
+def _data(points: Sequence[Point], plan: Plan) -> Records:
+    """A record a point."""
+    rows = []
+    for order, point in enumerate(points):
+        across, up = point.estimate(plan.x.metric), point.estimate(plan.y.metric)
+        rows.append(
+            {
+                "curve": point.curve,
+                "point": point.label,
+                "text": f"{point.beta:g}",
+                "order": order,
+                "seeds": ", ".join(map(str, point.seeds)),
+                **{"x": across.value, "x_low": across.low, "x_high": across.high},
+                **{"y": up.value, "y_low": up.low, "y_high": up.high},
+                "across": f"{plan.x.metric} {with_ends(across)}",
+                "up": f"{plan.y.metric} {with_ends(up)}",
+            }
+        )
+    return rows
+
+
+def _labelled(data: Records, plan: Plan, x: Scale, y: Scale) -> Records:
+    """The records with their labels' offsets from their points, in pixels."""
+    places = [
+        (x.share(row["x"]) * plan.width, (1 - y.share(row["y"])) * plan.height) for row in data
+    ]
+    centres = labels.place(places, [row["text"] for row in data], plan.width, plan.height)
+    return [
+        row | {"dx": round(centre[0] - place[0], 1), "dy": round(centre[1] - place[1], 1)}
+        for row, place, centre in zip(data, places, centres, strict=True)
+    ]
+
+
+def _seeds(points: Sequence[Point], plan: Plan) -> Records:
+    """A record a row, of points that have more seeds than one."""
+    return [
+        {
+            "curve": point.curve,
+            "x": point.metric(plan.x.metric, seed).value,
+            "y": point.metric(plan.y.metric, seed).value,
+        }
+        for point in points
+        for seed in point.seeds
+        if len(point.seeds) > 1
+    ]
+
+
+def _reference(records: Data, origin: float | None, plan: Plan) -> list[alt.Chart]:
+    """The reference: a line at its reward, and a mark where its place across is known."""
+    line = records.chart([{"y": 0.0}])
+    layers = [line.mark_rule(color=GREY, strokeDash=[4, 4]).encode(y="y:Q")]
+    if origin is not None:
+        mark = records.chart([{"x": origin, "y": 0.0, "text": "reference"}])
+        mark = mark.encode(x="x:Q", y="y:Q")
+        layers.append(mark.mark_point(color="black", size=130, strokeWidth=2.5, opacity=1))
+        layers.append(
+            mark.mark_text(color="black", align="left", dx=8, dy=12).encode(text="text:N")
+        )
+    if plan.x is REWARD:
+        across = records.chart([{"x": 0.0}])
+        layers.append(across.mark_rule(color=GREY, strokeDash=[4, 4]).encode(x="x:Q"))
+    return layers
+
+
+def _frontier(
+    records: Data, points: Sequence[Point], plan: Plan, origin: float | None
+) -> alt.Chart:
+    """The frontier on the means, as the most reward to be had at no worse x: a staircase."""
+    places = [
+        (point.estimate(plan.x.metric).value, point.estimate(plan.y.metric).value)
+        for point in points
+    ]
+    if origin is not None:
+        places.append((origin, 0.0))
+    free = undominated([-plan.sign * x for x, _ in places], [y for _, y in places])
+    steps = [{"x": x, "y": y} for (x, y), keep in zip(places, free, strict=True) if keep]
+    drawn = "step-after" if plan.sign < 0 else "step-before"
+    return (
+        records.chart(steps)
+        .mark_line(interpolate=drawn, color=GREY, strokeWidth=9, opacity=0.25)
+        .encode(x="x:Q", y="y:Q")
+    )

@@ -1,0 +1,1 @@
+"""Rows of params, run as DVC experiments."""

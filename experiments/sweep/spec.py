@@ -1,0 +1,169 @@
+"""Sweeps as data: experiments/sweeps/NAME.yaml, read, checked and spelled as DVC wants it."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from fdpo.config.params import Loss, Params
+from fdpo.config.study import Positive
+from fdpo.core.errors import UserError
+from fdpo.core.validation import Strict, first_problem
+
+FOLDER = Path("experiments/sweeps")
+# What every row names, so that nothing of an earlier `dvc exp run -S` slips in.
+COMPARISON = ("loss", "beta", "alpha", "lr", "seed")
+_NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")  # fits a Git reference and a shell
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")  # needs no quoting in `-S key=value`
+
+Scalar = bool | int | float | str
+
+
+class SweepFile(Strict):
+    """A sweep's YAML. Every row runs with every seed and is named `NAME-sSEED`."""
+
+    study: str
+    seeds: Annotated[list[int], Field(min_length=1)]
+    prefix: str = ""  # of the experiments' names, where another sweep has rows of the same name
+    # Of all rows, dotted paths of params.yaml.
+    params: dict[str, Scalar] = Field(default_factory=dict)
+    # `lr` of the rows that have none of their own.
+    lr_by_loss: dict[Loss, Positive] = Field(default_factory=dict)
+    # `name`, and params that go over those above.
+    rows: Annotated[list[dict[str, Scalar]], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run. `params` are `COMPARISON` and the sweep's overrides by dotted path."""
+
+    name: str  # sigmoid-b0.1-s1
+    experiment: str  # its name in DVC
+    params: dict[str, Scalar]
+    settings: Params  # the whole of params.yaml with these
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """`rows` come seed by seed, so that one seed's completions are sampled once and reused."""
+
+    name: str
+    study: str
+    rows: list[Row]
+
+
+def load(name: str, base: Params, folder: Path = FOLDER) -> Sweep:
+    """Read `folder`/NAME.yaml; its rows are laid over `base`.
+
+    Raises `UserError` in one line naming the row, the key, its value and what is allowed.
+    """
+    path = folder / f"{name}.yaml"
+    file = _read(path)
+    sweep = Sweep(
+        name,
+        file.study,
+        [
+            _row(path, file, entry, seed, base)
+            for seed in dict.fromkeys(file.seeds)
+            for entry in file.rows
+        ],
+    )
+    names = [row.name for row in sweep.rows]
+    for row_name in names:
+        if names.count(row_name) > 1:
+            raise UserError(f"{path}: row {row_name!r} stands twice; give it another name")
+    return sweep
+
+
+def _read(path: Path) -> SweepFile:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+        raise UserError(f"{path}: no such sweep; there are {known or 'none'}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return SweepFile.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_problem(error)}") from None
+
+
+def _row(path: Path, file: SweepFile, entry: dict[str, Scalar], seed: int, base: Params) -> Row:
+    """One entry of `rows` with one seed, checked."""
+    own = dict(entry)
+    name = f"{own.pop('name', '')}-s{seed}"
+    experiment = file.prefix + name
+    if not _NAME.fullmatch(experiment):
+        raise UserError(f"{path}: name = {entry.get('name')!r}: must be letters, digits and . _ -")
+    values = file.params | own
+    for key in ("study", "seed"):
+        if key in values:
+            raise UserError(f"{path}: row {name!r}: {key} stands at the top, not in params")
+    if values.get("loss") in file.lr_by_loss:
+        values = {"lr": file.lr_by_loss[values["loss"]]} | values
+    values["seed"] = seed
+    for key in COMPARISON:
+        if key not in values:
+            raise UserError(f"{path}: row {name!r}: {key} is missing; every row must name it")
+    if values["lr"] == "auto":
+        raise UserError(f"{path}: row {name!r}: lr = 'auto': must be a number")
+    try:
+        settings = overlaid(base, {"study": file.study} | values)
+    except UserError as error:
+        raise UserError(f"{path}: row {name!r}: {error}") from None
+    # As params.yaml's own types have them: β = 1 and β = 1.0 are different runs to DVC.
+    whole = settings.model_dump()
+    checked = {key: lookup(whole, key) for key in values}
+    return Row(name, experiment, checked, settings)
+
+
+def overlaid(base: Params, values: dict[str, Scalar]) -> Params:
+    """`base` with the values at these dotted paths. Raises `UserError` for what is not allowed."""
+    whole = base.model_dump()
+    for key, value in values.items():
+        if isinstance(lookup(whole, key), dict | list):
+            raise UserError(f"{key} = {value!r}: a whole section; name one of its keys")
+        if isinstance(value, str) and not _WORD.fullmatch(value):
+            raise UserError(f"{key} = {value!r}: must be one word of letters, digits and . _ / -")
+        *parents, last = key.split(".")
+        section = lookup(whole, ".".join(parents)) if parents else whole
+        section[last] = value
+    try:
+        return Params.model_validate(whole)
+    except ValidationError as error:
+        raise UserError(first_problem(error)) from None
+
+
+def lookup(tree: dict[str, Any], path: str) -> Any:
+    """The value at a dotted path of params.yaml."""
+    for part in path.split("."):
+        if not isinstance(tree, dict) or part not in tree:
+            raise UserError(f"{path}: no such key in params.yaml; correct its spelling")
+        tree = tree[part]
+    return tree
+
+
+def concerning(settings: Params) -> dict[str, Any]:
+    """What of params.yaml a run depends on: the comparison and the active study."""
+    return settings.model_dump(exclude={"studies"}) | {"active": settings.active.model_dump()}
+
+
+def settings_for_dvc(row: Row) -> list[str]:
+    """The row as arguments of `dvc exp run`."""
+    values = {"study": row.settings.study} | row.params
+    return [part for key, value in values.items() for part in ("-S", f"{key}={spelled(value)}")]
+
+
+def spelled(value: Scalar) -> str:
+    """A value in the one spelling used for it; no exponent, which PyYAML may take for a word."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        digits = format(Decimal(repr(value)), "f")
+        return digits if "." in digits else f"{digits}.0"
+    return str(value)

@@ -1,0 +1,232 @@
+"""The settings of one study, a section a stage, as params.yaml writes them."""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_validator,
+)
+
+from fdpo.config.study_sources import Count, HubSource, PackagesSource, PairsSource, Text
+from fdpo.core.validation import Strict
+
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Whole = Annotated[int, Field(ge=0, le=10_000_000)]
+Several = Annotated[int, Field(ge=2, le=10_000)]  # completions of one prompt
+
+# Pydantic's own unions name the alternative in a problem's place, as if it were a key of the file.
+# A ValidationError that is raised by a validator keeps its place within the file and adds nothing.
+
+
+def or_word(word: str, kind: Any, described: str) -> BeforeValidator:
+    """For a field of `kind`, which errors call `described`, that may also be `word`."""
+    adapter = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+
+    def check(value: Any) -> Any:
+        if value == word:
+            return value
+        if isinstance(value, str):
+            raise ValueError(f"must be {described} or {word}")
+        return adapter.validate_python(value)
+
+    return BeforeValidator(check)
+
+
+def chosen_by(key: str, *kinds: type[Strict]) -> BeforeValidator:
+    """For a field that is one of `kinds`: the one that has the section's value of `key`."""
+    by_name = {get_args(kind.model_fields[key].annotation)[0]: kind for kind in kinds}
+
+    def choose(section: Any) -> Any:
+        if isinstance(section, kinds):
+            return section
+        name = section.get(key) if isinstance(section, dict) else None
+        if name not in by_name:
+            raise ValueError(f"{key} = {name!r}: must be {' or '.join(by_name)}")
+        return by_name[name].model_validate(section)
+
+    return BeforeValidator(choose)
+
+
+class Sampling(Strict):
+    """Ancestral sampling, plain when temperature is 1 and nothing is cut off."""
+
+    strategy: Literal["sample"]
+    completions: Several
+    max_new_tokens: Count
+    temperature: Annotated[float, Field(ge=1e-3, le=1e6)]  # below, logits overflow
+    top_k: Whole
+    top_p: Annotated[float, Field(gt=0, le=1)]
+
+
+class Bias(Strict):
+    """Nats added to a token for completing one of `words`, a leading space put before each."""
+
+    weight: Annotated[float, Field(ge=-1e6, le=1e6)]
+    words: Annotated[list[Text], Field(min_length=1)]
+
+
+class DiverseBeam(Strict):
+    """Diverse beam search with groups of one beam, each the source of one completion."""
+
+    strategy: Literal["diverse_beam"]
+    groups: Several
+    diversity_penalty: Annotated[float, Field(ge=0, le=1e6)]
+    no_repeat_ngram: Whole
+    max_new_tokens: Count
+    bias: list[Bias]
+    banned: list[Text]
+
+    @property
+    def completions(self) -> int:
+        return self.groups
+
+
+class Given(Strict):
+    """No decoding: the completions come with the prompts."""
+
+    strategy: Literal["given"]
+
+
+class Published(Strict):
+    """One more sample of each held-out prompt, as the published figures were made."""
+
+    top_k: Whole
+    no_repeat_ngram: Whole
+    max_new_tokens: Count
+
+
+class Heldout(Strict):
+    """Plain temperature-1 samples of held-out prompts, of the reference and of every policy."""
+
+    samples: Several
+    max_new_tokens: Count
+    published: Published | None = None
+
+
+class Generate(Strict):
+    max_length: Annotated[int, Field(ge=2, le=10_000_000)]
+    train: Annotated[
+        Sampling | DiverseBeam | Given, chosen_by("strategy", Sampling, DiverseBeam, Given)
+    ]
+    heldout: Heldout
+    prompts_per_batch: Count
+
+
+class Score(Strict):
+    batch_size: Count
+
+
+def _ranks_differ(ranks: list[list[int]]) -> list[list[int]]:
+    for pair in ranks:
+        if pair[0] >= pair[1]:
+            raise ValueError(f"ranks {pair} must be [better, worse] with better < worse")
+    return ranks
+
+
+Ranks = Annotated[
+    list[Annotated[list[Count], Field(min_length=2, max_length=2)]],
+    Field(min_length=1),
+    AfterValidator(_ranks_differ),
+]
+
+
+class PairParams(Strict):
+    ranks: Annotated[
+        Ranks | Literal["given"], or_word("given", Ranks, "a list of [better, worse] ranks")
+    ]
+
+
+class Split(Strict):
+    test_size: Annotated[
+        Share | Literal["given"], or_word("given", Share, "a share between 0 and 1")
+    ]
+
+
+class Lora(Strict):
+    r: Annotated[int, Field(ge=1, le=1024)]
+    alpha: Count
+    target_modules: Annotated[list[str], Field(min_length=1)]
+
+
+class LrByLoss(Strict):
+    sigmoid: Positive
+    hinge: Positive
+    jsd: Positive
+    fkl: Positive
+    alpha: Positive
+
+
+class Train(Strict):
+    epochs: Count
+    pairs_per_step: Count
+    group_by_prompt: bool
+    tokens_per_forward: Count
+    warmup_steps: Whole
+    max_grad_norm: Positive
+    lr_by_loss: LrByLoss
+    lora: Lora | None  # none: all parameters are trained
+    gradient_checkpointing: bool
+    log_every: Count
+
+
+class Evaluate(Strict):
+    prompts_per_batch: Count
+    tokens_per_forward: Count
+    distinct_budget: Count
+
+
+class Study(Strict):
+    """The settings of one study, a section a stage."""
+
+    prepare: Annotated[
+        PackagesSource | HubSource | PairsSource,
+        chosen_by("source", PackagesSource, HubSource, PairsSource),
+    ]
+    generate: Generate
+    score: Score
+    pair: PairParams
+    split: Split
+    train: Train
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _pairs_are_given_or_made(self):
+        given = self.prepare.source == "pairs"
+        if given != (self.generate.train.strategy == "given"):
+            raise ValueError(
+                f"generate.train.strategy = {self.generate.train.strategy!r}: must be 'given'"
+                " where prepare.source is 'pairs', and nowhere else"
+            )
+        if given != (self.pair.ranks == "given"):
+            raise ValueError(
+                f"pair.ranks = {self.pair.ranks}: must be 'given' where prepare.source is 'pairs',"
+                " and nowhere else"
+            )
+        if self.split.test_size == "given" and not given:
+            raise ValueError("split.test_size = 'given': must be a share, as no split is given")
+        return self
+
+    @model_validator(mode="after")
+    def _ranks_exist(self):
+        for pair in [] if self.pair.ranks == "given" else self.pair.ranks:
+            completions = self.generate.train.completions
+            if pair[1] > completions:
+                raise ValueError(
+                    f"pair.ranks has {pair}, but generate.train.completions = {completions}; "
+                    f"ranks go from 1 to {completions}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _published_has_a_vocabulary(self):
+        if self.generate.heldout.published and self.prepare.source == "packages":
+            raise ValueError(
+                "generate.heldout.published needs a reward model with tokens; remove it,"
+                " or take prepare.source = 'hub'"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""What every stage needs: errors, files, records, randomness, device."""

@@ -1,0 +1,86 @@
+"""Files that are whole or absent: written beside their final name, then renamed."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from fdpo.core.errors import UserError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a scratch path beside `path`; rename it to `path` when the block ends well.
+
+    Works for a file and for a folder (which the block creates). When the block fails, the scratch
+    is removed and whatever stood at `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.partial")
+    _remove(scratch)
+    try:
+        with writing(path):
+            yield scratch
+            if path.is_dir():
+                _remove(path)
+            os.replace(scratch, path)
+    finally:
+        _remove(scratch)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within, whatever fails for want of disk space fails with an `OSError` that names `path`.
+
+    torch.save and safetensors have errors of their own for it, and a plain write names no file.
+    """
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    except (RuntimeError, SafetensorError) as error:
+        if shutil.disk_usage(path.parent).free < 2**20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(folder: Path) -> None:
+    """Wait until the files in `folder`, and their names, are on the disk."""
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON with sorted keys; NaN and infinities are refused."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as scratch:
+        scratch.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read one JSON file. Raises `UserError` when it is missing or is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; run `dvc repro` to rebuild it") from None
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError both derive from it
+        raise UserError(f"{path}: not JSON ({error}); run `dvc repro` to rebuild it") from None

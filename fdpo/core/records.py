@@ -1,0 +1,201 @@
+"""The JSON Lines records that pass between stages, read strictly and written whole."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, ValidationError, model_serializer, model_validator
+
+from fdpo.core.errors import UserError
+from fdpo.core.files import replacing
+from fdpo.core.validation import Strict, first_problem
+
+Id = Annotated[int, Field(ge=0)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+LogProbability = Annotated[float, Field(le=1e-3)]  # a sum of rounded terms may end just above 0
+Rank = Annotated[int, Field(ge=1)]
+Place = Annotated[int, Field(ge=0)]
+Role = Literal["train", "test", "heldout"]  # `test` prompts come with a given split alone
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Sparse(Strict):
+    """A record whose absent fields are left out of its line."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, serialize):
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+
+class TextPair(Strict):
+    """Two completions of a prompt, as text; one begins where the prompt ends."""
+
+    chosen: Text
+    rejected: Text
+
+
+class Prompt(Sparse):
+    """A line of data/prompts.jsonl; `given` are its pairs where somebody else chose them."""
+
+    id: Id
+    prompt: Text
+    role: Role
+    given: Annotated[list[TextPair], Field(min_length=1)] | None = None
+
+
+class Completion(Strict):
+    """One sampled completion.
+
+    `ids` holds the end-of-text id only when the model emitted it, and then `finished` is true.
+    `ref_logp` is log π_ref(ids | prompt_ids) in nats, summed over exactly these ids.
+    """
+
+    text: str
+    ids: TokenIds
+    finished: bool
+    ref_logp: LogProbability
+
+
+class Generation(Sparse):
+    """A line of data/generations.jsonl: a prompt and the reference's completions of it.
+
+    `given` are [chosen, rejected] places among the completions, where the pairs were given.
+    `published` is one more sample of a held-out prompt, decoded as the study's published figures
+    were; evaluation alone reads it.
+    """
+
+    id: Id
+    prompt: str
+    role: Role
+    prompt_ids: TokenIds
+    completions: Annotated[list[Completion], Field(min_length=1)]
+    given: list[Annotated[list[Place], Field(min_length=2, max_length=2)]] | None = None
+    published: Completion | None = None
+
+    @model_validator(mode="after")
+    def _given_exist(self):
+        for place in {place for pair in self.given or () for place in pair}:
+            if place >= len(self.completions):
+                raise ValueError(f"given has place {place} of {len(self.completions)} completions")
+        return self
+
+
+class ScoredCompletion(Completion, Sparse):
+    """A completion with its reward; the judge scores only what evaluation compares."""
+
+    reward: float
+    judge: float | None = None
+
+
+class ScoredGeneration(Generation):
+    """A line of data/scores.jsonl."""
+
+    completions: Annotated[list[ScoredCompletion], Field(min_length=1)]
+
+
+class Pair(Strict):
+    """A line of data/pairs.jsonl, data/train.jsonl and data/test.jsonl."""
+
+    id: Id
+    prompt_ids: TokenIds
+    chosen_ids: TokenIds
+    rejected_ids: TokenIds
+    ref_chosen_logp: LogProbability
+    ref_rejected_logp: LogProbability
+    chosen_reward: float
+    rejected_reward: float
+    chosen_rank: Rank
+    rejected_rank: Rank
+
+
+class Sample(Strict):
+    """A held-out completion with its scores, as results/evaluate/samples.jsonl shows it."""
+
+    text: str
+    reward: float
+    judge: float
+
+
+class SamplesOfPrompt(Strict):
+    """A line of results/evaluate/samples.jsonl."""
+
+    id: Id
+    prompt: str
+    reference: list[Sample]
+    policy: list[Sample]
+
+
+Record = TypeVar("Record", bound=Strict)
+
+
+def read(path: str | Path, kind: type[Record]) -> Iterator[Record]:
+    """Yield the records of a file in order.
+
+    Raises `UserError` naming file, line and field when the file is missing, empty, not UTF-8, cut
+    short, or when a line is not a record of this kind.
+    """
+    try:
+        with open(path, "rb") as lines:
+            number = 0
+            for number, line in enumerate(lines, start=1):
+                yield _parse(line, kind, f"{path}:{number}")
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; run `dvc repro` to rebuild it") from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: can't be read ({error.strerror}); delete it and run `dvc repro` to rebuild it"
+        ) from None
+    if number == 0:
+        raise UserError(f"{path}: empty; delete it and run `dvc repro` to rebuild it")
+
+
+def _parse(line: bytes, kind: type[Record], place: str) -> Record:
+    if not line.endswith(b"\n"):
+        raise UserError(f"{place}: cut short; delete the file and run `dvc repro` to rebuild it")
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        problem = first_problem(error)
+        raise UserError(
+            f"{place}: {problem}; correct the line or rebuild with `dvc repro`"
+        ) from None
+
+
+def read_prompt_unique(path: str | Path, kind: type[Record]) -> Iterator[Record]:
+    """Like `read`, for files with one record a prompt: a second record of an `id` is refused."""
+    seen: dict[int, int] = {}
+    for number, record in enumerate(read(path, kind), start=1):
+        if record.id in seen:
+            first = seen[record.id]
+            raise UserError(
+                f"{path}:{number}: id = {record.id} stands in line {first} already;"
+                " remove one of them, or rebuild the file with `dvc repro`"
+            )
+        seen[record.id] = number
+        yield record
+
+
+def dump(record: Strict) -> str:
+    """A record as one JSON line, keys in the order of its fields, floats in shortest exact form."""
+    return record.model_dump_json() + "\n"
+
+
+def write(path: str | Path, records: Iterable[Strict]) -> int:
+    """Write records as JSON Lines, whole or not at all; return how many."""
+    count = 0
+    with replacing(path) as scratch, open(scratch, "w", encoding="utf-8") as lines:
+        for record in records:
+            lines.write(dump(record))
+            count += 1
+    return count
+
+
+def copy(path: str | Path, source: str | Path, wanted: Iterable[bool]) -> int:
+    """Copy the wanted lines of a file that `read` has accepted, bytes as they are; count them."""
+    count = 0
+    with replacing(path) as scratch, open(source, "rb") as lines, open(scratch, "wb") as kept:
+        for line, keep in zip(lines, wanted, strict=True):
+            if keep:
+                kept.write(line)
+                count += 1
+    return count

@@ -1,0 +1,1 @@
+"""Prompts to completions: sampling, diverse beams, the cached decoder."""

@@ -1,0 +1,204 @@
+"""Diverse beam search (Vijayakumar et al., arXiv 1610.02424) with groups of one beam, batched.
+
+Token for token what Transformers 4.49 generates for one prompt with `num_beams` = `num_beam_groups`
+= `num_return_sequences` = G; version 5 has no `num_beam_groups`. There a group whose best candidate
+is end-of-text stores that hypothesis and stops: the bound it compares with (`early_stopping=False`)
+is this very hypothesis' score. So a group of one beam is a greedy search, no beam moves between
+groups, and the key-value cache is never reordered. What a greedy loop with the penalty lacks:
+- in the step in which a group ends, the later groups of its prompt are penalised not for
+  end-of-text but for the ending group's second candidate, and in every step after for padding;
+- completions are ordered by their score, biases and penalties included, divided by length;
+- scores are float32 sums, compared where the running total has been added: rounding makes ties.
+
+Transformers counts left padding as part of the prompt, so there a prompt's n-grams, bans and biases
+can depend on its neighbours: when it holds or generates the padding id, or when it is, as a whole,
+the beginning of a banned or biased sequence. Here padding counts for nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import PreTrainedModel
+
+from fdpo.core.errors import UserError
+from fdpo.decoding.cached_decoder import ABSENT, Decoder, closing_gaps, left_padded
+
+
+@dataclass(frozen=True)
+class DiverseBeam:
+    """How to search."""
+
+    groups: int  # completions a prompt, one beam each
+    diversity_penalty: float  # nats off a token for every earlier group that chose it at this step
+    no_repeat_ngram: int  # no n-gram of this size twice, prompt included; 0: no such ban
+    max_new_tokens: int
+    bias: Mapping[tuple[int, ...], float]  # token ids → nats added to the last, after the others
+    banned: Sequence[tuple[int, ...]]  # token ids of which the last never follows the others
+    length_penalty: float = 1.0  # the score is divided by length to this power
+
+
+class Decoded(NamedTuple):
+    """A completion: its ids, end-of-text only where chosen, and log π(ids | prompt) in nats."""
+
+    ids: list[int]
+    logp: float
+
+
+@dataclass
+class _Rows:
+    """The groups that still search, a row each."""
+
+    history: Tensor  # [rows, width] prompt and choices so far; ABSENT left of the prompt
+    prompt: Tensor  # [rows] index of the prompt
+    group: Tensor  # [rows] index of the group
+    score: Tensor  # [rows] float32 sum of log-probabilities, biases and penalties
+    logp: Tensor  # [rows] float64 sum of log-probabilities
+
+    def take(self, order: Tensor) -> "_Rows":
+        return _Rows(*(getattr(self, field.name)[order] for field in fields(self)))
+
+
+@torch.inference_mode()
+def diverse_beam_search(
+    model: PreTrainedModel, prompts: list[list[int]], config: DiverseBeam, eos_id: int, pad_id: int
+) -> list[list[Decoded]]:
+    """Decode all prompts as one batch: for each its G completions, the best score first.
+
+    The log-probabilities are the model's own, at temperature 1 before any bias or penalty.
+    `pad_id` is what an ended group is taken to choose (see above). Other prompts of the batch move
+    the model's logits in their last bits only. Raises `UserError` for a prompt that is too long.
+    """
+    _check_lengths(model, prompts, config)
+    rows = _first_rows(prompts, config.groups, model.device)
+    biases = _SequenceBiases(config, eos_id, model.device)
+    latest = rows.prompt.new_full((len(prompts), config.groups), pad_id)
+    found: list[list[tuple[float, int, Decoded]]] = [[] for _ in prompts]
+    decoder = Decoder(model, rows.history[: len(prompts)], copies=config.groups)
+    for length in range(1, config.max_new_tokens + 1):
+        tokens = _choose(rows, decoder.next_logits(), latest, biases, config, eos_id)
+        rows.history = torch.cat([rows.history, tokens[:, None]], dim=1)
+        ended = (tokens == eos_id) | (length == config.max_new_tokens)
+        if ended.any():
+            _collect(found, rows.take(ended), length, config.length_penalty)
+            latest[rows.prompt[ended], rows.group[ended]] = pad_id
+            order = closing_gaps(ended)
+            if len(order) == 0:
+                break
+            rows = rows.take(order)
+            decoder.keep(order)
+        decoder.advance(rows.history)
+    # On equal scores Transformers returns the later group first.
+    return [[decoded for *_, decoded in sorted(ends, reverse=True)] for ends in found]
+
+
+def _check_lengths(model: PreTrainedModel, prompts: list[list[int]], config: DiverseBeam) -> None:
+    longest = max(len(prompt) for prompt in prompts)
+    limit = model.config.max_position_embeddings
+    if longest + config.max_new_tokens > limit:
+        raise UserError(
+            f"max_new_tokens = {config.max_new_tokens} after a prompt of {longest} tokens exceeds "
+            f"the model's {limit} positions; lower max_new_tokens or shorten the prompts"
+        )
+
+
+def _first_rows(prompts: list[list[int]], groups: int, device: torch.device) -> _Rows:
+    """Rows in the order group 0 of every prompt, group 1 of every prompt, and so on."""
+    indices = torch.arange(len(prompts), device=device)
+    rows = len(prompts) * groups
+    return _Rows(
+        history=left_padded(prompts, device).repeat(groups, 1),
+        prompt=indices.repeat(groups),
+        group=torch.arange(groups, device=device).repeat_interleave(len(prompts)),
+        score=torch.zeros(rows, dtype=torch.float32, device=device),
+        logp=torch.zeros(rows, dtype=torch.float64, device=device),
+    )
+
+
+def _choose(
+    rows: _Rows,
+    logits: Tensor,
+    latest: Tensor,
+    biases: "_SequenceBiases",
+    config: DiverseBeam,
+    eos_id: int,
+) -> Tensor:
+    """Each row's next token, group after group; adds it to the rows' sums.
+
+    `latest` [prompts, groups] is what a prompt's later groups are penalised for.
+    """
+    tokens = torch.empty_like(rows.prompt)
+    for group in range(config.groups):
+        mine = (rows.group == group).nonzero().squeeze(1)
+        prompt, history = rows.prompt[mine], rows.history[mine]
+        logps = torch.log_softmax(logits[mine].float(), dim=-1)
+        scores = logps.clone()
+        biases.add(scores, history)
+        _penalise(scores, latest[prompt, :group], config.diversity_penalty)
+        _ban_repeats(scores, history, config.no_repeat_ngram)
+        scores += rows.score[mine, None]
+        # Of equal scores `topk` may choose another than `max` would; Transformers asks it for two.
+        best, candidates = scores.topk(2)
+        token, second = candidates.unbind(dim=1)
+        rows.score[mine] = best[:, 0]
+        rows.logp[mine] += logps.gather(1, token[:, None]).squeeze(1)
+        latest[prompt, group] = torch.where(token == eos_id, second, token)
+        tokens[mine] = token
+    return tokens
+
+
+def _penalise(scores: Tensor, chosen: Tensor, penalty: float) -> None:
+    """Take `penalty` off each row's `chosen` tokens [rows, earlier groups], a time a choice."""
+    times = (chosen[:, :, None] == chosen[:, None, :]).sum(dim=2)
+    scores.scatter_(1, chosen, scores.gather(1, chosen) - penalty * times)
+
+
+def _ban_repeats(scores: Tensor, history: Tensor, size: int) -> None:
+    """Ban every token that would complete an n-gram of `size` that `history` holds."""
+    starts = history.shape[1] - size + 1
+    if size == 0 or starts < 1:
+        return
+    repeats = history[:, size - 1 :] != ABSENT
+    for offset in range(size - 1):
+        repeats &= history[:, offset : offset + starts] == history[:, starts + offset, None]
+    row, start = repeats.nonzero(as_tuple=True)
+    scores[row, history[row, start + size - 1]] = -torch.inf
+
+
+class _SequenceBiases:
+    """What a token's score gains for completing given sequences; a ban is a bias of −∞."""
+
+    def __init__(self, config: DiverseBeam, eos_id: int, device: torch.device):
+        # A ban of end-of-text alone is ignored, as in Transformers.
+        bans = {ids: -torch.inf for ids in config.banned if ids != (eos_id,)}
+        biases = {**config.bias, **bans}
+        self.span = max(map(len, biases), default=0)
+        prefixes = [[ABSENT] * (self.span - len(ids) + 1) + list(ids[:-1]) for ids in biases]
+        self.prefix = torch.tensor(prefixes, dtype=torch.long, device=device)
+        self.length = torch.tensor([len(ids) for ids in biases], device=device)
+        self.amount = torch.tensor(list(biases.values()), dtype=torch.float32, device=device)
+        last = torch.tensor([ids[-1] for ids in biases], dtype=torch.long, device=device)
+        self.tokens, self.column = last.unique(return_inverse=True)
+
+    def add(self, scores: Tensor, history: Tensor) -> None:
+        if self.span == 0:
+            return
+        recent = pad(history, (self.span, 0), value=ABSENT)[:, None, -self.span :]
+        matches = ((recent == self.prefix) | (self.prefix == ABSENT)).all(dim=2)
+        # Transformers passes over a sequence longer than the text so far, though it may match.
+        matches &= (history != ABSENT).sum(dim=1, keepdim=True) >= self.length
+        gains = torch.where(matches, self.amount, 0.0)
+        total = scores.new_zeros(len(scores), len(self.tokens)).index_add_(1, self.column, gains)
+        scores[:, self.tokens] += total
+
+
+def _collect(
+    found: list[list[tuple[float, int, Decoded]]], ends: _Rows, length: int, length_penalty: float
+) -> None:
+    """Add ended rows to their prompts' completions as (length-normalised score, group, …)."""
+    columns = (ends.prompt, ends.group, ends.score, ends.history[:, -length:], ends.logp)
+    for prompt, group, score, ids, logp in zip(*(c.tolist() for c in columns), strict=True):
+        found[prompt].append((score / length**length_penalty, group, Decoded(ids, logp)))

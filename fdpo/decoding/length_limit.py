@@ -1,0 +1,24 @@
+"""The one length limit: completions cut to it, with the log-probabilities of what is left."""
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedModel
+
+from fdpo.decoding.sampling import Sampled
+from fdpo.models.logprobs import forward_logps
+
+
+def cut(
+    model: PreTrainedModel, prompt: Sequence[int], completions: Sequence[Sampled], max_length: int
+) -> list[Sampled]:
+    """Completions whose tokens, with the prompt's, are at most `max_length`; longer ones are cut.
+
+    A cut completion is not finished, and its log-probability is that of the ids that are left, from
+    a forward pass of `model`, which must not be within `models.decoding`.
+    """
+    room = max_length - len(prompt)
+    kept = [completion.ids[:room] for completion in completions]
+    changed = [i for i, own in enumerate(completions) if len(own.ids) > room]
+    logps = forward_logps(model, prompt, [kept[i] for i in changed])
+    cut_ones = {i: Sampled(kept[i], False, logp) for i, logp in zip(changed, logps, strict=True)}
+    return [cut_ones.get(i, own) for i, own in enumerate(completions)]

@@ -1,0 +1,107 @@
+"""Sampling that does not depend on the batch: every completion draws from its own numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import LogitsProcessorList, PreTrainedModel
+
+from fdpo.core.randomness import stream
+from fdpo.decoding.cached_decoder import Decoder, closing_gaps, left_padded
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A completion: its token ids, whether end-of-text closed it, and log π(ids | prompt).
+
+    `logp` is that of the unmodified next-token distribution, in nats, summed over `ids`. `hidden`
+    [tokens, hidden], where it was asked for, are the model's last hidden states that predicted
+    `ids`: those of the place before each.
+    """
+
+    ids: list[int]
+    finished: bool
+    logp: float
+    hidden: Tensor | None = field(default=None, compare=False, repr=False)
+
+
+def uniforms(seed: int, purpose: str, prompt_id: int, samples: int, steps: int) -> np.ndarray:
+    """The uniform numbers of one prompt's completions, [samples, steps], float32 in [0, 1)."""
+    return np.stack(
+        [
+            stream(seed, "sample", purpose, prompt_id, sample).random(steps, dtype=np.float32)
+            for sample in range(samples)
+        ]
+    )
+
+
+@torch.inference_mode()
+def sample(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    draws: Sequence[np.ndarray],
+    end_ids: Sequence[int],
+    warp: LogitsProcessorList | None = None,
+    keep_hidden: bool = False,
+) -> list[list[Sampled]]:
+    """Sample completions of a batch of prompts by inverting the cumulative distribution.
+
+    Args:
+        model: a causal LM, within `models.decoding`.
+        prompts: token ids a prompt, of any lengths.
+        draws: uniform numbers [samples, steps] a prompt, equal shapes; step t decides token t.
+        end_ids: ids that end a completion.
+        warp: processors of the logits (temperature, top-k, …), called with each row's ids so far,
+            `ABSENT` on the left of shorter prompts; none is sampling from the policy.
+        keep_hidden: whether each completion comes with its hidden states.
+
+    Returns the completions of each prompt in order. Temperature-1 samples without `warp` are
+    unbiased draws from the policy; any other are not, and serve no estimate of KL or entropy.
+    """
+    samples, steps = draws[0].shape
+    numbers = torch.from_numpy(np.stack(draws, axis=1)).flatten(0, 1).to(model.device)
+    ends = torch.tensor(list(end_ids), device=model.device)
+    history = left_padded(prompts, model.device)
+    decoder = Decoder(model, history, copies=samples)
+    history = history.repeat(samples, 1)
+    going = torch.arange(len(history), device=model.device)  # the rows that have not ended
+    logps = torch.zeros(len(history), dtype=torch.float64, device=model.device)
+    found: list[Sampled | None] = [None] * len(history)
+    states = decoder.hidden.new_empty(
+        len(history), steps if keep_hidden else 0, decoder.hidden.shape[1]
+    )
+    for step in range(steps):
+        if keep_hidden:
+            states[going, step] = decoder.hidden
+        logits = decoder.next_logits().float()
+        warped = warp(history, logits.clone()) if warp else logits
+        tokens = invert_cdf(warped, numbers[going, step])
+        logps[going] += (logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)).double()
+        history = torch.cat([history, tokens[:, None]], dim=1)
+        finished = torch.isin(tokens, ends)
+        ended = finished | (step == steps - 1)
+        if ended.any():
+            ends_now = (going, history[:, -step - 1 :], finished, logps[going])
+            columns = (column[ended].tolist() for column in ends_now)
+            for row, *completion in zip(*columns, strict=True):
+                found[row] = Sampled(*completion)
+            order = closing_gaps(ended)
+            if len(order) == 0:
+                break
+            going, history = going[order], history[order]
+            decoder.keep(order)
+        decoder.advance(history)
+    if keep_hidden:
+        found = [replace(own, hidden=states[row, : len(own.ids)]) for row, own in enumerate(found)]
+    return [found[prompt :: len(prompts)] for prompt in range(len(prompts))]
+
+
+def invert_cdf(logits: Tensor, numbers: Tensor) -> Tensor:
+    """The token at which the cumulative softmax of a row first exceeds its number: [rows]."""
+    cumulative = logits.softmax(dim=1).cumsum(dim=1)
+    total = cumulative[:, -1]
+    below = torch.nextafter(total, torch.zeros_like(total))  # rounding may not reach past the end
+    target = torch.minimum(numbers * total, below)
+    return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]

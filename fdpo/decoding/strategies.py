@@ -1,0 +1,129 @@
+"""The decoding strategies that params.yaml names."""
+
+from collections.abc import Sequence
+
+from transformers import (
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from fdpo.config.study import DiverseBeam, Heldout, Published, Sampling
+from fdpo.decoding import diverse_beams
+from fdpo.decoding.sampling import Sampled, sample, uniforms
+from fdpo.models.causal_lm import end_of_text_ids
+
+
+def decode_train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt_ids: Sequence[int],
+    prompts: Sequence[Sequence[int]],
+    settings: Sampling | DiverseBeam,
+    seed: int,
+) -> list[list[Sampled]]:
+    """The completions of a batch of training prompts, by the study's own strategy."""
+    if isinstance(settings, DiverseBeam):
+        return _search(model, tokenizer, prompts, settings)
+    draws = [
+        uniforms(seed, "train", number, settings.completions, settings.max_new_tokens)
+        for number in prompt_ids
+    ]
+    return sample(model, prompts, draws, end_of_text_ids(model), _warp(settings))
+
+
+def _search(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    settings: DiverseBeam,
+) -> list[list[Sampled]]:
+    end = end_of_text_ids(model)[0]
+    found = diverse_beams.diverse_beam_search(
+        model, [list(ids) for ids in prompts], beam_settings(tokenizer, settings), end, pad_id=end
+    )
+    return [[Sampled(ids, ids[-1] == end, logp) for ids, logp in row] for row in found]
+
+
+def beam_settings(
+    tokenizer: PreTrainedTokenizerBase, settings: DiverseBeam
+) -> diverse_beams.DiverseBeam:
+    """The search with its words and markup as token ids.
+
+    A word is biased, and a markup banned, as the sequence of its tokens. Words stand behind a
+    space; markup is banned behind a space and without one.
+    """
+
+    def ids(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer(text, add_special_tokens=False).input_ids)
+
+    spellings = [spelling for text in settings.banned for spelling in (text, f" {text}")]
+    return diverse_beams.DiverseBeam(
+        groups=settings.groups,
+        diversity_penalty=settings.diversity_penalty,
+        no_repeat_ngram=settings.no_repeat_ngram,
+        max_new_tokens=settings.max_new_tokens,
+        bias={ids(f" {word}"): bias.weight for bias in settings.bias for word in bias.words},
+        banned=list(dict.fromkeys(map(ids, spellings))),
+    )
+
+
+def _warp(settings: Sampling) -> LogitsProcessorList | None:
+    warp = LogitsProcessorList()
+    if settings.temperature != 1:
+        warp.append(TemperatureLogitsWarper(settings.temperature))
+    if settings.top_k:
+        warp.append(TopKLogitsWarper(settings.top_k))
+    if settings.top_p < 1:
+        warp.append(TopPLogitsWarper(settings.top_p))
+    return warp or None
+
+
+def decode_heldout(
+    model: PreTrainedModel,
+    prompt_ids: Sequence[int],
+    prompts: Sequence[Sequence[int]],
+    settings: Heldout,
+    seed: int,
+    purpose: str,
+    keep_hidden: bool = False,
+) -> list[list[Sampled]]:
+    """Plain temperature-1 samples of held-out prompts: unbiased draws from the model.
+
+    `purpose` names the random stream; reference and policy draw independent numbers. `keep_hidden`
+    is as for `sample`.
+    """
+    draws = [
+        uniforms(seed, purpose, number, settings.samples, settings.max_new_tokens)
+        for number in prompt_ids
+    ]
+    return sample(model, prompts, draws, end_of_text_ids(model), keep_hidden=keep_hidden)
+
+
+def decode_published(
+    model: PreTrainedModel,
+    prompt_ids: Sequence[int],
+    prompts: Sequence[Sequence[int]],
+    settings: Published,
+    seed: int,
+    purpose: str,
+) -> list[Sampled]:
+    """One sample of each held-out prompt, decoded as the study's published figures were.
+
+    Top-k is taken among the tokens that repeat no n-gram. `purpose` is as for `decode_heldout`.
+    """
+    warp = LogitsProcessorList()
+    if settings.no_repeat_ngram:
+        warp.append(NoRepeatNGramLogitsProcessor(settings.no_repeat_ngram))
+    if settings.top_k:
+        warp.append(TopKLogitsWarper(settings.top_k))
+    draws = [
+        uniforms(seed, f"published {purpose}", number, 1, settings.max_new_tokens)
+        for number in prompt_ids
+    ]
+    rows = sample(model, prompts, draws, end_of_text_ids(model), warp or None)
+    return [completion for (completion,) in rows]

@@ -1,0 +1,1 @@
+"""A policy to a table of metrics with intervals."""

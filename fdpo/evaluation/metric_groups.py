@@ -1,0 +1,203 @@
+"""What evaluation measures of a policy, put together from the single metrics."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from torch import Tensor
+
+from fdpo.core.randomness import stream
+from fdpo.decoding.sampling import Sampled
+from fdpo.evaluation.metrics import diversity, preferences
+from fdpo.evaluation.metrics.divergence import (
+    TokenDivergences,
+    divergence_sums,
+    monte_carlo_kl,
+    sequence_kl,
+)
+from fdpo.evaluation.metrics.intervals import (
+    Interval,
+    mean_interval,
+    paired_difference,
+    statistic_interval,
+)
+
+Table = dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A scorer's values of policy and reference samples: [prompts, samples] each."""
+
+    policy: np.ndarray
+    reference: np.ndarray
+
+
+@dataclass(frozen=True)
+class ImplicitRewards:
+    """β·g(ρ) on the test pairs, [pairs] each, and the prompt that each pair belongs to."""
+
+    chosen: np.ndarray
+    rejected: np.ndarray
+    prompts: np.ndarray
+
+
+def scored(name: str, scores: Scores, seed: int) -> Table:
+    """Mean score, the reference's, their paired difference and the win rate (ties half)."""
+    rng = stream(seed, "bootstrap", name)
+    policy, reference = scores.policy.mean(axis=1), scores.reference.mean(axis=1)
+    return {
+        name: mean_interval(policy, rng),
+        f"{name}_reference": mean_interval(reference, rng),
+        f"{name}_difference": paired_difference(policy, reference, rng),
+        f"{name}_win_rate": mean_interval(
+            preferences.win_rate(scores.policy, scores.reference), rng
+        ),
+    }
+
+
+def diverged(
+    samples: Sequence[Sequence[Sampled]], divergences: Sequence[TokenDivergences], seed: int
+) -> Table:
+    """How far the policy is from the reference on its own samples, in nats.
+
+    `divergences` holds one entry a prompt, its samples' tokens one after another.
+    """
+    columns: dict[str, list[float]] = {
+        "kl": [],
+        "kl_monte_carlo": [],
+        "forward_kl_token_sum": [],
+        "jsd_token_sum": [],
+        "entropy": [],
+    }
+    for completions, tokens in zip(samples, divergences, strict=True):
+        lengths = [len(completion.ids) for completion in completions]
+        plain = monte_carlo_kl(tokens.policy_logp, tokens.reference_logp, lengths)
+        columns["kl"].append(_mean(sequence_kl(tokens.kl, lengths)))
+        columns["kl_monte_carlo"].append(_mean(plain))
+        columns["forward_kl_token_sum"].append(_mean(divergence_sums(tokens.forward_kl, lengths)))
+        columns["jsd_token_sum"].append(_mean(divergence_sums(tokens.jsd, lengths)))
+        columns["entropy"].append(_mean(tokens.entropy))
+    rng = stream(seed, "bootstrap", "divergence")
+    return {name: mean_interval(np.array(values), rng) for name, values in columns.items()}
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.mean())
+
+
+def varied(
+    samples: Sequence[Sequence[Sampled]],
+    texts: Sequence[Sequence[str]],
+    unigrams: Sequence[Sequence[Sequence[int]]],
+    budget: int,
+    seed: int,
+) -> Table:
+    """Diversity of the samples; all arguments are a prompt's completions a prompt.
+
+    `texts` are completions alone. `unigrams` are the token ids that `unigram_entropy` pools: where
+    the study has published figures, the reward model's, special tokens included, of the whole texts
+    decoded as those were; elsewhere the policy's own, of prompt and completion of every sample.
+    """
+    ids = [[completion.ids for completion in completions] for completions in samples]
+    rng = stream(seed, "bootstrap", "diversity")
+
+    def distinct(n: int) -> Interval:
+        # A sample of each prompt, then the next: the budget reaches every prompt.
+        return statistic_interval(
+            lambda prompts: diversity.distinct_n(
+                [ids[p][s] for s in range(len(ids[0])) for p in prompts], n, budget
+            ),
+            len(ids),
+            rng,
+        )
+
+    def mean(values: Sequence[float]) -> Interval:
+        return mean_interval(np.array(values), rng)
+
+    def over(function) -> list[float]:
+        return [float(np.mean([function(completion) for completion in row])) for row in samples]
+
+    return {
+        "distinct_1": distinct(1),
+        "distinct_2": distinct(2),
+        "unigram_entropy": _unigram_entropy(unigrams, rng),
+        "self_bleu": mean([diversity.self_bleu(row) for row in texts]),
+        "length": mean(over(lambda completion: len(completion.ids))),
+        "finished": mean(over(lambda completion: completion.finished)),
+        "repeated_4grams": mean(over(lambda c: diversity.repeated_ngram_share(c.ids, 4))),
+    }
+
+
+def preferred(rewards: ImplicitRewards, seed: int) -> Table:
+    """Accuracy, margin and calibration error on the test pairs, resampled by prompt."""
+    prompts = list(dict.fromkeys(rewards.prompts.tolist()))
+    members = [np.flatnonzero(rewards.prompts == prompt) for prompt in prompts]
+    rng = stream(seed, "bootstrap", "preferences")
+
+    def over(statistic) -> Interval:
+        def of(chosen_prompts: np.ndarray) -> float:
+            pairs = np.concatenate([members[p] for p in chosen_prompts])
+            return statistic(rewards.chosen[pairs], rewards.rejected[pairs])
+
+        return statistic_interval(of, len(members), rng)
+
+    return {
+        "accuracy": over(preferences.accuracy),
+        "margin": over(preferences.margin),
+        "calibration_error": over(preferences.calibration_error),
+    }
+
+
+def as_published(
+    rewards: Scores, reference_unigrams: Sequence[Sequence[Sequence[int]]], seed: int
+) -> Table:
+    """Mean reward, and the reference's unigram entropy, of texts decoded as published ones were.
+
+    `rewards` are [prompts, 1] each; `reference_unigrams` is as for `varied`, which pools the
+    policy's.
+    """
+    rng = stream(seed, "bootstrap", "published")
+    return {
+        "published_reward": mean_interval(rewards.policy.mean(axis=1), rng),
+        "published_reward_reference": mean_interval(rewards.reference.mean(axis=1), rng),
+        "unigram_entropy_reference": _unigram_entropy(reference_unigrams, rng),
+    }
+
+
+def _unigram_entropy(
+    unigrams: Sequence[Sequence[Sequence[int]]], rng: np.random.Generator
+) -> Interval:
+    return statistic_interval(
+        lambda prompts: diversity.unigram_entropy([row for p in prompts for row in unigrams[p]]),
+        len(unigrams),
+        rng,
+    )
+
+
+def headline(table: Table) -> dict[str, float]:
+    """The eight numbers to rank experiments by, rounded for `dvc exp show`."""
+    names = {
+        "reward": "reward",
+        "reward_reference": "reward_reference",
+        "win_rate": "reward_win_rate",
+        "kl": "kl",
+        "entropy": "entropy",
+        "distinct_2": "distinct_2",
+        "judge": "judge",
+        "accuracy": "accuracy",
+    }
+    return {short: round(table[name].value, 4) for short, name in names.items()}
+
+
+def as_json(table: Table) -> dict[str, dict[str, float | None]]:
+    return {name: asdict(interval) for name, interval in table.items()}
+
+
+def summary(table: Table) -> str:
+    gain = table["reward_difference"]
+    return (
+        f"reward {table['reward'].value:.3f}, {gain.value:+.3f} to the reference "
+        f"[{gain.low:+.3f}, {gain.high:+.3f}]; judge {table['judge_difference'].value:+.3f}; "
+        f"KL {table['kl'].value:.2f} nats"
+    )

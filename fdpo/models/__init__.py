@@ -1,0 +1,1 @@
+"""Language models: load, pack branches, score sequences."""

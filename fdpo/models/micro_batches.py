@@ -1,0 +1,119 @@
+"""A step's pairs as micro-batches, each distinct sequence once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fdpo.core.records import Pair
+from fdpo.models.packing import Branches, pack
+
+COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
+
+
+def rows(pairs: Sequence[Pair]) -> list[dict]:
+    """Pairs as mappings with `COLUMNS`, TRL's names for what a step needs."""
+    fields = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logp", "ref_rejected_logp")
+    return [
+        {column: getattr(pair, field) for column, field in zip(COLUMNS, fields, strict=True)}
+        for pair in pairs
+    ]
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Pairs that go through the model together, each distinct sequence once.
+
+    `chosen` and `rejected` [pairs] number the sequences of `branches`; the reference
+    log-probabilities [pairs] are the recorded ones, in nats; `indices` [pairs] are the pairs'
+    places in the rows that `micro_batches` was given, and `weight` [] is their share of those rows.
+    """
+
+    indices: Tensor
+    branches: Branches
+    chosen: Tensor
+    rejected: Tensor
+    ref_chosen_logps: Tensor
+    ref_rejected_logps: Tensor
+    weight: Tensor
+
+    def to(self, device: torch.device) -> "MicroBatch":
+        return MicroBatch(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+def micro_batches(rows: Sequence[dict], tokens: int) -> list[MicroBatch]:
+    """Split a step's pairs into micro-batches of about `tokens` distinct tokens.
+
+    `rows` are mappings with `COLUMNS`. Pairs of one prompt stay together, so a sequence never runs
+    twice in a step; a prompt with more tokens than that makes a micro-batch of its own. The step's
+    loss is a mean over pairs, so gradients summed over micro-batches are exactly those of the step.
+    """
+    prompts: dict[tuple[int, ...], list[dict]] = {}
+    for index, row in enumerate(rows):
+        prompts.setdefault(tuple(row["prompt_ids"]), []).append({**row, "index": index})
+    by_length = sorted(prompts.items(), key=lambda item: _tokens(*item))
+    batches: list[list[dict]] = []
+    room = 0
+    for prompt, members in by_length:
+        need = _tokens(prompt, members)
+        if need > room:
+            batches.append([])
+            room = tokens
+        batches[-1].extend(members)
+        room -= need
+    return [_micro_batch(members, len(members) / len(rows)) for members in batches]
+
+
+def share(rows: Sequence[dict], tokens: int, process: int, processes: int) -> list[MicroBatch]:
+    """The micro-batches of a step that one of several processes runs.
+
+    Every process gets as many, since each takes part in every exchange: where one has fewer it
+    repeats its smallest at weight 0. Weights are such that the mean over processes of the sum of
+    weighted losses is the step's mean over pairs.
+    """
+    size = -(-len(rows) // processes)
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    shares = [micro_batches(part, tokens) for part in parts]
+    most = max(map(len, shares))
+    own = shares[process] if process < len(shares) else []
+    scale = processes * len(parts[process]) / len(rows) if own else 0
+    idle = replace((own or shares[0])[0], weight=torch.tensor(0.0, dtype=torch.float64))
+    weighted = [replace(batch, weight=batch.weight * scale) for batch in own]
+    return weighted + [idle] * (most - len(own))
+
+
+def _tokens(prompt: tuple[int, ...], rows: Sequence[dict]) -> int:
+    distinct = {tuple(row[side]) for row in rows for side in ("chosen_ids", "rejected_ids")}
+    return len(prompt) + sum(len(completion) - 1 for completion in distinct)
+
+
+def _micro_batch(rows: Sequence[dict], weight: float) -> MicroBatch:
+    completions: dict[tuple[int, ...], dict[tuple[int, ...], int]] = {}
+    for row in rows:
+        own = completions.setdefault(tuple(row["prompt_ids"]), {})
+        own.setdefault(tuple(row["chosen_ids"]), 0)
+        own.setdefault(tuple(row["rejected_ids"]), 0)
+    number = 0
+    for own in completions.values():
+        for completion in own:
+            own[completion] = number
+            number += 1
+
+    def numbers(side: str) -> Tensor:
+        return torch.tensor(
+            [completions[tuple(row["prompt_ids"])][tuple(row[side])] for row in rows]
+        )
+
+    def logps(side: str) -> Tensor:
+        return torch.tensor([row[side] for row in rows], dtype=torch.float64)
+
+    return MicroBatch(
+        indices=torch.tensor([row["index"] for row in rows]),
+        branches=pack([(prompt, list(own)) for prompt, own in completions.items()]),
+        chosen=numbers("chosen_ids"),
+        rejected=numbers("rejected_ids"),
+        ref_chosen_logps=logps("ref_chosen_logps"),
+        ref_rejected_logps=logps("ref_rejected_logps"),
+        weight=torch.tensor(weight, dtype=torch.float64),
+    )

@@ -1,0 +1,153 @@
+"""An optional logbook of training and evaluation: a Weights & Biases run.
+
+wandb's own environment variables choose it: it is off, and wandb not imported here, unless
+WANDB_API_KEY or WANDB_MODE is set. No output and none of DVC's keys depends on it, and whatever
+goes wrong with it ends in a warning.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fdpo.config.params import Params
+from fdpo.core.records import SamplesOfPrompt
+from fdpo.run import stage_deps
+
+# The environment may say otherwise, in these and in all that wandb reads.
+DEFAULTS = {
+    "WANDB_PROJECT": "f-dpo",  # wandb's is the folder's name, a random one in `--temp` runs
+    "WANDB_INIT_TIMEOUT": "10",  # seconds; wandb's is 90, a long wait without a network
+    "WANDB_LOGIN_TIMEOUT": "10",  # where it would ask a terminal for the key, for ever
+    "WANDB_FINISH_TIMEOUT": "60",  # wandb waits for ever if the network went away meanwhile
+    "WANDB_FINISH_TIMEOUT_RAISES": "true",  # so that it becomes our warning
+    "WANDB_SILENT": "true",  # a line from us instead of its dozen
+    "WANDB_CONSOLE": "off",  # no copy of what is printed: bars, and whatever libraries say
+    "WANDB_ERROR_REPORTING": "false",  # offline is offline
+}
+COLUMNS = ["id", "prompt", "model", "text", "reward", "judge"]
+
+
+class Logbook:
+    """A wandb run to write into, or nothing. The first failure closes it with a warning."""
+
+    def __init__(self, run: Any = None):
+        self._run = run
+
+    def curves(self, values: dict[str, float], step: int) -> None:
+        """Log the values of one training step."""
+        self._try(lambda run: run.log(values, step=step))
+
+    def results(self, metrics: dict[str, Any], samples: Iterable[SamplesOfPrompt]) -> None:
+        """Log final metrics, as the run's summary, and a table with a row a completion."""
+
+        def write(run: Any) -> None:
+            import wandb
+
+            run.summary.update(metrics)
+            run.log({"samples": wandb.Table(columns=COLUMNS, data=list(_rows(samples)))})
+
+        self._try(write)
+
+    def close(self, exit_code: int) -> None:
+        self._try(lambda run: run.finish(exit_code))
+
+    def _try(self, use: Callable[[Any], None]) -> None:
+        if self._run is None:
+            return
+        try:
+            use(self._run)
+        except Exception as error:  # of a dozen kinds; none may end the stage
+            written, self._run = self._run.settings.sync_dir, None
+            _warn(error, f"`wandb sync {written}` sends what it had")
+
+
+@contextmanager
+def logbook(settings: Params) -> Iterator[Logbook]:
+    """The logbook of the policy that `settings` train, closed when the block ends."""
+    book = Logbook(_start(settings) if _wanted() else None)
+    failed = True
+    try:
+        yield book
+        failed = False
+    finally:
+        book.close(exit_code=int(failed))
+
+
+def _wanted() -> bool:
+    mode = os.environ.get("WANDB_MODE")
+    main_process = os.environ.get("RANK", "0") == "0"
+    return main_process and mode != "disabled" and bool(mode or os.environ.get("WANDB_API_KEY"))
+
+
+def _start(settings: Params) -> Any:
+    """Open the policy's run; offline where the server cannot be had, and None where that fails."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    try:
+        import wandb
+
+        options = {
+            "id": run_id(settings),
+            "resume": "allow",  # evaluation writes into the run that training began
+            "name": os.environ.get("DVC_EXP_NAME"),
+            "group": os.environ.get("DVC_EXP_BASELINE_REV", "")[:7] or None,
+            "dir": folder(),
+            "config": config(settings),
+        }
+        try:
+            run = wandb.init(**options)
+        except Exception as error:  # no network, a rejected key, no key
+            _warn(error, "the run is kept offline; `wandb sync` sends it later")
+            wandb.teardown()  # the failed run holds its id
+            run = wandb.init(mode="offline", **options)
+    except Exception as error:
+        _warn(error, "no run is kept")
+        return None
+    print(f"wandb: {run.url or run.settings.sync_dir}", file=sys.stderr)
+    return run
+
+
+def folder() -> Path:
+    """Where wandb makes its folder: under the repository's root, in `--temp` runs too."""
+    root = Path(os.environ.get("DVC_ROOT", "."), os.environ.get("WANDB_DIR", ""))
+    root.mkdir(parents=True, exist_ok=True)  # wandb would take a temporary folder instead
+    return root
+
+
+def config(settings: Params) -> dict[str, Any]:
+    """The params, of the active study alone and with the learning rate that is used."""
+    chosen = settings.model_dump(exclude={"studies"}) | {"lr": settings.effective_lr}
+    return chosen | settings.active.model_dump()
+
+
+def run_id(settings: Params) -> str:
+    """A hash of all that a policy follows from, so that its training and evaluation agree on it.
+
+    It is that of the settings of training and the files among its deps in dvc.yaml: code and pairs,
+    in which the reference's log-probabilities stand for the reference.
+    """
+    known = config(settings)
+    kept = ("study", "seed", "loss", "beta", "alpha", "lr", "train")
+    digest = hashlib.sha256(json.dumps([known[name] for name in kept], sort_keys=True).encode())
+    for path in sorted(stage_deps.deps("train")):
+        if path.is_file():
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _rows(samples: Iterable[SamplesOfPrompt]) -> Iterator[list[Any]]:
+    for row in samples:
+        for model, completions in (("reference", row.reference), ("policy", row.policy)):
+            for c in completions:
+                yield [row.id, row.prompt, model, c.text, c.reward, c.judge]
+
+
+def _warn(error: Exception, consequence: str) -> None:
+    problem = " ".join(str(error).split()) or type(error).__name__
+    problem = problem.replace(os.environ.get("WANDB_API_KEY") or "\0", "***")
+    print(f"warning: Weights & Biases: {problem}; {consequence}", file=sys.stderr)

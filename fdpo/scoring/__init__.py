@@ -1,0 +1,1 @@
+"""Texts to numbers: the reward models and the judges."""

@@ -1,0 +1,165 @@
+"""The reward model: ridge regression on hashed n-grams."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from fdpo.core.errors import UserError
+from fdpo.core.files import read_json, replacing, write_json
+from fdpo.core.randomness import stream
+from fdpo.core.validation import Strict, first_problem
+from fdpo.scoring import ngrams
+from fdpo.scoring.scorer import SETTINGS
+
+WEIGHTS = "weights.safetensors"
+PENALTY = 1.0  # on movie reviews, 0.5 to 2 give the same held-out correlation within 0.01
+FEWEST_TEXTS = 100  # below, a held-out tenth measures nothing
+
+
+class Quality(Strict):
+    """How well the model predicts human ratings of texts that it was not fitted to."""
+
+    texts: int
+    spearman: float  # rank correlation
+    sign_agreement: float  # share of texts rated on the same side of 0
+
+
+class Features(Strict):
+    """How the n-grams were made; other settings would need other weights."""
+
+    word_orders: tuple[int, ...] = ngrams.WORD_ORDERS
+    character_orders: tuple[int, ...] = ngrams.CHARACTER_ORDERS
+    buckets: int = ngrams.BUCKETS
+
+
+class Settings(Strict):
+    """scorer.json of a ridge reward model."""
+
+    kind: Literal["ridge"] = "ridge"
+    penalty: float = PENALTY
+    features: Features = Features()
+    fitted_texts: int
+    heldout: Quality
+    intercept: float
+
+
+@dataclass(frozen=True)
+class RidgeReward:
+    """Predicts a text's rating from which n-grams it holds.
+
+    rating = intercept + sum(words[w]) / sqrt(n_w) + sum(characters[c]) / sqrt(n_c), where w and c
+    are the text's n_w and n_c distinct features (see `fdpo.scoring.ngrams`). Each set is thus a
+    vector of unit norm, so a text is not rated further from the mean for being long.
+    """
+
+    words: np.ndarray  # [ngrams.BUCKETS] float32
+    characters: np.ndarray  # [ngrams.BUCKETS] float32
+    settings: Settings
+
+    def score(self, texts: list[str]) -> np.ndarray:
+        """The predicted rating of each text, float64; a text without words gets the intercept."""
+        return np.array([self._score(text) for text in texts], dtype=np.float64)
+
+    def _score(self, text: str) -> float:
+        words = _normalised_sum(self.words, ngrams.word_features(text))
+        characters = _normalised_sum(self.characters, ngrams.character_features(text))
+        return self.settings.intercept + words + characters
+
+    def save(self, folder: str | Path) -> None:
+        """Write scorer.json and weights.safetensors to `folder`; equal models give equal bytes."""
+        write_json(Path(folder) / SETTINGS, self.settings.model_dump())
+        with replacing(Path(folder) / WEIGHTS) as scratch:
+            save_file({"words": self.words, "characters": self.characters}, scratch)
+
+
+def _normalised_sum(weights: np.ndarray, features: np.ndarray) -> float:
+    return float(weights[features].sum(dtype=np.float64)) * _scale(features)
+
+
+def _scale(features: np.ndarray) -> float:
+    return 1 / max(len(features), 1) ** 0.5
+
+
+def load(folder: str | Path) -> RidgeReward:
+    """Load what `save` wrote. Raises `UserError` when a file is missing or damaged."""
+    path = Path(folder) / SETTINGS
+    try:
+        settings = Settings.model_validate(read_json(path), strict=False)
+    except ValidationError as error:
+        raise _damaged(path, first_problem(error)) from None
+    if settings.features != Features():
+        raise _damaged(path, f"features are {settings.features}, this code makes {Features()}")
+    path = Path(folder) / WEIGHTS
+    try:
+        weights = load_file(path)
+        words, characters = weights["words"], weights["characters"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise _damaged(path, str(error)) from None
+    if not words.shape == characters.shape == (ngrams.BUCKETS,):
+        raise _damaged(path, f"shapes {words.shape} and {characters.shape}")
+    if not (np.isfinite(words).all() and np.isfinite(characters).all()):
+        raise _damaged(path, "holds a value that is not finite")
+    return RidgeReward(words, characters, settings)
+
+
+def _damaged(path: Path, problem: str) -> UserError:
+    return UserError(f"{path}: {problem}; rebuild it with `dvc repro --force prepare`")
+
+
+def fit(texts: list[str], ratings: list[float], seed: int) -> RidgeReward:
+    """Fit to nine tenths of the texts, drawn by `seed`, and measure on the other tenth.
+
+    The weights stay those of the nine tenths, so the quality measured is theirs. Raises
+    `UserError` when there are fewer than `FEWEST_TEXTS`.
+    """
+    if len(texts) < FEWEST_TEXTS:
+        raise UserError(
+            f"reward model: {len(texts)} rated texts are left, at least {FEWEST_TEXTS} are needed;"
+            " lower prepare.train_prompts or prepare.heldout_prompts"
+        )
+    # Scoring needs neither, and importing them takes longer than scoring everything.
+    from sklearn.linear_model import Ridge
+    from threadpoolctl import threadpool_limits
+
+    order = stream(seed, "reward").permutation(len(texts))
+    heldout, fitted = np.split(order, [len(texts) // 10])
+    design, target = _design_matrix(texts), np.array(ratings)
+    regression = Ridge(alpha=PENALTY, solver="lsqr", tol=1e-6)
+    with threadpool_limits(1):  # a sum over threads depends on how many there are
+        regression.fit(design[fitted], target[fitted])
+    words, characters = np.split(regression.coef_.astype(np.float32), 2)
+    settings = Settings(
+        fitted_texts=len(fitted),
+        heldout=_quality(regression.predict(design[heldout]), target[heldout]),
+        intercept=float(regression.intercept_),
+    )
+    return RidgeReward(words, characters, settings)
+
+
+def _design_matrix(texts: list[str]):
+    """[texts, 2 * BUCKETS] CSR: word features, then character features, each of unit norm."""
+    from scipy.sparse import csr_array
+
+    columns, values, ends = [], [], [0]
+    for text in texts:
+        words, characters = ngrams.word_features(text), ngrams.character_features(text)
+        columns += [words, characters + ngrams.BUCKETS]
+        values += [np.full(len(block), _scale(block)) for block in (words, characters)]
+        ends.append(ends[-1] + len(words) + len(characters))
+    parts = (np.concatenate(values), np.concatenate(columns), np.array(ends))
+    return csr_array(parts, shape=(len(texts), 2 * ngrams.BUCKETS))
+
+
+def _quality(predicted: np.ndarray, rated: np.ndarray) -> Quality:
+    from scipy.stats import spearmanr
+
+    return Quality(
+        texts=len(rated),
+        spearman=float(spearmanr(predicted, rated).statistic),
+        sign_agreement=float(np.mean((predicted > 0) == (rated > 0))),
+    )

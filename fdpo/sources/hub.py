@@ -1,0 +1,211 @@
+"""Files of Hugging Face Hub repositories: one commit, checked, in a folder of their own.
+
+Downloads go through the user's own Hub cache. Nothing that a stage writes depends on what that
+cache held: a commit names the content, and every file handed on is compared with the hash that the
+Hub lists for it at that commit. In return a change of seed, or a download that broke off, does not
+fetch two gigabytes again.
+"""
+
+import glob
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Literal
+
+from huggingface_hub import HfApi, save_torch_state_dict, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    RevisionNotFoundError,
+)
+
+from fdpo.core.errors import UserError
+from fdpo.core.files import replacing, write_json
+
+RepoType = Literal["model", "dataset"]
+
+SOURCE = "source.json"
+SAFE = "safetensors"
+PICKLED = "pickle, loaded weights-only"
+
+# What GPT-2, BERT, RoBERTa and their kin need beside weights. Never code: a .py is not fetched.
+SETTINGS = {
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a folder's files come from; a model's folder holds this as source.json."""
+
+    repo: str
+    revision: str  # as params.yaml names it: a branch, a tag or a commit
+    commit: str  # what it stood for
+    weights: str | None = None  # the format that the repository had; None for a dataset
+
+
+def resolve(repo: str, revision: str, repo_type: RepoType = "model") -> str:
+    """The commit, 40 hexadecimal digits, that `revision` of `repo` stands for now.
+
+    Raises `UserError` when the repository or the revision is missing or the Hub can't be reached.
+    """
+    return _commit_and_names(repo, revision, repo_type)[0]
+
+
+def fetch_model(repo: str, revision: str, destination: str | Path) -> Source:
+    """Put config, tokenizer and weights of a model into the folder `destination`, replacing it.
+
+    The weights are safetensors; a repository that has only pickled ones has them loaded as plain
+    tensors and saved anew. Raises `UserError` for a repository that is gated, missing, out of reach
+    or without weights, a file that is not what the Hub lists, and a pickle that holds more than
+    tensors; `destination` is then left as it was.
+    """
+    return _fetch_weights(repo, revision, destination, "model.safetensors", "pytorch_model.bin")
+
+
+def fetch_adapter(repo: str, revision: str, destination: str | Path) -> Source:
+    """Like `fetch_model`, for a LoRA adapter as PEFT publishes it."""
+    return _fetch_weights(
+        repo, revision, destination, "adapter_model.safetensors", "adapter_model.bin"
+    )
+
+
+def fetch_dataset(repo: str, revision: str, destination: str | Path) -> Source:
+    """Put all files of a dataset into the folder `destination`, replacing it.
+
+    Raises `UserError` as `fetch_model` does.
+    """
+    commit, names = _commit_and_names(repo, revision, "dataset")
+    with replacing(destination) as scratch:
+        _download(repo, revision, "dataset", commit, names, scratch)
+    return Source(repo, revision, commit)
+
+
+def _fetch_weights(
+    repo: str, revision: str, destination: str | Path, safe: str, pickled: str
+) -> Source:
+    commit, names = _commit_and_names(repo, revision, "model")
+    weights = next((name for name in (safe, pickled) if name in names), None)
+    if weights is None:
+        raise UserError(
+            f"model {repo} at revision {revision}: has neither {safe} nor {pickled};"
+            " pin another revision or name another model"
+        )
+    source = Source(repo, revision, commit, SAFE if weights == safe else PICKLED)
+    with replacing(destination) as scratch:
+        wanted = [*sorted(SETTINGS.intersection(names)), weights]
+        _download(repo, revision, "model", commit, wanted, scratch)
+        if weights == pickled:
+            _make_safe(scratch / pickled, safe, f"model {repo} at revision {revision}: {pickled}")
+        write_json(scratch / SOURCE, asdict(source))
+    return source
+
+
+def _commit_and_names(repo: str, revision: str, repo_type: RepoType) -> tuple[str, list[str]]:
+    with _explained(repo, revision, repo_type):
+        info = HfApi().repo_info(repo, revision=revision, repo_type=repo_type)
+    return info.sha, [sibling.rfilename for sibling in info.siblings]
+
+
+def _download(
+    repo: str, revision: str, repo_type: RepoType, commit: str, names: list[str], folder: Path
+) -> None:
+    """Copy these files of one commit to `folder` and compare them with the hashes of the Hub."""
+    with _explained(repo, revision, repo_type):
+        cached = Path(
+            snapshot_download(
+                repo,
+                repo_type=repo_type,
+                revision=commit,
+                allow_patterns=[glob.escape(name) for name in names],
+            )
+        )
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(cached / name, folder / name)
+    with _explained(repo, revision, repo_type):
+        check = HfApi().verify_repo_checksums(
+            repo, repo_type=repo_type, revision=commit, local_dir=folder
+        )
+    for wrong in check.mismatches:
+        (cached / wrong["path"]).resolve().unlink()
+        (cached / wrong["path"]).unlink(missing_ok=True)
+    if check.mismatches:
+        wrong = check.mismatches[0]
+        raise UserError(
+            f"{repo_type} {repo} at revision {revision}: {wrong['path']} has"
+            f" {wrong['algorithm']} {wrong['actual']}, not {wrong['expected']} as listed; it was"
+            " removed, so try again; if it recurs, pin another revision or use study=embedded"
+        )
+
+
+def _make_safe(pickled: Path, safe: str, name: str) -> None:
+    """Replace a pickled state dict by safetensors; tensors under two names are kept once."""
+    import torch  # not above: datasets need no torch, and it takes seconds
+
+    try:
+        tensors = torch.load(pickled, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError):
+        tensors = None
+    if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
+        raise UserError(
+            f"{name} holds something other than plain tensors, so it was not loaded;"
+            " pin a revision that has safetensors, or use study=embedded"
+        )
+    save_torch_state_dict(
+        tensors,
+        pickled.parent,
+        filename_pattern=safe.replace(".", "{suffix}."),
+        max_shard_size="100GB",  # one file
+        metadata={"format": "pt"},
+    )
+    pickled.unlink()
+
+
+@contextmanager
+def _explained(repo: str, revision: str, repo_type: RepoType) -> Iterator[None]:
+    """Turn what the Hub's client raises into one line that says what to do."""
+    try:
+        yield
+    except (HTTPError, HFValidationError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # this machine's own, such as a full disk
+        raise UserError(
+            f"{repo_type} {repo} at revision {revision}: {_advice(error)}, or use study=embedded"
+        ) from None
+
+
+def _advice(error: Exception) -> str:
+    match error:
+        case GatedRepoError():
+            return "gated; accept its terms on its page on the Hub and log in with `hf auth login`"
+        case RevisionNotFoundError():
+            return "the repository has no such revision; pin another revision in params.yaml"
+        case HFValidationError():
+            return "not a repository name; write user/name in params.yaml"
+    # A failed download arrives as a local error whose cause is what the Hub answered.
+    answered = next((e for e in (error, error.__cause__) if isinstance(e, HfHubHTTPError)), None)
+    if answered is None:
+        return f"the Hub can't be reached ({type(error).__name__}); check the network and try again"
+    match answered.response.status_code:
+        case 401 | 403 | 404:  # it tells strangers apart no further
+            return (
+                "not on the Hub, or not open to you; correct its name in params.yaml"
+                " or log in with `hf auth login`"
+            )
+        case status:
+            return f"the Hub answered {status}; try again later"

@@ -1,0 +1,123 @@
+"""Files out of pinned packages from the Python package index."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from fdpo.core.errors import UserError
+from fdpo.core.files import replacing
+
+
+@dataclass(frozen=True)
+class PinnedPackage:
+    """One archive of one release: pip fetches it, `sha256` says that it is the right one."""
+
+    name: str
+    version: str
+    sha256: str
+    kind: Literal["wheel", "sdist"]
+
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}"
+
+
+def download(package: PinnedPackage, folder: Path) -> Path:
+    """Fetch the package's archive into `folder` with pip, and return its path.
+
+    pip keeps to the user's settings (PIP_INDEX_URL, PIP_FIND_LINKS, PIP_NO_INDEX, pip.conf, its
+    cache). Raises `UserError` when pip does not find the release or its bytes have another sha256.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        requirements = Path(scratch, "requirements.txt")
+        requirements.write_text(f"{package} --hash=sha256:{package.sha256}\n", encoding="utf-8")
+        fetched = Path(scratch, "fetched")
+        command = _pip_command(package, requirements, fetched)
+        pip = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - a list, no shell
+        if pip.returncode != 0:
+            raise UserError(f"{package}: {_explain(pip.stderr)}")
+        (archive,) = fetched.iterdir()
+        # pip checked the hash before it ran anything; this does not rely on how pip was set up.
+        with archive.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        if digest != package.sha256:
+            raise UserError(f"{package}: {_mismatch(package.sha256, digest)}")
+        return archive.rename(folder / archive.name)
+
+
+def _pip_command(package: PinnedPackage, requirements: Path, destination: Path) -> list[str]:
+    # An sdist's metadata comes from running its setup.py. Without isolation that uses the
+    # installed setuptools, so that pip fetches this archive and nothing else.
+    formats = {
+        "wheel": ["--only-binary", package.name],
+        "sdist": ["--no-binary", package.name, "--no-build-isolation"],
+    }
+    options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"]
+    hashes = ["--require-hashes", "--requirement", str(requirements), "--dest", str(destination)]
+    pip = [sys.executable, "-m", "pip", "download"]
+    return [*pip, *options, *formats[package.kind], *hashes]
+
+
+def _explain(stderr: str) -> str:
+    hashes = re.search(r"Expected sha256 (\w+).*?Got\s+(\w+)", stderr, re.DOTALL)
+    if hashes:
+        return _mismatch(*hashes.groups())
+    if "No matching distribution found" in stderr:
+        return (
+            "pip found no such release; check the network, or set PIP_INDEX_URL or PIP_FIND_LINKS"
+            " to a place that has it"
+        )
+    lines = stderr.strip().splitlines() or ["no message"]
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    return f"pip download failed ({(errors or lines)[-1]}); mend that and run again"
+
+
+def _mismatch(expected: str, found: str) -> str:
+    return (
+        f"expected sha256 {expected}, found {found}: not the archive this was made with;"
+        " ask whoever runs the index, and don't use it"
+    )
+
+
+def extract(archive: Path, member: str, destination: Path) -> None:
+    """Write the content of the file `member` of a zip (wheel) or tar archive to `destination`.
+
+    Only bytes are read: no name, link, owner or mode that the archive states reaches the disk.
+    Raises `UserError` when the archive cannot be read or has no such file.
+    """
+    try:
+        with (
+            _content(archive, member) as content,
+            replacing(destination) as partial,
+            open(partial, "wb") as out,
+        ):
+            shutil.copyfileobj(content, out)
+    except KeyError:
+        raise UserError(f"{archive.name}: has no {member}; check the pinned version") from None
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise UserError(f"{archive.name}: cannot unpack it ({error}); fetch it again") from None
+
+
+@contextmanager
+def _content(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    """What the plain file `member` holds. Raises `KeyError` where there is none of that name."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as bundle, bundle.open(member) as content:
+            yield content
+    else:
+        with tarfile.open(archive) as bundle:
+            found = bundle.getmember(member)
+            if not found.isreg():
+                raise tarfile.ReadError(f"{member} is not a plain file")
+            with bundle.extractfile(found) as content:
+                yield content

@@ -1,0 +1,91 @@
+"""Rated movie-review snippets, and the prompts cut from them."""
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+
+from fdpo.core.errors import UserError
+from fdpo.core.randomness import stream
+from fdpo.core.records import Prompt
+
+RATING_RANGE = (-4.0, 4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A sentence of a movie review with its mean human rating, from -4 (worst) to 4 (best)."""
+
+    id: int
+    rating: float
+    text: str
+
+
+def read_snippets(path: str | Path) -> list[Snippet]:
+    """Read a UTF-8 file of `id <tab> rating <tab> text` lines, in the file's order.
+
+    Raises `UserError` naming file and line when a line is something else or repeats an id.
+    """
+    snippets: dict[int, Snippet] = {}
+    try:
+        with open(path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                snippet = _parse(line, f"{path}:{number}")
+                if snippet.id in snippets:
+                    raise UserError(f"{path}:{number}: id {snippet.id} stands in an earlier line")
+                snippets[snippet.id] = snippet
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {error}; run `dvc repro` to fetch it again") from None
+    return list(snippets.values())
+
+
+def _parse(line: str, place: str) -> Snippet:
+    low, high = RATING_RANGE
+    try:
+        number, rating, text = line.rstrip("\n").split("\t")
+        # A few texts still carry the HTML of the page they were taken from ("PB&amp;J").
+        snippet = Snippet(int(number), float(rating), html.unescape(text).strip())
+    except ValueError:
+        snippet = None
+    if snippet is None or not low <= snippet.rating <= high or not snippet.text:
+        raise UserError(
+            f"{place}: {line[:60]!r} is not an id, a rating from {low:g} to {high:g} and a text,"
+            " separated by tabs; fetch the file again"
+        )
+    return snippet
+
+
+def prompts(
+    snippets: list[Snippet], template: str, words: int, train: int, heldout: int, seed: int
+) -> tuple[list[Prompt], list[Snippet]]:
+    """Cut prompts from the first `words` words of snippets; return them and the snippets left.
+
+    `{words}` in `template` stands for those words. No two prompts read the same, so none is both
+    train and held out; a prompt's id is that of the first snippet that begins so. A snippet needs
+    more than `words` words, for there to be something to complete. The snippets left share their
+    first words with no prompt: a reward model fitted to them has not seen what it will judge.
+
+    Which snippets are drawn depends on `seed` and the snippets; raising `train` or `heldout` keeps
+    the prompts that were drawn before. Raises `UserError` when there are too few snippets.
+    """
+    openings: dict[str, int] = {}
+    for snippet in snippets:
+        if len(snippet.text.split()) > words:
+            openings.setdefault(_opening(snippet, words), snippet.id)
+    if len(openings) < train + heldout:
+        raise UserError(
+            f"prepare.train_prompts = {train} and prepare.heldout_prompts = {heldout}: the snippets"
+            f" have only {len(openings)} different beginnings of {words} words; lower one of them"
+        )
+    drawn = [list(openings)[i] for i in stream(seed, "prompts").permutation(len(openings))]
+    roles = dict.fromkeys(drawn[:train], "train") | dict.fromkeys(
+        drawn[len(drawn) - heldout :], "heldout"
+    )
+    chosen = [
+        Prompt(id=openings[opening], prompt=template.replace("{words}", opening), role=role)
+        for opening, role in roles.items()
+    ]
+    return chosen, [snippet for snippet in snippets if _opening(snippet, words) not in roles]
+
+
+def _opening(snippet: Snippet, words: int) -> str:
+    return " ".join(snippet.text.split()[:words])

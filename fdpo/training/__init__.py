@@ -1,0 +1,1 @@
+"""Pairs to a policy: trainer, order of pairs, checkpoints, callbacks, model card."""

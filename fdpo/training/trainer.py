@@ -1,0 +1,187 @@
+"""TRL's DPOTrainer with the loss, the reference and the batches of this project."""
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import gather_object
+from datasets import Dataset
+from peft import PeftConfig
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl import DPOConfig, DPOTrainer
+
+from fdpo.core.errors import UserError
+from fdpo.core.files import writing
+from fdpo.core.records import Pair
+from fdpo.losses import f_dpo_loss
+from fdpo.models.logprobs import pair_logps
+from fdpo.models.micro_batches import MicroBatch, rows, share
+from fdpo.training.pair_order import PromptOrder
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is optimised: a loss of fdpo.losses with its β and α."""
+
+    loss: str
+    beta: float
+    alpha: float
+
+
+class FDPOTrainer(DPOTrainer):
+    """f-DPO on recorded completions.
+
+    Three things replace TRL's own: rows arrive as token ids with the reference log-probabilities
+    recorded at sampling, so nothing is re-tokenised and no reference model runs; a step's distinct
+    sequences run once, behind their shared prompts, in micro-batches of bounded size; and the loss
+    is `fdpo.losses.f_dpo_loss`, whose implicit rewards β·g(ρ) are the ones logged.
+
+    With several processes a step is shared out among them: `args` give each one's part of a step's
+    pairs, and losses, gradients and what is logged are means over the pairs of all.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        train: Sequence[Pair],
+        test: Sequence[Pair],
+        args: DPOConfig,
+        objective: Objective,
+        peft_config: PeftConfig | None,
+        group_by_prompt: bool,
+        tokens_per_forward: int,
+    ):
+        self.causal_lm = model  # LoRA layers are put into it in place
+        self.objective = objective
+        self.group_by_prompt = group_by_prompt
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=Dataset.from_list(rows(train)),  # in memory: no cache files
+            eval_dataset=Dataset.from_list(rows(test)),
+            processing_class=tokenizer,
+            data_collator=partial(
+                share,
+                tokens=tokens_per_forward,
+                process=args.process_index,
+                processes=args.world_size,
+            ),
+            peft_config=peft_config,
+        )
+        self.ref_model = None  # TRL loads one where all parameters are trained
+        # What wraps the model for several processes acts on its forward, so the work is put there.
+        self.model.forward = partial(pair_logps, model)
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> PromptOrder:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        return PromptOrder(dataset["prompt_ids"], self.args.seed, self.group_by_prompt)
+
+    def _get_dataloader(
+        self, dataset: Dataset, description: str, batch_size: int, sampler_fn=None, **_: Any
+    ) -> DataLoader:
+        """Whole steps for every process; the collator keeps its share.
+
+        Accelerate's own division repeats pairs where the last step is not full.
+        """
+        loader = DataLoader(
+            dataset,
+            batch_size * self.args.world_size,
+            sampler=sampler_fn(dataset) if sampler_fn else None,
+            collate_fn=self.data_collator,
+        )
+        return prepare_data_loader(loader, num_processes=1, process_index=0)
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """None for a checkpoint; the policy gets its own (fdpo.training.model_card)."""
+
+    def training_step(
+        self, model: nn.Module, inputs: list[MicroBatch], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Sum the gradients of a step's micro-batches; return the mean loss over its pairs.
+
+        Of several processes each returns its part, and Trainer logs the mean of them.
+        """
+        model.train()
+        total = torch.zeros((), device=self.accelerator.device)
+        for number, batch in enumerate(inputs, start=1):
+            last = number == len(inputs)  # gradients are exchanged once a step
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                loss = self._weighted_loss(model, batch)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        self._check("loss", total.item(), self.state.global_step + 1)
+        return total
+
+    def prediction_step(
+        self, model: nn.Module, inputs: list[MicroBatch], *_: Any, **__: Any
+    ) -> tuple[Tensor, None, None]:
+        total = torch.zeros((), device=self.accelerator.device)
+        with torch.no_grad():
+            for batch in inputs:
+                total += self._weighted_loss(model, batch)
+        return self.accelerator.reduce(total, "mean"), None, None
+
+    def _weighted_loss(self, model: nn.Module, batch: MicroBatch) -> Tensor:
+        batch = batch.to(self.accelerator.device)
+        with self.compute_loss_context_manager():
+            return self.compute_loss(model, batch) * batch.weight
+
+    def _compute_loss(self, model: nn.Module, inputs: MicroBatch, return_outputs: bool = False):
+        chosen_logps, rejected_logps = model(inputs)
+        losses, chosen, rejected = f_dpo_loss(
+            self.objective.loss,
+            chosen_logps,
+            rejected_logps,
+            inputs.ref_chosen_logps,
+            inputs.ref_rejected_logps,
+            self.objective.beta,
+            self.objective.alpha,
+        )
+        if inputs.weight > 0:
+            self._record(chosen.detach(), rejected.detach())
+        return losses.mean()
+
+    def _record(self, chosen: Tensor, rejected: Tensor) -> None:
+        """Keep a value a pair, for TRL's `log` to average."""
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics["rewards/chosen"] += chosen.tolist()
+        metrics["rewards/rejected"] += rejected.tolist()
+        metrics["rewards/margins"] += (chosen - rejected).tolist()
+        metrics["rewards/accuracies"] += (chosen > rejected).double().tolist()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As TRL's, with the values of all processes' pairs."""
+        # Before the checkpoint of this step is written: the weights are no good any more.
+        self._check("gradient", logs.get("grad_norm", 0.0), self.state.global_step)
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        everyone = gather_object([dict(metrics)])
+        metrics.clear()
+        for own in everyone:
+            for name, values in own.items():
+                metrics[name] += values
+        super().log(logs, start_time)
+
+    def _check(self, what: str, value: float, step: int) -> None:
+        """Raise `UserError` when a step's loss or the norm of its gradient is not finite."""
+        if not math.isfinite(value):
+            name, beta, lr = self.objective.loss, self.objective.beta, self.args.learning_rate
+            raise UserError(
+                f"train: the {what} of step {step} is {value} (loss {name}, beta {beta:g}, lr"
+                f" {lr:g}); try a smaller lr such as {lr / 10:g}, a larger beta, or loss=sigmoid"
+            )
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        with writing(Path(self.args.output_dir)):
+            super()._save_checkpoint(model, trial)

@@ -1,0 +1,289 @@
+"""Records: written exactly, read strictly, and every bad line named."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fdpo.core import records
+from fdpo.core.errors import UserError
+from fdpo.core.records import (
+    Completion,
+    Generation,
+    Pair,
+    Prompt,
+    ScoredCompletion,
+    ScoredGeneration,
+)
+
+KINDS = (Prompt, Generation, ScoredGeneration, Pair)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+IDS = st.lists(st.integers(0, 2**31), min_size=1, max_size=4)
+LOGPS = st.floats(max_value=0, allow_infinity=False)
+COMPLETIONS = st.builds(
+    ScoredCompletion,
+    text=TEXTS,
+    ids=IDS,
+    finished=st.booleans(),
+    ref_logp=LOGPS,
+    reward=FLOATS,
+    judge=st.none() | FLOATS,
+)
+SCORED = st.builds(
+    ScoredGeneration,
+    id=st.integers(0, 2**62),
+    prompt=TEXTS,
+    role=st.sampled_from(["train", "heldout"]),
+    prompt_ids=IDS,
+    completions=st.lists(COMPLETIONS, min_size=1, max_size=3),
+    given=st.none(),
+    published=st.none(),
+)
+PAIRS = st.builds(
+    Pair,
+    id=st.integers(0, 2**62),
+    prompt_ids=IDS,
+    chosen_ids=IDS,
+    rejected_ids=IDS,
+    ref_chosen_logp=LOGPS,
+    ref_rejected_logp=LOGPS,
+    chosen_reward=FLOATS,
+    rejected_reward=FLOATS,
+    chosen_rank=st.integers(1, 9),
+    rejected_rank=st.integers(1, 9),
+)
+SAME_FOLDER = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+
+
+def bits(record) -> str:
+    return repr(record)  # tells -0.0 from 0.0
+
+
+@SAME_FOLDER
+@given(
+    scored=st.lists(SCORED, min_size=1, max_size=4), pairs=st.lists(PAIRS, min_size=1, max_size=4)
+)
+def test_what_is_written_is_read_to_the_bit(tmp_path, scored, pairs):
+    for kind, written in ((ScoredGeneration, scored), (Pair, pairs)):
+        path = tmp_path / "records.jsonl"
+        assert records.write(path, written) == len(written)
+        assert [bits(r) for r in records.read(path, kind)] == [bits(r) for r in written]
+        again = "".join(map(records.dump, records.read(path, kind)))
+        assert path.read_bytes() == again.encode()
+
+
+def test_a_line_by_hand():
+    completion = Completion(text=' “a”\n\x00 "b"', ids=[3, 0], finished=True, ref_logp=-0.1 - 0.2)
+    generation = Generation(
+        id=7, prompt="Movie", role="heldout", prompt_ids=[1, 2], completions=[completion]
+    )
+    assert records.dump(generation) == (
+        '{"id":7,"prompt":"Movie","role":"heldout","prompt_ids":[1,2],"completions":'
+        '[{"text":" “a”\\n\\u0000 \\"b\\"","ids":[3,0],"finished":true,'
+        '"ref_logp":-0.30000000000000004}]}\n'
+    )
+
+
+PAIR = {
+    "id": 1,
+    "prompt_ids": [1, 2],
+    "chosen_ids": [3],
+    "rejected_ids": [4, 5],
+    "ref_chosen_logp": -1.5,
+    "ref_rejected_logp": -2.25,
+    "chosen_reward": 1.0,
+    "rejected_reward": -1e-07,
+    "chosen_rank": 1,
+    "rejected_rank": 4,
+}
+
+
+def test_keys_stand_in_the_order_of_the_design():
+    line = records.dump(Pair(**dict(reversed(PAIR.items()))))
+    assert list(json.loads(line)) == list(PAIR)
+    scored = ScoredCompletion(
+        judge=0.5, reward=1.0, ref_logp=-1.0, finished=True, ids=[1], text="a"
+    )
+    keys = ["text", "ids", "finished", "ref_logp", "reward", "judge"]
+    assert list(json.loads(records.dump(scored))) == keys
+    unjudged = scored.model_copy(update={"judge": None})
+    assert list(json.loads(records.dump(unjudged))) == keys[:-1]
+    prompt = Prompt(role="train", prompt="a", id=0)
+    assert records.dump(prompt) == '{"id":0,"prompt":"a","role":"train"}\n'
+
+
+GOOD = json.dumps(PAIR)
+
+
+def changed(key: str, value: str) -> str:
+    """The good line with the JSON text of one value replaced."""
+    return json.dumps(PAIR | {key: "VALUE"}).replace('"VALUE"', value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "not JSON"),
+        (" ", "not JSON"),
+        ("{", "not JSON"),
+        (GOOD[:-1], "not JSON"),
+        (GOOD + GOOD, "not JSON"),
+        (GOOD.replace("1", "\xff", 1), "not JSON"),
+        ("null", "must be an object"),
+        ("[]", "must be an object"),
+        ("3", "must be an object"),
+        (changed("id", '"1"'), "id = '1': must be a whole number"),
+        (changed("id", "1.0"), "id = 1.0: must be a whole number"),
+        (changed("id", "-1"), "id = -1: must be at least 0"),
+        (changed("id", "null"), "id = null: must be a whole number"),
+        (changed("chosen_ids", "[]"), "chosen_ids = []: must have at least 1 item"),
+        (changed("chosen_ids", "[1, -2]"), "chosen_ids[1] = -2: must be at least"),
+        (changed("chosen_ids", "3"), "chosen_ids = 3: must be a list"),
+        (changed("ref_chosen_logp", "NaN"), "ref_chosen_logp = nan: must be a finite"),
+        (changed("ref_chosen_logp", "-Infinity"), "ref_chosen_logp = -inf: must be a fin"),
+        (changed("ref_chosen_logp", "-1e999"), "ref_chosen_logp = -inf: must be a finite"),
+        (changed("ref_chosen_logp", "0.5"), "ref_chosen_logp = 0.5: must be at most 0.001"),
+        (changed("chosen_reward", "true"), "chosen_reward = true: must be a num"),
+        (changed("chosen_rank", "0"), "chosen_rank = 0: must be at least"),
+        (changed("more", "1"), "more: unknown key; remove it or correct its spelling"),
+        (GOOD.replace('"id": 1, ', ""), "id: missing; add it"),
+    ],
+)
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_bad_line_is_named_with_its_field(tmp_path, line, message, number):
+    path = tmp_path / "pairs.jsonl"
+    lines = [GOOD] * 3
+    lines[number - 1] = line
+    path.write_bytes("".join(f"{text}\n" for text in lines).encode("latin-1"))
+    reading = records.read(path, Pair)
+    assert [next(reading).id for _ in range(number - 1)] == [1] * (number - 1)
+    with pytest.raises(UserError) as caught:
+        next(reading)
+    assert str(caught.value).startswith(f"{path}:{number}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [1, len(GOOD) // 2, len(GOOD)])
+def test_a_last_line_without_its_end_is_cut_short(tmp_path, kept):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(f"{GOOD}\n{GOOD[:kept]}")
+    with pytest.raises(UserError, match=r"pairs.jsonl:2: cut short; delete the file and run `dvc"):
+        list(records.read(path, Pair))
+
+
+def test_missing_and_empty_files_are_named(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    with pytest.raises(UserError, match=r"pairs.jsonl: missing; run `dvc repro` to rebuild it"):
+        list(records.read(path, Pair))
+    path.write_text("")
+    with pytest.raises(UserError, match=r"pairs.jsonl: empty; delete it and run `dvc repro`"):
+        list(records.read(path, Pair))
+
+
+def test_a_second_record_of_a_prompt_is_named_with_the_first(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    records.write(path, [Prompt(id=i, prompt="a", role="train") for i in (4, 5, 4)])
+    assert len(list(records.read(path, Prompt))) == 3
+    with pytest.raises(UserError, match=r"prompts.jsonl:3: id = 4 stands in line 1 already"):
+        list(records.read_prompt_unique(path, Prompt))
+
+
+@settings(SAME_FOLDER, max_examples=2000)
+@given(content=st.binary(max_size=80), kind=st.sampled_from(KINDS))
+def test_any_bytes_give_records_or_one_line(tmp_path, content, kind):
+    only_records_or_a_user_error(tmp_path, content, kind)
+
+
+@settings(SAME_FOLDER, max_examples=1000)
+@given(start=st.integers(0, len(GOOD)), length=st.integers(0, 9), new=st.binary(max_size=3))
+def test_any_damage_to_a_line_gives_records_or_one_line(tmp_path, start, length, new):
+    line = GOOD.encode()
+    damaged = line[:start] + new + line[start + length :]
+    only_records_or_a_user_error(tmp_path, line + b"\n" + damaged + b"\n", Pair)
+
+
+SAMPLED = {"text": "é", "ids": [3, 0], "finished": True, "ref_logp": -0.5}
+SCORED_LINE = {
+    "id": 7,
+    "prompt": "Movie",
+    "role": "heldout",
+    "prompt_ids": [1, 2],
+    "completions": [{**SAMPLED, "reward": 1.5, "judge": 0.25}] * 2,
+    "given": [[0, 1]],
+    "published": SAMPLED,
+}
+FILES = {
+    Prompt: {
+        "id": 0,
+        "prompt": "Movie",
+        "role": "train",
+        "given": [{"chosen": "a", "rejected": "b"}],
+    },
+    Generation: SCORED_LINE | {"completions": [SAMPLED] * 2},
+    ScoredGeneration: SCORED_LINE,
+    Pair: PAIR,
+}
+EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 4), st.binary(max_size=2)), max_size=4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_to_damage_is_good(tmp_path, kind):
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(FILES[kind]) + "\n")
+    assert len(list(records.read(path, kind))) == 1
+
+
+@settings(SAME_FOLDER, max_examples=4000)
+@given(kind=st.sampled_from(KINDS), edits=EDITS)
+def test_any_bytes_changed_in_any_file_give_records_or_one_line(tmp_path, kind, edits):
+    content = (json.dumps(FILES[kind], ensure_ascii=False) + "\n").encode() * 2
+    for place, length, new in edits:
+        start = int(place * len(content))
+        content = content[:start] + new + content[start + length :]
+    only_records_or_a_user_error(tmp_path, content, kind)
+
+
+@pytest.mark.parametrize(
+    "value", ["1" * 5000, "-1." + "0" * 5000, '"' + "x" * 10**6 + '"', "[" * 10**5]
+)
+def test_enormous_values_give_one_line(tmp_path, value):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(changed("ref_chosen_logp", value) + "\n")
+    with contextlib.suppress(UserError):  # -1.000… is a number
+        assert next(records.read(path, Pair)).ref_chosen_logp == -1
+
+
+def only_records_or_a_user_error(folder: Path, content: bytes, kind: type) -> None:
+    path = folder / "records.jsonl"
+    path.write_bytes(content)
+    with contextlib.suppress(UserError):
+        assert all(isinstance(record, kind) for record in records.read(path, kind))
+
+
+def test_a_failing_source_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("old")
+
+    def failing():
+        yield Pair(**PAIR)
+        raise UserError("no more")
+
+    with pytest.raises(UserError, match="no more"):
+        records.write(path, failing())
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["pairs.jsonl"]
+
+
+def test_a_stage_may_read_what_it_replaces(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    records.write(path, [Pair(**PAIR)] * 3)
+    assert records.write(path, (pair for pair in records.read(path, Pair) for _ in range(2))) == 6
+    assert len(list(records.read(path, Pair))) == 6

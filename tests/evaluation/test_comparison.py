@@ -1,0 +1,60 @@
+"""Evaluation's samples and divergences against plain forward passes, token by token."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from fdpo.config.study import Heldout
+from fdpo.evaluation.policy_evaluation import sample_and_diverge
+from tests.support import tiny
+
+PROMPTS = [[3, 1, 4], [5], [9, 2, 6, 5, 3, 5, 8, 9], [7, 9]]  # unequal, so that some are padded
+SETTINGS = SimpleNamespace(
+    seed=1,
+    active=SimpleNamespace(
+        generate=SimpleNamespace(heldout=Heldout(samples=3, max_new_tokens=6)),
+        evaluate=SimpleNamespace(prompts_per_batch=3),
+    ),
+)
+
+
+def moved(model):
+    """The model with every weight a little elsewhere."""
+    noise = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=noise, dtype=weight.dtype)
+    return model
+
+
+def plainly(model, prompt: list[int], ids: list[int]) -> torch.Tensor:
+    """log π over the vocabulary at each place where a token of `ids` was drawn."""
+    model.set_attn_implementation("sdpa")
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([[*prompt, *ids]]), use_cache=False).logits[0]
+    return logits[len(prompt) - 1 : -1].log_softmax(dim=1)
+
+
+@pytest.mark.parametrize("build", [tiny.llama, tiny.gpt2])
+def test_divergences_are_those_of_the_completion_s_own_tokens(build):
+    """Of no token of the prompt, of padding or behind end-of-text, which some samples reach."""
+    policy, reference = moved(build()), build()
+    baseline = [SimpleNamespace(id=i, prompt_ids=ids) for i, ids in enumerate(PROMPTS)]
+    samples, divergences = sample_and_diverge(policy, reference, baseline, SETTINGS)
+    lengths = [[len(one.ids) for one in row] for row in samples]
+    assert any(one.finished for row in samples for one in row)
+    assert len({length for row in lengths for length in row}) > 1
+    for prompt, row, found in zip(PROMPTS, samples, divergences, strict=True):
+        p = torch.cat([plainly(policy, prompt, one.ids) for one in row])
+        r = torch.cat([plainly(reference, prompt, one.ids) for one in row])
+        drawn = torch.tensor([[token] for one in row for token in one.ids])
+        expected = {
+            "policy_logp": p.gather(1, drawn)[:, 0],
+            "reference_logp": r.gather(1, drawn)[:, 0],
+            "kl": (p.exp() * (p - r)).sum(1),
+            "forward_kl": (r.exp() * (r - p)).sum(1),
+            "entropy": -(p.exp() * p).sum(1),
+        }
+        for name, values in expected.items():
+            torch.testing.assert_close(getattr(found, name), values, rtol=0, atol=1e-5)

@@ -1,0 +1,159 @@
+"""What evaluation puts together: each entry by hand on two or three prompts."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fdpo.core import records
+from fdpo.core.records import SamplesOfPrompt, ScoredCompletion, ScoredGeneration
+from fdpo.decoding.sampling import Sampled
+from fdpo.evaluation import metric_groups, outputs
+from fdpo.evaluation.metric_groups import ImplicitRewards, Scores
+from fdpo.evaluation.metrics.divergence import TokenDivergences
+
+SCORES = Scores(
+    policy=np.array([[1.0, 3.0], [0.0, 0.0]]), reference=np.array([[1.0, 1.0], [0.0, -2.0]])
+)
+SAMPLES = [
+    [Sampled([1, 2, 3, 0], True, -4.0), Sampled([1, 2], False, -3.0)],
+    [Sampled([1, 2, 1, 2], False, -5.0), Sampled([4, 0], True, -2.0)],
+]
+TEXTS = [[" a b c", " a b"], [" a b a b", " d"]]
+IMPLICIT = ImplicitRewards(
+    chosen=np.array([1.0, 2.0, 0.0]),
+    rejected=np.array([0.0, 3.0, -2.0]),
+    prompts=np.array([7, 7, 9]),
+)
+
+
+def values(table: metric_groups.Table) -> dict[str, float]:
+    assert all(interval.low <= interval.value <= interval.high for interval in table.values())
+    return {name: interval.value for name, interval in table.items()}
+
+
+def tokens(*kl: float) -> TokenDivergences:
+    """Divergences of one prompt's tokens; the others are multiples of the first."""
+    column = torch.tensor(kl, dtype=torch.float64)
+    return TokenDivergences(
+        kl=column,
+        forward_kl=2 * column,
+        jsd=column / 4,
+        entropy=column + 1,
+        policy_logp=-column,
+        reference_logp=-3 * column,
+    )
+
+
+def whole_table() -> metric_groups.Table:
+    return {
+        **metric_groups.scored("reward", SCORES, 0),
+        **metric_groups.scored("judge", SCORES, 0),
+        **metric_groups.diverged(SAMPLES, [tokens(*[0.5] * 6), tokens(*[0.25] * 6)], 0),
+        **metric_groups.varied(SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, 0),
+        **metric_groups.preferred(IMPLICIT, 0),
+    }
+
+
+def test_scores_are_means_over_prompts_and_ties_win_half():
+    assert values(metric_groups.scored("reward", SCORES, 0)) == {
+        "reward": 1.0,
+        "reward_reference": 0.0,
+        "reward_difference": 1.0,
+        # Every policy sample against every reference sample: (½+½+1+1)/4 and (½+1+½+1)/4.
+        "reward_win_rate": 0.75,
+    }
+
+
+def test_divergences_are_sums_over_tokens_and_means_over_samples():
+    found = values(
+        metric_groups.diverged(SAMPLES, [tokens(1, 1, 1, 1, 2, 2), tokens(0, 0, 0, 4, 1, 1)], 0)
+    )
+    # Samples have 4 and 2 tokens: sums (4, 4) and (4, 2).
+    assert found["kl"] == pytest.approx((4 + 3) / 2)
+    assert found["kl_monte_carlo"] == pytest.approx(2 * (4 + 3) / 2)  # log π - log π_ref
+    assert found["forward_kl_token_sum"] == pytest.approx(4 + 3)
+    assert found["jsd_token_sum"] == pytest.approx((4 + 3) / 8)
+
+
+def test_diversity_counts_tokens_of_completions():
+    found = values(metric_groups.varied(SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, 0))
+    assert found["length"] == 3.0
+    assert found["finished"] == 0.5
+    assert found["repeated_4grams"] == 0.0
+    assert found["unigram_entropy"] == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
+    assert 0 < found["distinct_1"] < found["distinct_2"] <= 1
+
+
+def test_preferences_count_pairs():
+    found = values(metric_groups.preferred(IMPLICIT, 0))
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["margin"] == pytest.approx((1 - 1 + 2) / 3)
+    assert 0 <= found["calibration_error"] <= 1
+
+
+def test_the_headline_is_eight_rounded_numbers_of_the_table():
+    table = whole_table()
+    headline = metric_groups.headline(table)
+    assert len(headline) == 8
+    names = {"win_rate": "reward_win_rate"}
+    for name, value in headline.items():
+        assert value == round(table[names.get(name, name)].value, 4)
+    assert headline["reward"] == 1.0
+    assert headline["accuracy"] == 0.6667
+
+
+def test_equal_seeds_give_equal_tables_and_all_is_json():
+    table = metric_groups.as_json(whole_table())
+    assert table == metric_groups.as_json(whole_table())
+    assert json.loads(json.dumps(table, allow_nan=False)) == table
+    assert all({"value", "low", "high"} <= set(entry) for entry in table.values())
+
+
+BASELINE = [
+    ScoredGeneration(
+        id=number,
+        prompt=f"Film {number}",
+        role="heldout",
+        prompt_ids=[1],
+        completions=[
+            ScoredCompletion(
+                text=f" r{i}", ids=[2], finished=False, ref_logp=-1.0, reward=reward, judge=-reward
+            )
+            for i, reward in enumerate(rewards)
+        ],
+    )
+    for number, rewards in enumerate(SCORES.reference.tolist())
+]
+
+
+def test_samples_stand_side_by_side(tmp_path):
+    judgements = Scores(policy=SCORES.policy / 10, reference=-SCORES.reference)
+    outputs.write_samples(tmp_path / "samples.jsonl", BASELINE, TEXTS, SCORES, judgements)
+    first, second = records.read(tmp_path / "samples.jsonl", SamplesOfPrompt)
+    assert first.prompt == "Film 0"
+    assert [(s.text, s.reward, s.judge) for s in first.policy] == [
+        (" a b c", 1.0, 0.1),
+        (" a b", 3.0, 0.3),
+    ]
+    assert [(s.text, s.reward, s.judge) for s in second.reference] == [
+        (" r0", 0.0, -0.0),
+        (" r1", -2.0, 2.0),
+    ]
+
+
+def test_plots_are_lists_of_rows(tmp_path):
+    outputs.write_plots(tmp_path, BASELINE, SCORES, IMPLICIT)
+    rewards, prompts, calibration = (
+        json.loads((tmp_path / f"{name}.json").read_text())
+        for name in ("rewards", "prompts", "calibration")
+    )
+    assert rewards[:3] == [
+        {"model": "policy", "reward": 1.0},
+        {"model": "policy", "reward": 3.0},
+        {"model": "policy", "reward": 0.0},
+    ]
+    assert len(rewards) == 8
+    assert prompts[1] == {"prompt": "Film 1", "policy": 0.0, "reference": -1.0}
+    assert sum(row["count"] for row in calibration) == 3

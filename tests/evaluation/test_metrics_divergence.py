@@ -1,0 +1,280 @@
+"""Divergences: a language model small enough to enumerate, scipy as oracle, wrong tokens."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax, rel_entr
+from scipy.stats import entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fdpo.core.randomness import stream
+from fdpo.evaluation.metrics.divergence import (
+    divergence_sums,
+    monte_carlo_kl,
+    sequence_kl,
+    token_divergences,
+)
+
+FIELDS = ("policy_logp", "reference_logp", "kl", "forward_kl", "jsd", "entropy")
+
+
+def oracle(policy_logits, reference_logits, ids):
+    """The six columns in float64, by scipy."""
+    policy_logp = log_softmax(policy_logits.astype(np.float64), axis=1)
+    reference_logp = log_softmax(reference_logits.astype(np.float64), axis=1)
+    p, r = np.exp(policy_logp), np.exp(reference_logp)
+    m = (p + r) / 2
+    places = np.arange(len(ids))
+    return {
+        "policy_logp": policy_logp[places, ids],
+        "reference_logp": reference_logp[places, ids],
+        "kl": rel_entr(p, r).sum(1),
+        "forward_kl": rel_entr(r, p).sum(1),
+        "jsd": (rel_entr(p, m) + rel_entr(r, m)).sum(1) / 2,
+        "entropy": entropy(p, axis=1),
+    }
+
+
+def of_logits(policy_logits, reference_logits, ids, tile_tokens=128):
+    """`token_divergences` of given logits: hidden states are the logits, the heads identities."""
+    policy, reference = (
+        torch.as_tensor(np.array(logits), dtype=torch.float32)
+        for logits in (policy_logits, reference_logits)
+    )
+    head = torch.eye(policy.shape[1])
+    return token_divergences(policy, reference, head, head, torch.as_tensor(ids), tile_tokens)
+
+
+# An autoregressive model over a, b and end-of-text with at most three tokens, in full: a context
+# is what was written so far, its hidden state a unit vector, the head the table of all logits.
+A, B, END, LIMIT = 0, 1, 2, 3
+CONTEXTS = {
+    context: place
+    for place, context in enumerate(
+        context for length in range(LIMIT + 1) for context in product((A, B, END), repeat=length)
+    )
+}
+PROMPT_CONTEXT = len(CONTEXTS)  # what stands before the prompt's last token
+COMPLETIONS = [
+    tokens
+    for length in range(1, LIMIT + 1)
+    for tokens in product((A, B, END), repeat=length)
+    if END not in tokens[:-1] and (tokens[-1] == END or length == LIMIT)
+]
+HEADS = [
+    torch.from_numpy(stream(0, "toy", name).normal(size=(3, PROMPT_CONTEXT + 1))).float()
+    for name in ("policy", "reference")
+]
+
+
+def sequence_log_probability(head, tokens):
+    logp = log_softmax(head.double().numpy(), axis=0)
+    return sum(logp[token, CONTEXTS[tokens[:place]]] for place, token in enumerate(tokens))
+
+
+POLICY, REFERENCE = (
+    np.array([sequence_log_probability(head, tokens) for tokens in COMPLETIONS]) for head in HEADS
+)
+EXACT_KL = float((np.exp(POLICY) * (POLICY - REFERENCE)).sum())
+
+
+def toy_divergences(prompt_tokens=0, later_tokens=0):
+    """Per-token values over every completion, and their lengths; extras are the wrong tokens."""
+    contexts, ids, lengths = [], [], []
+    for tokens in COMPLETIONS:
+        written = [*tokens, *[END] * later_tokens][:LIMIT] if later_tokens else list(tokens)
+        contexts += [PROMPT_CONTEXT] * prompt_tokens
+        contexts += [CONTEXTS[tuple(written[:place])] for place in range(len(written))]
+        ids += [A] * prompt_tokens + written
+        lengths.append(prompt_tokens + len(written))
+    hidden = torch.eye(PROMPT_CONTEXT + 1)[contexts]
+    return token_divergences(hidden, hidden, *HEADS, torch.tensor(ids)), lengths
+
+
+def expected(per_sequence):
+    """Expectation over the policy's completions."""
+    return float((np.exp(POLICY) * per_sequence.numpy()).sum())
+
+
+def test_the_toy_model_is_complete():
+    assert len(COMPLETIONS) == 1 + 2 + 4 * 3
+    assert np.exp(POLICY).sum() == pytest.approx(1)
+    assert np.exp(REFERENCE).sum() == pytest.approx(1)
+
+
+def test_both_estimators_have_the_exact_sequence_kl_as_expectation():
+    tokens, lengths = toy_divergences()
+    assert expected(sequence_kl(tokens.kl, lengths)) == pytest.approx(EXACT_KL, abs=1e-6)
+    plain = monte_carlo_kl(tokens.policy_logp, tokens.reference_logp, lengths)
+    assert expected(plain) == pytest.approx(EXACT_KL, abs=1e-6)
+    assert plain.numpy() == pytest.approx(POLICY - REFERENCE, abs=1e-6)
+
+
+def test_rao_blackwellising_never_goes_negative_and_lowers_the_variance():
+    tokens, lengths = toy_divergences()
+    exact_steps = sequence_kl(tokens.kl, lengths)
+    plain = monte_carlo_kl(tokens.policy_logp, tokens.reference_logp, lengths)
+    assert exact_steps.min() >= 0
+    assert plain.min() < 0
+    assert expected((exact_steps - EXACT_KL) ** 2) < expected((plain - EXACT_KL) ** 2) / 2
+
+
+@pytest.mark.parametrize("wrong", [{"prompt_tokens": 1}, {"later_tokens": 2}])
+def test_counting_the_prompt_or_what_follows_end_of_text_shows(wrong):
+    """Unbiasedness holds for the completion's tokens alone; one more place and it is lost."""
+    tokens, lengths = toy_divergences(**wrong)
+    assert abs(expected(sequence_kl(tokens.kl, lengths)) - EXACT_KL) > 0.04
+    plain = monte_carlo_kl(tokens.policy_logp, tokens.reference_logp, lengths)
+    assert abs(expected(plain) - EXACT_KL) > 0.04
+    right, right_lengths = toy_divergences()
+    for field in ("forward_kl", "jsd", "entropy"):
+        right_sum = expected(divergence_sums(getattr(right, field), right_lengths))
+        assert abs(expected(divergence_sums(getattr(tokens, field), lengths)) - right_sum) > 0.005
+
+
+def test_values_left_over_from_padding_are_refused():
+    tokens, lengths = toy_divergences()
+    padded = torch.cat([tokens.kl, torch.zeros(1)])
+    for estimate in (sequence_kl, divergence_sums):
+        with pytest.raises(ValueError, match="tokens in all"):
+            estimate(padded, lengths)
+    with pytest.raises(ValueError, match="tokens in all"):
+        monte_carlo_kl(padded, padded, lengths)
+
+
+def test_summed_forward_kl_is_not_the_sequence_level_forward_kl():
+    tokens, lengths = toy_divergences()
+    exact_forward_kl = float((np.exp(REFERENCE) * (REFERENCE - POLICY)).sum())
+    assert abs(expected(divergence_sums(tokens.forward_kl, lengths)) - exact_forward_kl) > 0.05
+
+
+def test_sums_by_hand_and_an_empty_completion():
+    per_token = torch.tensor([1.0, 2.0, 4.0, 8.0], dtype=torch.float64)
+    assert divergence_sums(per_token, [1, 0, 3]).tolist() == [1, 0, 14]
+
+
+def test_two_tokens_by_hand():
+    # π = (3/4, 1/4), r = (1/2, 1/2), m = (5/8, 3/8).
+    found = of_logits([[math.log(3), 0.0]], [[5.0, 5.0]], [1])
+    assert found.policy_logp.item() == pytest.approx(math.log(1 / 4))
+    assert found.reference_logp.item() == pytest.approx(math.log(1 / 2))
+    assert found.kl.item() == pytest.approx(0.75 * math.log(3 / 2) - 0.25 * math.log(2))
+    assert found.forward_kl.item() == pytest.approx(0.5 * math.log(2 / 3) + 0.5 * math.log(2))
+    to_m = 0.75 * math.log(6 / 5) + 0.25 * math.log(2 / 3)
+    from_m = 0.5 * math.log(4 / 5) + 0.5 * math.log(4 / 3)
+    assert found.jsd.item() == pytest.approx((to_m + from_m) / 2)
+    assert found.entropy.item() == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
+
+
+@pytest.mark.parametrize("tile_tokens", [1, 7, 128])
+def test_agrees_with_scipy_whatever_the_tile(tile_tokens):
+    draws = stream(0, "heads")
+    hidden = draws.normal(size=(2, 40, 8)).astype(np.float32)
+    heads = draws.normal(size=(2, 500, 8)).astype(np.float32)
+    ids = draws.integers(500, size=40)
+    arrays = [torch.from_numpy(array) for array in (*hidden, *heads, ids)]
+    before = [array.clone() for array in arrays]
+    found = token_divergences(*arrays, tile_tokens=tile_tokens)
+    truth = oracle(hidden[0] @ heads[0].T, hidden[1] @ heads[1].T, ids)
+    for field in FIELDS:
+        values = getattr(found, field)
+        assert values.dtype == torch.float64
+        assert values.numpy() == pytest.approx(truth[field], rel=2e-5, abs=1e-6)
+    assert all(torch.equal(*pair) for pair in zip(arrays, before, strict=True))
+
+
+def test_a_policy_near_the_reference_keeps_its_digits():
+    """A KL of 1e-4 nats a token, under normalisers near 10: float32 differences must not drown."""
+    draws = stream(0, "near")
+    reference = draws.normal(scale=2, size=(32, 20_000)).astype(np.float32)
+    policy = reference + draws.normal(scale=0.014, size=reference.shape).astype(np.float32)
+    ids = np.zeros(32, dtype=np.int64)
+    reference_head = torch.from_numpy(reference.T.copy())
+    policy_head = torch.from_numpy(policy.T.copy())
+    found = token_divergences(
+        torch.eye(32), torch.eye(32), policy_head, reference_head, torch.from_numpy(ids)
+    )
+    truth = oracle(policy, reference, ids)
+    for field in ("kl", "forward_kl", "jsd"):
+        assert getattr(found, field).mean().item() == pytest.approx(truth[field].mean(), rel=1e-3)
+        assert getattr(found, field).numpy() == pytest.approx(truth[field], rel=0.02)
+
+
+def test_a_policy_that_is_the_reference_has_no_divergence():
+    logits = stream(0, "same").normal(scale=5, size=(20, 300))
+    found = of_logits(logits, logits, np.arange(20))
+    assert found.kl.abs().max() == 0
+    assert found.forward_kl.abs().max() == 0
+    assert found.jsd.max() < 1e-6
+
+
+def test_extreme_logits_stay_finite():
+    """Probabilities underflow on one side, on the other and on both."""
+    policy = [[0.0, -500.0, -500.0], [1e4, 0.0, -1e4]]
+    reference = [[-500.0, 0.0, -500.0], [-1e4, 0.0, 1e4]]
+    found = of_logits(policy, reference, [0, 0])
+    assert found.kl.numpy() == pytest.approx([500, 2e4])
+    assert found.forward_kl.numpy() == pytest.approx([500, 2e4])
+    assert found.jsd.numpy() == pytest.approx([math.log(2)] * 2)
+    assert found.entropy.numpy() == pytest.approx([0, 0])
+    assert found.reference_logp.numpy() == pytest.approx([-500, -2e4])
+
+
+LOGITS = st.lists(
+    st.lists(st.floats(-30, 30, width=32), min_size=5, max_size=5), min_size=2, max_size=2
+)
+
+
+@settings(deadline=None)
+@given(LOGITS, LOGITS, st.permutations(range(5)), st.floats(-20, 20))
+def test_properties(policy, reference, order, shift):
+    found = of_logits(policy, reference, [0, 3])
+    assert torch.stack([found.kl, found.forward_kl, found.jsd, found.entropy]).min() >= 0
+    assert found.jsd.max() <= math.log(2)
+    assert found.entropy.max() <= math.log(5) + 1e-6
+
+    swapped = of_logits(reference, policy, [0, 3])
+    assert swapped.kl.numpy() == pytest.approx(found.forward_kl.numpy(), rel=1e-5, abs=1e-5)
+    assert swapped.jsd.numpy() == pytest.approx(found.jsd.numpy(), abs=1e-5)
+
+    renamed = of_logits(
+        np.array(policy)[:, order] + shift, np.array(reference)[:, order], [order.index(0)] * 2
+    )
+    for field in ("kl", "forward_kl", "jsd", "entropy"):
+        left, right = getattr(renamed, field).numpy(), getattr(found, field).numpy()
+        assert left == pytest.approx(right, rel=1e-4, abs=1e-4)
+
+
+def test_no_block_is_larger_than_the_tile():
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                largest = max(largest, result.numel())
+            return result
+
+    hidden, head, ids = torch.randn(100, 4), torch.randn(1000, 4), torch.zeros(100, dtype=int)
+    with Watch():
+        token_divergences(hidden, hidden, head, head, ids, tile_tokens=20)
+    assert largest == 20 * 1000
+
+
+def test_wrong_shapes_are_refused():
+    hidden, head, ids = torch.zeros(4, 3), torch.zeros(7, 3), torch.zeros(4, dtype=int)
+    token_divergences(hidden, hidden, head, head, ids)
+    for wrong in (
+        (hidden[:3], hidden, head, head, ids),
+        (hidden, torch.zeros(4, 2), head, head, ids),
+        (hidden, hidden, head, torch.zeros(8, 3), ids),
+        (hidden, hidden, head, head, ids[:3]),
+    ):
+        with pytest.raises(ValueError, match=r"needed|not equal"):
+            token_divergences(*wrong)

@@ -1,0 +1,174 @@
+"""Diversity: values by hand, sacrebleu's parts as oracle, and tokens that must not count."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdpo.core.randomness import stream
+from fdpo.evaluation.metrics.diversity import (
+    distinct_n,
+    repeated_ngram_share,
+    self_bleu,
+    unigram_entropy,
+)
+from fdpo.evaluation.metrics.intervals import statistic_interval
+
+TEXTS = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=6)
+
+# Two rows as they lie in a batch: prompt 7 7, a completion, end-of-text 9, padding 0.
+ROWS = [[7, 7, 1, 2, 3, 9, 0, 0], [7, 7, 1, 2, 4, 1, 2, 9]]
+COMPLETIONS = [[1, 2, 3, 9], [1, 2, 4, 1, 2, 9]]
+
+
+def test_unigram_entropy_by_hand():
+    # Pooled: 1 and 2 three times, 9 twice, 3 and 4 once, of 10.
+    shares = [0.3, 0.3, 0.2, 0.1, 0.1]
+    expected = -sum(share * math.log(share) for share in shares)
+    assert unigram_entropy(COMPLETIONS) == pytest.approx(expected, rel=1e-12)
+    assert unigram_entropy([[5, 5, 5]]) == 0
+    assert unigram_entropy([[1, 2], [3, 4]]) == pytest.approx(math.log(4))
+
+
+def test_unigram_entropy_changes_when_prompt_or_padding_is_counted():
+    without_padding = [[7, 7, *COMPLETIONS[0]], [7, 7, *COMPLETIONS[1]]]
+    values = {round(unigram_entropy(texts), 6) for texts in (ROWS, without_padding, COMPLETIONS)}
+    assert len(values) == 3
+
+
+@given(TEXTS, st.randoms(use_true_random=False))
+def test_unigram_entropy_knows_counts_only(texts, random):
+    tokens = [token for text in texts for token in text]
+    random.shuffle(tokens)
+    assert unigram_entropy([tokens]) == pytest.approx(unigram_entropy(texts), abs=1e-12)
+    assert 0 <= unigram_entropy(texts) <= math.log(len(set(tokens))) + 1e-12
+
+
+def test_unigram_entropy_takes_arrays_and_refuses_nothing():
+    assert unigram_entropy([np.array([1, 2]), np.array([1])]) == unigram_entropy([[1, 2], [1]])
+    for nothing in ([], [[]]):
+        with pytest.raises(ValueError, match="no tokens"):
+            unigram_entropy(nothing)
+
+
+@pytest.mark.parametrize(
+    ("n", "budget", "distinct"),
+    [
+        (1, 4, 4),  # 1 2 3 9
+        (1, 6, 4),  # 1 2 3 9 | 1 2
+        (1, 10, 5),  # all tokens: 1 2 3 9 4
+        (2, 3, 3),  # 12 23 39
+        (2, 5, 4),  # 12 23 39 | 12 24
+        (2, 8, 6),  # 12 23 39 | 12 24 41 12 29
+    ],
+)
+def test_distinct_n_by_hand(n, budget, distinct):
+    assert distinct_n(COMPLETIONS, n, budget) == distinct / budget
+
+
+def test_distinct_n_does_not_cross_from_one_completion_into_the_next():
+    assert distinct_n([[1, 2], [3, 4]], n=2, budget=2) == 1
+    assert distinct_n([[1], [2], [3]], n=2, budget=2) == 0
+    assert distinct_n([[1, 2], [3, 1, 2]], n=2, budget=3) == pytest.approx(2 / 3)
+
+
+def test_longer_completions_are_not_punished():
+    vocabulary = list(range(1, 6))
+    short, long = [vocabulary] * 4, [vocabulary * 4] * 4
+    assert distinct_n(short, 1, budget=20) == distinct_n(long, 1, budget=20)
+
+
+def test_saying_little_does_not_look_varied():
+    assert distinct_n([[1, 2, 3]], 1, budget=30) == pytest.approx(0.1)
+    assert distinct_n([[]], 2, budget=30) == 0
+
+
+@pytest.mark.parametrize(("n", "budget"), [(1, 6), (2, 5)])
+def test_distinct_n_changes_when_prompt_or_padding_is_counted(n, budget):
+    assert distinct_n(COMPLETIONS, n, budget) == 4 / budget
+    assert distinct_n([[7, 7, *ids] for ids in COMPLETIONS], n, budget) == 5 / budget
+    assert distinct_n([row[2:] for row in ROWS], n, budget) == 5 / budget
+
+
+@given(TEXTS, st.integers(1, 3))
+def test_distinct_n_of_repeated_texts_falls_in_proportion(texts, n):
+    ngrams = sum(max(0, len(ids) - n + 1) for ids in texts) or 1
+    once = distinct_n(texts, n, budget=ngrams)
+    assert 0 <= once <= 1
+    assert distinct_n(texts + texts, n, budget=2 * ngrams) == pytest.approx(once / 2)
+
+
+def test_distinct_n_refuses_an_empty_budget():
+    for n, budget in ((0, 5), (2, 0)):
+        with pytest.raises(ValueError, match="at least 1"):
+            distinct_n(COMPLETIONS, n, budget)
+
+
+def test_half_samples_measure_the_spread_of_distinct_2_over_data_sets():
+    """The usual bootstrap fails this: its standard error comes out at more than twice the truth."""
+
+    def draw(name):
+        ranks = stream(0, "zipf", name).zipf(1.4, size=(40, 30)) % 1000
+        return ranks.tolist()
+
+    def distinct_2(completions):
+        return distinct_n(completions, 2, budget=500)
+
+    true_spread = np.std([distinct_2(draw(trial)) for trial in range(200)], ddof=1)
+    data = draw("observed")
+    interval = statistic_interval(
+        lambda prompts: distinct_2([data[prompt] for prompt in prompts]), 40, stream(0, "halves")
+    )
+    assert interval.value == distinct_2(data)
+    assert (interval.high - interval.value) / 1.96 == pytest.approx(true_spread, rel=0.35)
+
+
+def test_repeated_ngram_share_by_hand():
+    assert repeated_ngram_share([1, 2, 3, 4, 5, 6, 7]) == 0
+    assert repeated_ngram_share([1, 1, 1, 1, 1, 1]) == pytest.approx(2 / 3)  # 3 places, 1 distinct
+    # 12 24 41 12 29: the second 12 repeats, 1 of 5.
+    assert repeated_ngram_share(COMPLETIONS[1], n=2) == pytest.approx(0.2)
+    assert repeated_ngram_share([1, 2, 3]) == 0
+    assert repeated_ngram_share([]) == 0
+
+
+def test_repeated_ngram_share_changes_when_prompt_or_padding_is_counted():
+    prompt, completion, padding = [1, 2, 3, 4], [1, 2, 3, 4, 9], [0] * 6
+    assert repeated_ngram_share(completion) == 0
+    assert repeated_ngram_share(prompt + completion) > 0
+    assert repeated_ngram_share(completion + padding) > 0
+
+
+def test_self_bleu_by_hand():
+    # Each text finds 3 of 4 words, 2 of 3 pairs, 1 of 2 triples in the other, equally long one.
+    texts = ["a b c d", "a b c e"]
+    assert self_bleu(texts, max_order=3) == pytest.approx((3 / 4 * 2 / 3 * 1 / 2) ** (1 / 3))
+    # Exponential smoothing: the first order without a match counts 1/2 of one n-gram, here of 1.
+    assert self_bleu(texts) == pytest.approx((3 / 4 * 2 / 3 * 1 / 2 * 1 / 2) ** (1 / 4))
+
+
+def test_self_bleu_of_equal_texts_is_one_and_of_unrelated_texts_nought():
+    assert self_bleu(["the cat sat on the mat"] * 3) == 1
+    assert self_bleu(["one"] * 2) == 1
+    assert self_bleu(["a b c d", "e f g h"]) == 0
+
+
+@given(st.lists(st.text("abc ", min_size=1, max_size=12), min_size=2, max_size=4))
+def test_self_bleu_lies_in_its_range_and_knows_no_order(texts):
+    value = self_bleu(texts)
+    assert 0 <= value <= 1
+    assert self_bleu(texts[::-1]) == pytest.approx(value, abs=1e-12)
+
+
+def test_self_bleu_rises_when_the_shared_prompt_or_end_of_text_is_counted():
+    completions = ["a fine day it was", "rain fell all night"]
+    right = self_bleu(completions)
+    assert self_bleu([f"once upon a time {text}" for text in completions]) > right + 0.2
+    assert self_bleu([f"{text} <|endoftext|> <|endoftext|>" for text in completions]) > right + 0.1
+
+
+def test_self_bleu_needs_two_texts():
+    with pytest.raises(ValueError, match="at least 2"):
+        self_bleu(["alone"])

@@ -1,0 +1,133 @@
+"""The whole report, made from invented results and opened in Chromium."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments.report import __main__ as report
+from experiments.report.markdown import escape
+from fdpo.core import errors
+from tests.support import report_fakes
+from tests.support.browser import Opened, opened
+
+CONTROLLED = report_fakes.controlled(3, text=report_fakes.NASTY)
+ODD = report_fakes.seed_table()
+ODD["rows"]["<b>|odd|</b>"] = ODD["rows"].pop("fkl-b1-s1")
+PICTURES = {"kl", "entropy", "distinct_2", "judge", "calibration", "loss", "margin", "accuracy"}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """results/report of two sweeps, one of whose rows has a name that is markup."""
+    folder = tmp_path_factory.mktemp("report")
+    report_fakes.write(folder / "experiments/results", CONTROLLED, ODD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("sys.argv", ["report"])
+        report.main()
+    return folder / "results/report"
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    with opened(written / "index.html") as found:
+        yield found
+
+
+def names(page: Opened, sweep: str) -> list[str]:
+    """The first column of a sweep's first table of rows, as it stands."""
+    table = page.page.locator(f"[id='{sweep}-rows'] table").first
+    return table.locator("tbody td:first-child").all_inner_texts()
+
+
+def press(page: Opened, sweep: str, header: str) -> None:
+    table = page.page.locator(f"[id='{sweep}-rows'] table").first
+    table.get_by_role("button", name=header, exact=True).click()
+
+
+def test_it_opens_from_disk_without_errors_and_without_the_network(page, written):
+    assert page.errors == []
+    assert page.requests == [(written / "index.html").as_uri()]
+
+
+def test_every_chart_is_drawn(page):
+    for sweep in ("controlled", "seed-table"):
+        for name in PICTURES:
+            figure = page.page.locator(f"[id='{sweep}-{name}']")
+            assert figure.locator("svg").count() == 1, f"{sweep}-{name}"
+            assert figure.locator("svg path").count() > 10, f"{sweep}-{name}"
+    marks = page.page.locator("#controlled-kl svg .mark-symbol path[aria-roledescription=point]")
+    assert marks.count() == 20 + 60 + 1  # points, single seeds, the reference
+
+
+def test_all_rows_are_there_with_their_intervals(page):
+    for sweep in (CONTROLLED, ODD):
+        assert sorted(names(page, sweep["sweep"])) == sorted(sweep["rows"])
+    row = CONTROLLED["rows"]["sigmoid-b0.1-s2"]["metrics"]["kl"]
+    expected = f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    text = page.page.locator("#controlled-rows tr", has_text="sigmoid-b0.1-s2").first.inner_text()
+    assert expected in " ".join(text.split())
+
+
+def test_a_click_on_a_header_sorts_and_another_turns_it_round(page):
+    kls = {name: row["metrics"]["kl"]["value"] for name, row in CONTROLLED["rows"].items()}
+    press(page, "controlled", "kl")
+    assert names(page, "controlled") == sorted(kls, key=kls.get)
+    press(page, "controlled", "kl")
+    assert names(page, "controlled") == sorted(kls, key=kls.get, reverse=True)
+    press(page, "controlled", "row")
+    assert names(page, "controlled")[0] == "alpha-b0.03-s1"
+
+
+def test_a_picture_can_be_taken_for_screen_and_print(page, tmp_path):
+    """A page whose content is wider than the window would need scrolling sideways."""
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= 1280
+    page.page.screenshot(path=tmp_path / "page.png", full_page=True)
+    assert (tmp_path / "page.png").stat().st_size > 100_000  # a blank page has some 10 kB
+
+
+def test_text_of_models_and_data_is_text(page):
+    page.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    samples = page.page.locator("#controlled-samples ~ details").first
+    assert report_fakes.NASTY.strip() in samples.locator("li").first.inner_text()
+    assert report_fakes.NASTY in samples.locator(".sample p").first.text_content()
+    assert page.page.locator("body b").count() == 0
+    assert page.errors == []  # an alert would have stood there as an error
+
+
+def test_markdown_has_the_same_tables_and_its_pictures_exist(written):
+    _, *sections = (written / "report.md").read_text(encoding="utf-8").split("\n## ")
+    for section, sweep in zip(sections, (CONTROLLED, ODD), strict=True):
+        for name in sweep["rows"]:
+            assert section.count(f"\n| {escape(name)} |") == 4  # the headline and three more tables
+        for name in PICTURES:
+            picture = f"{sweep['sweep']}-{name}.svg"
+            assert f"]({picture})" in section
+            assert 5_000 < (written / picture).stat().st_size < 150_000
+
+
+def test_one_row_without_intervals_makes_a_report(tmp_path, monkeypatch):
+    row = report_fakes.row("sigmoid", 1, 1)
+    for metric in row["metrics"].values():
+        metric |= {"low": None, "high": None}  # as evaluation leaves them with too few prompts
+    report_fakes.write(
+        tmp_path / "experiments/results", report_fakes.sweep("single", {"sigmoid-b1-s1": row})
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["report"])
+    report.main()
+    assert {path.name for path in tmp_path.glob("results/report/*.svg")} == {
+        f"single-{name}.svg" for name in PICTURES
+    }
+
+
+def test_it_refuses_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["report", "seed-table"])
+    with pytest.raises(SystemExit) as stop:
+        errors.run(report.main)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: experiments/results: no results; run `make sweep SWEEP=NAME` first\n"
+    )
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,141 @@
+"""A step's losses and LoRA gradients are those of the plain pair-by-pair computation."""
+
+import copy
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, get_peft_model
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from fdpo.core.records import Pair
+from fdpo.models.micro_batches import micro_batches, rows
+from fdpo.training.trainer import FDPOTrainer, Objective
+from tests.support import tiny, tiny_trainer
+from tests.support.tiny_trainer import adapter_of, copy_adapter, move_adapter, recorded
+
+BETA, ALPHA = 0.7, 0.3
+MODELS = {"llama": (tiny.llama, ["q_proj", "v_proj"]), "gpt2": (tiny.gpt2, ["c_attn"])}
+STEPS = {  # (prompt, chosen, rejected) a pair
+    "shared": [
+        ([3, 1], [4, 1, 5], [9, 2]),
+        ([3, 1], [4, 1, 5], [6, 5, 3]),
+        ([3, 1], [9, 2], [6, 5, 3]),
+    ],
+    "unshared": [([3, 1, 4], [1, 5], [9, 2]), ([5, 3], [5, 8], [9, 7])],
+    "unequal": [
+        ([3, 1, 4], [1, 5, 9, 2, 6, 5, 3, 5, 8, 9], [7]),
+        ([2] * 9, [7, 1], [8, 2, 8, 1, 8]),
+        ([3, 1, 4], [7], [1, 8]),
+    ],
+    "one token": [([3], [1], [4]), ([3], [4], [1]), ([2, 7], [1], [8])],
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trainer with an adapter that has moved, and a plain copy of its policy."""
+
+    trainer: FDPOTrainer
+    plain: PreTrainedModel
+    steps: dict[str, list[Pair]]
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """A case for a model and a precision, made once."""
+    folder = tmp_path_factory.mktemp("trainer")
+    return functools.cache(lambda name, dtype: build(name, dtype, folder))
+
+
+def build(name: str, dtype: torch.dtype, folder: Path) -> Case:
+    make, modules = MODELS[name]
+    model = make(dtype)
+    plain = copy.deepcopy(model)
+    plain.set_attn_implementation("sdpa")
+    steps = {step: [recorded(plain, *texts) for texts in pairs] for step, pairs in STEPS.items()}
+    adapter = LoraConfig(
+        r=2,
+        lora_alpha=4,
+        target_modules=modules,
+        fan_in_fan_out=name == "gpt2",
+        task_type="CAUSAL_LM",
+    )
+    trainer = tiny_trainer.build(model, steps["shared"], folder, adapter)
+    plain = get_peft_model(plain, adapter)
+    move_adapter(trainer.model)
+    copy_adapter(trainer.model, plain)
+    return Case(trainer, plain, steps)
+
+
+def plain_step(loss: str, model: PreTrainedModel, pairs: list[Pair]) -> tuple[Tensor, list[Tensor]]:
+    """Mean loss and gradients, a pair and a sequence at a time, from the formulas as written."""
+    links = {
+        "sigmoid": lambda ratio: ratio,
+        "hinge": lambda ratio: ratio,
+        "jsd": lambda ratio: torch.log(2 * ratio.exp() / (1 + ratio.exp())),
+        "fkl": lambda ratio: -1 / ratio.exp(),
+        "alpha": lambda ratio: (1 - ratio.exp() ** -ALPHA) / ALPHA,
+    }
+    model.zero_grad()
+    losses = []
+    for pair in pairs:
+        chosen = tiny.plain_logp(model, pair.prompt_ids, pair.chosen_ids) - pair.ref_chosen_logp
+        rejected = (
+            tiny.plain_logp(model, pair.prompt_ids, pair.rejected_ids) - pair.ref_rejected_logp
+        )
+        margin = BETA * (links[loss](chosen) - links[loss](rejected))
+        losses.append(F.relu(1 - margin) if loss == "hinge" else -torch.log(torch.sigmoid(margin)))
+    mean = torch.stack(losses).mean()
+    mean.backward()
+    return mean.detach(), [parameter.grad.clone() for parameter in adapter_of(model)]
+
+
+def grouped_step(
+    trainer: FDPOTrainer, pairs: list[Pair], tokens: int
+) -> tuple[Tensor, float, list[Tensor]]:
+    """Mean loss in the model's precision, as `training_step` returns it, and its gradients."""
+    batches = micro_batches(rows(pairs), tokens)
+    trainer.model.zero_grad()
+    returned = trainer.training_step(trainer.model, batches).item()
+    gradients = [parameter.grad.clone() for parameter in adapter_of(trainer.model)]
+    with torch.no_grad():
+        parts = [trainer.compute_loss(trainer.model, b) * len(b.chosen) for b in batches]
+    return sum(parts) / len(pairs), returned, gradients
+
+
+@pytest.mark.parametrize("tokens", [1, 10_000])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("loss", ["sigmoid", "hinge", "jsd", "fkl", "alpha"])
+@pytest.mark.parametrize(
+    ("name", "dtype", "tolerance"),
+    [
+        ("llama", torch.float64, 1e-10),
+        ("gpt2", torch.float64, 1e-10),
+        ("llama", torch.float32, 1e-5),
+    ],
+)
+def test_a_step_equals_the_pair_by_pair_computation(
+    case, name, dtype, tolerance, loss, step, tokens
+):
+    own = case(name, dtype)
+    pairs = own.steps[step]
+    own.trainer.objective = Objective(loss, BETA, ALPHA)
+    value, returned, gradients = grouped_step(own.trainer, pairs, tokens)
+    expected, expected_gradients = plain_step(loss, own.plain, pairs)
+
+    torch.testing.assert_close(value, expected.double(), rtol=tolerance, atol=0)
+    assert returned == pytest.approx(expected.item(), rel=1e-6 if tolerance < 1e-6 else tolerance)
+    ours, theirs = (torch.cat([g.flatten() for g in gs]) for gs in (gradients, expected_gradients))
+    assert (ours - theirs).norm() <= tolerance * theirs.norm()
+    assert theirs.norm() > 1e-3
+
+
+def test_the_steps_have_as_many_micro_batches_as_meant(case):
+    pairs = rows(case("llama", torch.float64).steps["unequal"])
+    assert len(micro_batches(pairs, 1)) == 2  # one a prompt
+    assert len(micro_batches(pairs, 10_000)) == 1

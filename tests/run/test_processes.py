@@ -1,0 +1,266 @@
+"""Several processes do the work of one: real launchers on tiny models, on the CPU."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import LlamaForCausalLM
+
+from fdpo.core import records
+from fdpo.core.errors import UserError
+from fdpo.core.randomness import stream
+from fdpo.core.records import Generation, Pair, Prompt
+from fdpo.evaluation.policy import load_policy
+from fdpo.models.micro_batches import micro_batches, rows, share
+from fdpo.scoring import ridge, vader
+from stages import evaluate, generate, score, train
+from tests.support import tiny
+
+ROOT = Path(__file__).parents[2]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+CURVES = ["train/loss", "train/margin", "train/accuracy", "train/grad_norm"]
+CURVES += ["test/loss", "test/margin", "test/accuracy"]
+
+
+@dataclass(frozen=True)
+class Launched:
+    """How a launcher ended, and the seconds it took from a process's death to that."""
+
+    code: int
+    printed: str
+    afterwards: float
+
+
+def launch(folder: Path, *command: str) -> Launched:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=480,
+    )
+    killed = folder / "killed"
+    afterwards = time.time() - killed.stat().st_mtime if killed.exists() else 0.0
+    return Launched(done.returncode, done.stdout, afterwards)
+
+
+def study(folder: Path, model=tiny.llama, **training: object) -> Path:
+    """A folder with what `prepare` leaves: prompts and models."""
+    (folder / "data").mkdir(parents=True)
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    own = params["studies"]["embedded"]
+    own["generate"] |= {"max_length": 32, "prompts_per_batch": 2}
+    own["generate"]["train"]["max_new_tokens"] = own["generate"]["heldout"]["max_new_tokens"] = 6
+    own["evaluate"] |= {"prompts_per_batch": 2, "tokens_per_forward": 48}
+    own["train"] |= {"tokens_per_forward": 48, **training}  # several micro-batches a step
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    model(torch.float32).save_pretrained(folder / "models/reference")
+    tokenizer = tiny.tokenizer()
+    tokenizer.backend_tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save_pretrained(folder / "models/reference")
+    texts = [" ".join(map(str, stream(0, "text", n).integers(1, 37, size=6))) for n in range(120)]
+    reward = ridge.fit(texts, [float(text.count("3")) for text in texts], seed=1)
+    reward.save(folder / "models/reward")
+    vader.save(folder / "models/judge")
+    prompts = [
+        Prompt(id=n, prompt=f"{n + 3} {n % 5 + 2}", role="heldout" if n % 3 == 2 else "train")
+        for n in range(21)
+    ]
+    write(folder / "data/prompts.jsonl", prompts)
+    return folder
+
+
+def tied(dtype: torch.dtype) -> LlamaForCausalLM:
+    """A model whose head is its embeddings."""
+    config = tiny.llama(dtype).config  # which seeds what is drawn next
+    config.tie_word_embeddings = True
+    return LlamaForCausalLM(config)
+
+
+def write(path: Path, lines: list) -> None:
+    path.write_text("".join(map(records.dump, lines)), encoding="utf-8")
+
+
+def write_pairs(folder: Path) -> None:
+    """Pairs of the generated completions: 5 of them in the last of an epoch's 5 steps."""
+    pairs = [
+        Pair(
+            id=generation.id,
+            prompt_ids=generation.prompt_ids,
+            chosen_ids=generation.completions[better - 1].ids,
+            rejected_ids=generation.completions[worse - 1].ids,
+            ref_chosen_logp=generation.completions[better - 1].ref_logp,
+            ref_rejected_logp=generation.completions[worse - 1].ref_logp,
+            chosen_reward=1.0,
+            rejected_reward=0.0,
+            chosen_rank=better,
+            rejected_rank=worse,
+        )
+        for generation in records.read(folder / "data/generations.jsonl", Generation)
+        if generation.role == "train"
+        for better, worse in [(1, 4), (1, 5), (1, 6), (2, 6), (3, 6), (4, 6)]
+    ]
+    write(folder / "data/train.jsonl", pairs[:53])
+    write(folder / "data/test.jsonl", pairs[53:])
+
+
+def within(folder: Path, *stages: object) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for stage in stages:
+            stage.main()
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory) -> Path:
+    """A study that one process, this one, has run."""
+    folder = study(tmp_path_factory.mktemp("one") / "study")
+    within(folder, generate, score)
+    write_pairs(folder)
+    within(folder, train, evaluate)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(one, tmp_path_factory) -> tuple[Path, Launched]:
+    """The same by two processes, one of which is killed in a second generation.
+
+    They evaluate the policy that one process trained, and then train their own.
+    """
+    folder = study(tmp_path_factory.mktemp("two") / "study")
+    for name in ("data/scores.jsonl", "data/train.jsonl", "data/test.jsonl"):
+        shutil.copy(one / name, folder / name)
+    shutil.copytree(one / "models/policy", folder / "models/policy")
+    return folder, launch(
+        folder,
+        *TORCHRUN,
+        "-m",
+        "tests.support.run_stages",
+        "generate",
+        "evaluate",
+        "train",
+        "killed",
+    )
+
+
+def curve(folder: Path, name: str) -> list[float]:
+    path = folder / f"results/train/plots/metrics/{name}.tsv"
+    with open(path, encoding="utf-8", newline="") as file:
+        return [float(row[name.split("/")[1]]) for row in csv.DictReader(file, delimiter="\t")]
+
+
+def assert_same_training(ours: Path, theirs: Path, weights: str) -> None:
+    for name in CURVES:
+        assert curve(ours, name) == pytest.approx(curve(theirs, name), abs=1e-4), name
+    assert len(curve(ours, "train/loss")) == 10
+    found, expected = (load_file(folder / "models/policy" / weights) for folder in (ours, theirs))
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-3)
+
+
+def test_generations_have_the_same_bytes(one, two):
+    folder, _ = two
+    generations = (folder / "data/generations.jsonl").read_bytes()
+    assert generations == (one / "data/generations.jsonl").read_bytes()
+
+
+def test_evaluations_have_the_same_bytes(one, two):
+    folder, launched = two
+    names = [path.relative_to(one) for path in (one / "results/evaluate").iterdir()]
+    assert len(names) == 5
+    for name in [*names, "results/metrics.json"]:
+        assert (folder / name).read_bytes() == (one / name).read_bytes(), name
+    assert launched.printed.count("evaluate: ") == 1
+
+
+def test_training_is_the_same(one, two):
+    folder, launched = two
+    assert_same_training(folder, one, "adapter_model.safetensors")
+    assert launched.printed.count("train: sigmoid, beta 0.1, 10 steps on 53 pairs") == 1
+    for name in ("README.md", "objective.json", "adapter_config.json"):
+        path = Path("models/policy", name)
+        assert (folder / path).read_bytes() == (one / path).read_bytes()
+
+
+def test_a_killed_process_ends_the_others_and_another_number_goes_on(one, two):
+    folder, launched = two
+    assert launched.code != 0
+    assert launched.afterwards < 60  # seconds
+    assert "Signal 9 (SIGKILL) received by PID" in launched.printed
+    (kept,) = folder.glob(".ckpt/generate-*/generations.jsonl")
+    whole = (one / "data/generations.jsonl").read_bytes()
+    assert kept.read_bytes() == b"".join(whole.splitlines(keepends=True)[:8])  # two rounds of two
+
+    (folder / "data/generations.jsonl").unlink()
+    within(folder, generate)
+    assert (folder / "data/generations.jsonl").read_bytes() == whole
+
+
+def test_a_sharded_model_is_trained_whole(one, tmp_path):
+    """All parameters, over two processes by FSDP and in one."""
+    folders = [study(tmp_path / name, tied, lora=None) for name in ("sharded", "whole")]
+    for folder in folders:
+        for name in ("train.jsonl", "test.jsonl"):
+            shutil.copy(one / "data" / name, folder / "data")
+    config = ["--config_file", str(ROOT / "configs/fsdp.yaml"), "--mixed_precision", "no"]
+    launcher = ["-m", "accelerate.commands.launch", *config, "--num_processes", "2"]
+    done = launch(
+        folders[0], *launcher, "--main_process_port", "0", "-m", "tests.support.run_sharded"
+    )
+    assert done.code == 0, done.printed
+    within(folders[1], train)
+    assert_same_training(*folders, "model.safetensors")
+    embeddings = "model.embed_tokens.weight"
+    policy = load_policy(folders[0] / "models/reference", folders[0] / "models/policy")
+    trained = load_file(folders[0] / "models/policy/model.safetensors")
+    assert torch.equal(policy.get_output_embeddings().weight, trained[embeddings])
+    reference = load_file(folders[0] / "models/reference/model.safetensors")
+    assert not torch.equal(trained[embeddings], reference[embeddings])
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+@pytest.mark.parametrize("pairs", [1, 2, 7, 12])
+def test_the_shares_of_a_step_are_the_step(pairs, processes):
+    """Each pair once, with weights whose mean over processes is that over pairs."""
+    step = rows([tiny.pair([3, 1], [4, 1, n + 2], [n + 3, 2]) for n in range(pairs)])
+    step[0]["prompt_ids"] = [5] * 9  # a micro-batch of its own
+    for n, row in enumerate(step):
+        row["ref_chosen_logps"] = -1.0 - n  # names the pair
+    shares = [share(step, 10, process, processes) for process in range(processes)]
+    assert len({len(own) for own in shares}) == 1
+    batches = [batch for own in shares for batch in own if batch.weight > 0]
+    named = [logp for batch in batches for logp in batch.ref_chosen_logps.tolist()]
+    assert sorted(named) == sorted(row["ref_chosen_logps"] for row in step)
+    for batch in batches:
+        assert batch.weight.item() / processes == pytest.approx(len(batch.chosen) / pairs)
+
+
+def test_one_process_has_the_micro_batches_of_the_step():
+    step = rows([tiny.pair([n + 1], [4, 1, n + 2], [n + 3, 2]) for n in range(7)])
+    for ours, whole in zip(share(step, 10, 0, 1), micro_batches(step, 10), strict=True):
+        assert torch.equal(ours.indices, whole.indices)
+        assert ours.weight == whole.weight == len(whole.chosen) / 7
+
+
+def test_a_step_that_does_not_divide_is_refused(one, monkeypatch):
+    monkeypatch.setattr("fdpo.run.processes.count", lambda: 5)
+    with pytest.raises(
+        UserError, match=r"^train\.pairs_per_step = 12: must be a multiple of the 5 "
+    ):
+        within(one, train)

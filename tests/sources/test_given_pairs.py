@@ -1,0 +1,185 @@
+"""Given pairs from local files, and from the stand-in."""
+
+import json
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from fdpo.config.study_sources import LocalFile
+from fdpo.core.errors import UserError
+from fdpo.core.records import Prompt, ScoredCompletion, ScoredGeneration
+from fdpo.pairing import pairs_of
+from fdpo.sources import given_pairs
+from fdpo.sources.given_pairs import GivenPair
+from stages import prepare
+from stages import split as split_stage
+from tests.support import hub_repos
+from tests.support.hub_standin import run_client, serving
+
+ROWS = [
+    {"prompt": "It was", "chosen": " gréat", "rejected": " bad", "more": 1},
+    {"prompt": "It was", "chosen": " fun", "rejected": " long", "more": 2},
+]
+PAIRS = [GivenPair("It was", " gréat", " bad"), GivenPair("It was", " fun", " long")]
+
+
+def write_lines(path, *rows) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_pairs_of_a_file_are_the_train_split(tmp_path):
+    lines = write_lines(tmp_path / "pairs.jsonl", *ROWS)
+    parquet = str(tmp_path / "pairs.parquet")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), parquet)
+    from_lines, source = given_pairs.read_pairs(lines, "")
+    from_parquet, _ = given_pairs.read_pairs(parquet, "")
+    assert from_lines == from_parquet == {"train": PAIRS}
+    assert source.repo == lines
+    assert len(source.commit) == 64
+
+    prompts, _ = given_pairs.read_prompts(lines, "")
+    assert prompts == ["It was"]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"prompt": "a", "chosen": "b"}, "no column 'rejected'; it has prompt, chosen"),
+        ({"prompt": "a", "chosen": 3, "rejected": "c"}, "row 1: chosen = 3: must be text"),
+        ({"prompt": "a", "chosen": "", "rejected": "c"}, "row 1: chosen = '': must be text"),
+        ({"prompt": None, "chosen": "b", "rejected": "c"}, "row 1: prompt = None: must be text"),
+        ({"prompt": "a", "chosen": "b", "rejected": "b"}, "row 1: chosen and rejected are the"),
+        ([1], "pairs.jsonl:1: not a JSON object"),
+    ],
+)
+def test_a_row_that_is_no_pair_is_named(tmp_path, row, problem):
+    path = write_lines(tmp_path / "pairs.jsonl", row)
+    with pytest.raises(UserError, match=problem) as error:
+        given_pairs.read_pairs(path, "")
+    assert str(error.value).startswith(path)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "cut.jsonl").write_text(json.dumps(ROWS[0])[:20])
+    (tmp_path / "latin.jsonl").write_bytes(b'{"prompt": "\xe9"}\n')
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1")
+    (tmp_path / "empty.jsonl").write_text("")
+    problems = {
+        "cut.jsonl": "cut.jsonl:1: not JSON",
+        "latin.jsonl": "latin.jsonl:1: not JSON",
+        "cut.parquet": "cut.parquet: not a Parquet file",
+        "empty.jsonl": "empty.jsonl: no rows in a split named train",
+        "none.jsonl": "none.jsonl: missing; name a file, or a Hub dataset as user/name",
+    }
+    for name, problem in problems.items():
+        with pytest.raises(UserError, match=problem):
+            given_pairs.read_pairs(str(tmp_path / name), "")
+
+
+def test_a_dataset_of_the_hub_keeps_its_splits_and_order(tmp_path):
+    folder = tmp_path / "hub"
+    hub_repos.pairs(folder / "datasets/therem/dpo_dataset")
+    hub_repos.prompts(folder / "datasets/therem/dpo_dataset_eval")
+    unreadable = folder / "datasets/me/unreadable/data/train.parquet"
+    unreadable.parent.mkdir(parents=True)
+    unreadable.write_text("not a Parquet file")
+    code = """
+        import json
+        from dataclasses import asdict
+        from fdpo import given_pairs
+        from fdpo.core.errors import UserError
+
+        pairs, source = given_pairs.read_pairs("therem/dpo_dataset", "main")
+        print(json.dumps({split: [asdict(pair) for pair in pairs[split]] for split in pairs}))
+        print(json.dumps(given_pairs.read_prompts("therem/dpo_dataset_eval", source.revision)[0]))
+        for repo in ("therem/dpo_dataset_eval", "me/unreadable"):
+            try:
+                given_pairs.read_pairs(repo, "main")
+            except UserError as error:
+                print(error)
+    """
+    with serving(folder) as hub:
+        client = run_client(hub, tmp_path / "home", code)
+    assert client.returncode == 0, client.stderr
+    pairs, prompts, no_column, unreadable = client.stdout.splitlines()
+
+    data = folder / "datasets/therem/dpo_dataset/data"
+    for split, rows in json.loads(pairs).items():
+        file = data / f"{split}-00000-of-00001.parquet"
+        assert rows == pyarrow.parquet.read_table(file).to_pylist()
+    assert set(json.loads(pairs)) == {"train", "test"}
+    assert len(json.loads(prompts)) == 12
+    assert "dataset therem/dpo_dataset_eval at revision main, split train: no column" in no_column
+    assert unreadable.startswith("dataset me/unreadable at revision main: can't be read (")
+
+
+def test_pairs_become_prompts_of_their_split_and_none_is_held_out_too():
+    other = GivenPair("Then", " yes", " no")
+    splits = {"train": PAIRS, "test": [other], "more": [GivenPair("Not", "a", "b")]}
+    prompts = given_pairs.as_prompts(splits, ["Then", "Here", "There", "It was"])
+    assert [(p.id, p.prompt, p.role) for p in prompts] == [
+        (0, "It was", "train"),
+        (1, "Then", "test"),
+        (2, "Here", "heldout"),
+        (3, "There", "heldout"),
+    ]
+    given = [(pair.chosen, pair.rejected) for pair in prompts[0].given]
+    assert given == [(" gréat", " bad"), (" fun", " long")]
+    assert prompts[2].given is None
+
+
+def test_a_prompt_in_both_splits_is_refused():
+    with pytest.raises(UserError, match="prompt 'It was' has pairs in both splits"):
+        given_pairs.as_prompts({"train": PAIRS, "test": PAIRS[:1]}, ["a", "b"])
+
+
+def test_too_few_held_out_prompts_are_refused():
+    with pytest.raises(UserError, match="1 of 2 prompts are in no pair"):
+        given_pairs.as_prompts({"train": PAIRS}, ["It was", "b"])
+
+
+def test_a_local_file_must_be_the_pinned_one(tmp_path):
+    path = write_lines(tmp_path / "pairs.jsonl", *ROWS)
+    with pytest.raises(UserError, match="not the file that params") as error:
+        prepare.read(given_pairs.read_pairs, LocalFile(path=path, sha256="0" * 64))
+    found = str(error.value).split("its sha256 is ")[1][:64]
+    pairs, source = prepare.read(given_pairs.read_pairs, LocalFile(path=path, sha256=found))
+    assert (pairs, source.commit) == ({"train": PAIRS}, found)
+
+
+def scored(given: list[list[int]]) -> ScoredGeneration:
+    """Three completions, the first two the same tokens, rewards against the given order."""
+    completions = [
+        ScoredCompletion(text="", ids=ids, finished=False, ref_logp=logp, reward=reward)
+        for ids, logp, reward in (([4, 5], -1.0, 0.1), ([4, 5], -1.0, 0.1), ([6], -2.0, 0.9))
+    ]
+    return ScoredGeneration(
+        id=3, prompt="It", role="test", prompt_ids=[1], completions=completions, given=given
+    )
+
+
+def test_given_pairs_are_kept_whatever_their_rewards_and_in_order():
+    first, second = pairs_of(scored([[0, 2], [2, 1]]), "given")
+    assert (first.chosen_ids, first.rejected_ids) == ([4, 5], [6])
+    assert (first.ref_chosen_logp, first.ref_rejected_logp) == (-1.0, -2.0)
+    assert (first.chosen_reward, first.rejected_reward) == (0.1, 0.9)
+    assert (first.chosen_rank, first.rejected_rank) == (1, 2)
+    assert (second.chosen_ids, second.rejected_ids) == ([6], [4, 5])
+
+
+def test_a_pair_that_the_length_limit_made_equal_is_left_out():
+    assert list(pairs_of(scored([[0, 1]]), "given")) == [None]
+
+
+def test_a_place_without_a_completion_is_refused():
+    with pytest.raises(ValueError, match="given has place 3 of 3 completions"):
+        scored([[0, 3]])
+
+
+def test_a_given_split_keeps_its_roles_and_needs_both():
+    prompts = [Prompt(id=i, prompt="x", role=role) for i, role in enumerate(["train", "test"])]
+    assert split_stage.given_split(prompts) == {1}
+    with pytest.raises(UserError, match="of 1 prompts with pairs 0 are in a split named test"):
+        split_stage.given_split(prompts[:1])

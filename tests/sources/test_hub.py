@@ -1,0 +1,207 @@
+"""fdpo.sources.hub against the stand-in: real clients, nothing patched."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.constants import DOWNLOAD_CHUNK_SIZE
+from transformers import GPT2LMHeadModel
+
+from tests.support import hub_repos
+from tests.support.hub_standin import Hub, run_client, serving
+
+FETCH = """
+import sys
+from fdpo import hub
+from fdpo.core.errors import UserError
+for repo in {repos!r}:
+    try:
+        print(hub.fetch_model(repo, {revision!r}, "{out}/" + repo))
+    except UserError as error:
+        print(error)
+"""
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory) -> Iterator[Hub]:
+    folder = tmp_path_factory.mktemp("hub")
+    hub_repos.gpt2(folder / "models/lvwerra/gpt2-imdb")
+    hub_repos.prompts(folder / "datasets/therem/dpo_dataset_eval")
+    with serving(folder) as hub:
+        yield hub
+
+
+def copy_of_gpt2(hub: Hub, name: str) -> Path:
+    target = hub.folder / "models" / name
+    return Path(shutil.copytree(hub.folder / "models/lvwerra/gpt2-imdb", target))
+
+
+def fetch(hub: Hub, tmp_path: Path, *repos: str, revision: str = "main", **env: str) -> list[str]:
+    """One line a repo: its Source, or the error that the user would see."""
+    code = FETCH.format(repos=repos, revision=revision, out=tmp_path / "out")
+    client = run_client(hub, tmp_path / "home", code, **env)
+    assert client.returncode == 0, client.stderr
+    lines = client.stdout.splitlines()
+    assert len(lines) == len(repos)
+    return lines
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    assert not any(path.is_symlink() for path in folder.iterdir())
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_model_folder_is_the_repository_at_one_commit(hub, tmp_path):
+    code = f"""
+        import sys
+        from fdpo import hub
+        model = hub.resolve("lvwerra/gpt2-imdb", "main")
+        print(model)
+        print(hub.resolve("lvwerra/gpt2-imdb", model))
+        print(hub.resolve("therem/dpo_dataset_eval", "main", "dataset"))
+        print(hub.fetch_model("lvwerra/gpt2-imdb", "main", "{tmp_path}/by_name").weights)
+        print(hub.fetch_model("lvwerra/gpt2-imdb", model, "{tmp_path}/by_commit").commit)
+        print("torch" in sys.modules)
+    """
+    client = run_client(hub, tmp_path / "home", code)
+    assert client.returncode == 0, client.stderr
+    model, same, dataset, weights, commit, torch_loaded = client.stdout.split()
+    assert model == same == commit != dataset
+    assert weights == "safetensors"
+    assert torch_loaded == "False"
+
+    by_name = contents(tmp_path / "by_name")
+    assert json.loads(by_name.pop("source.json")) == {
+        "repo": "lvwerra/gpt2-imdb",
+        "revision": "main",
+        "commit": model,
+        "weights": "safetensors",
+    }
+    by_commit = contents(tmp_path / "by_commit")
+    assert json.loads(by_commit.pop("source.json"))["revision"] == model
+    assert by_name == by_commit == contents(hub.folder / "models/lvwerra/gpt2-imdb")
+
+
+def test_code_and_other_formats_stay_on_the_hub(hub, tmp_path):
+    repo = copy_of_gpt2(hub, "me/crowded")
+    for name in ("modeling.py", "tf_model.h5", "pytorch_model.bin", "README.md"):
+        (repo / name).write_text("never asked for")
+    fetch(hub, tmp_path, "me/crowded")
+    fetched = set(contents(tmp_path / "out/me/crowded"))
+    assert fetched == {"source.json", *contents(hub.folder / "models/lvwerra/gpt2-imdb")}
+
+
+def test_what_cannot_be_had_ends_in_one_line(hub, tmp_path):
+    faults = {"gated": {"gated": True}, "down": {"status": 500}, "private": {"status": 401}}
+    for name, fault in faults.items():
+        copy_of_gpt2(hub, f"me/{name}")
+        hub.faults[f"models/me/{name}"] = fault
+    (copy_of_gpt2(hub, "me/weightless") / "model.safetensors").unlink()
+    expected = {
+        "me/gated": "gated; accept its terms on its page on the Hub and log in with `hf auth",
+        "me/down": "the Hub answered 500; try again later, or use study=embedded",
+        "me/private": "not open to you; correct its name in params.yaml or log in with `hf auth",
+        "me/missing": "not on the Hub, or not open to you",
+        "me/weightless": "has neither model.safetensors nor pytorch_model.bin; pin another",
+        "a/b/c": "not a repository name; write user/name in params.yaml, or use study=embedded",
+    }
+    for (repo, reason), line in zip(expected.items(), fetch(hub, tmp_path, *expected), strict=True):
+        assert line.startswith(f"model {repo} at revision main: ")
+        assert reason in line
+        assert not (tmp_path / "out" / repo).exists()
+
+
+def test_an_unknown_revision_is_named(hub, tmp_path):
+    (line,) = fetch(hub, tmp_path, "lvwerra/gpt2-imdb", revision="v9")
+    assert line == (
+        "model lvwerra/gpt2-imdb at revision v9: the repository has no such revision;"
+        " pin another revision in params.yaml, or use study=embedded"
+    )
+
+
+def test_a_hub_out_of_reach_is_named(hub, tmp_path):
+    (line,) = fetch(hub, tmp_path, "lvwerra/gpt2-imdb", HF_ENDPOINT="http://127.0.0.1:9")
+    assert "the Hub can't be reached (ConnectError); check the network" in line
+
+
+def test_a_file_with_the_wrong_hash_is_refused_and_fetched_anew(hub, tmp_path):
+    repo = copy_of_gpt2(hub, "me/corrupt")
+    hub.faults["models/me/corrupt"] = {"corrupt": True}
+    (line,) = fetch(hub, tmp_path, "me/corrupt")
+    assert line.startswith("model me/corrupt at revision main: model.safetensors has sha256 ")
+    assert not (tmp_path / "out/me/corrupt").exists()
+
+    del hub.faults["models/me/corrupt"]
+    fetch(hub, tmp_path, "me/corrupt")  # the same cache: what was wrong there is gone
+    fetched = contents(tmp_path / "out/me/corrupt")
+    assert fetched["model.safetensors"] == (repo / "model.safetensors").read_bytes()
+
+
+def test_a_connection_lost_in_mid_file_is_taken_up_where_it_broke(hub, tmp_path):
+    repo = copy_of_gpt2(hub, "me/dropping")
+    # The client keeps what it has chunk by chunk: this breaks off within the second.
+    (repo / "model.safetensors").write_bytes(bytes(range(9)) * (DOWNLOAD_CHUNK_SIZE // 4))
+    hub.faults["models/me/dropping"] = {"drop": 1}
+    fetch(hub, tmp_path, "me/dropping")
+    fetched = contents(tmp_path / "out/me/dropping")
+    assert fetched["model.safetensors"] == (repo / "model.safetensors").read_bytes()
+    large = "/large/models/me/dropping/model.safetensors"
+    ranges = [part for _, path, part in hub.requests if path == large]
+    assert ranges == ["", f"bytes={DOWNLOAD_CHUNK_SIZE}-"]
+
+
+def test_pickled_weights_become_equal_safetensors(hub, tmp_path):
+    hub_repos.pickled_only(copy_of_gpt2(hub, "me/pickled"))
+    hub_repos.pickled_only(copy_of_gpt2(hub, "me/pickled-long-ago"), legacy=True)
+    original = GPT2LMHeadModel.from_pretrained(hub.folder / "models/lvwerra/gpt2-imdb")
+    for line in fetch(hub, tmp_path, "me/pickled", "me/pickled-long-ago"):
+        assert "weights='pickle, loaded weights-only'" in line
+    for folder in (tmp_path / "out/me").iterdir():
+        assert "pytorch_model.bin" not in contents(folder)
+        fetched, loading = GPT2LMHeadModel.from_pretrained(
+            folder, use_safetensors=True, output_loading_info=True
+        )
+        assert not loading["missing_keys"]
+        torch.testing.assert_close(fetched.state_dict(), original.state_dict(), rtol=0, atol=0)
+        source = json.loads((folder / "source.json").read_text())
+        assert source["weights"] == "pickle, loaded weights-only"
+
+
+class Intruder:
+    """Unpickled without care, this makes the folder `intruded`."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        return Path.mkdir, (self.folder,)
+
+
+def test_a_pickle_that_holds_more_than_tensors_is_refused(hub, tmp_path):
+    for name, content in (("code", Intruder(tmp_path / "intruded")), ("list", [1])):
+        repo = copy_of_gpt2(hub, f"me/{name}")
+        (repo / "model.safetensors").unlink()
+        torch.save({"weight": content}, repo / "pytorch_model.bin")
+    for line in fetch(hub, tmp_path, "me/code", "me/list"):
+        assert "pytorch_model.bin holds something other than plain tensors" in line
+    assert not (tmp_path / "intruded").exists()
+    assert list((tmp_path / "out/me").iterdir()) == []
+
+
+def test_an_adapter_comes_with_its_config(hub, tmp_path):
+    repo = hub.folder / "models/therem/gpt_imdb_jsd_beta1e-1"
+    repo.mkdir(parents=True)
+    for name in ("adapter_config.json", "adapter_model.safetensors", "training_args.bin"):
+        (repo / name).write_text(f"the content of {name}")
+    code = f"""
+        from fdpo import hub
+        hub.fetch_adapter("therem/gpt_imdb_jsd_beta1e-1", "main", "{tmp_path}/adapter")
+    """
+    client = run_client(hub, tmp_path / "home", code)
+    assert client.returncode == 0, client.stderr
+    adapter = contents(tmp_path / "adapter")
+    assert set(adapter) == {"adapter_config.json", "adapter_model.safetensors", "source.json"}
+    assert adapter["adapter_model.safetensors"] == b"the content of adapter_model.safetensors"

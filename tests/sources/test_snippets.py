@@ -1,0 +1,93 @@
+"""Reading rated snippets, and cutting prompts that a reward model has not seen."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdpo.core.errors import UserError
+from fdpo.sources.snippets import Snippet, prompts, read_snippets
+from tests.support.embedded_fakes import rated_snippets
+
+SNIPPETS = [
+    Snippet(number, rating, text) for number, (rating, text) in enumerate(rated_snippets(300))
+]
+TEMPLATE = "Movie review: {words}"
+
+
+def opening(text: str) -> str:
+    return " ".join(text.split()[:4])
+
+
+def test_reads_ids_ratings_and_texts_without_html_or_line_ends(tmp_path):
+    path = tmp_path / "ratings.txt"
+    path.write_bytes('1\t2.25\tA PB&amp;J of a clich\u00e9.\r\n7\t-4\tNo; 9" of\u2028it.'.encode())
+
+    assert read_snippets(path) == [
+        Snippet(1, 2.25, "A PB&J of a clich\u00e9."),
+        Snippet(7, -4.0, 'No; 9" of\u2028it.'),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["2\t1.5", "2\t1.5\ta\tb", "two\t1.5\ta", "2\tgood\ta", "2\t4.01\ta", "2\tnan\ta", "2\t1.5\t "],
+)
+def test_a_bad_line_is_named(tmp_path, line):
+    path = tmp_path / "ratings.txt"
+    path.write_text(f"1\t1.5\tfine\n{line}\n", encoding="utf-8")
+
+    with pytest.raises(UserError, match=r"ratings\.txt:2: .*rating from -4 to 4"):
+        read_snippets(path)
+
+
+def test_an_id_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "ratings.txt"
+    path.write_text("1\t1.5\tfine\n1\t2\tfiner\n", encoding="utf-8")
+
+    with pytest.raises(UserError, match=r"ratings\.txt:2: id 1 stands in an earlier line"):
+        read_snippets(path)
+
+
+@pytest.mark.parametrize("content", [None, b"1\t1.5\tcaf\xe9\n"])
+def test_a_missing_file_and_another_encoding_are_refused(tmp_path, content):
+    path = tmp_path / "ratings.txt"
+    if content:
+        path.write_bytes(content)
+
+    with pytest.raises(UserError, match=r"ratings\.txt: "):
+        read_snippets(path)
+
+
+@given(st.integers(1, 60), st.integers(2, 60), st.integers(0, 2**32))
+def test_prompts_differ_and_share_no_beginning_with_the_snippets_left(train, heldout, seed):
+    chosen, left = prompts(SNIPPETS, TEMPLATE, 4, train, heldout, seed)
+
+    assert [prompt.role for prompt in chosen] == ["train"] * train + ["heldout"] * heldout
+    texts = {prompt.prompt.removeprefix("Movie review: ") for prompt in chosen}
+    assert len(texts) == train + heldout
+    assert left == [snippet for snippet in SNIPPETS if opening(snippet.text) not in texts]
+    by_id = {snippet.id: snippet for snippet in SNIPPETS}
+    assert all(p.prompt == f"Movie review: {opening(by_id[p.id].text)}" for p in chosen)
+
+
+def test_more_prompts_keep_those_drawn_before_and_another_seed_draws_others():
+    few = prompts(SNIPPETS, TEMPLATE, 4, 10, 10, seed=0)[0]
+    many = prompts(SNIPPETS, TEMPLATE, 4, 20, 30, seed=0)[0]
+
+    assert many[:10] == few[:10]
+    assert many[-10:] == few[-10:]
+    assert prompts(SNIPPETS, TEMPLATE, 4, 10, 10, seed=1)[0] != few
+
+
+def test_a_snippet_without_a_word_to_complete_gives_no_prompt():
+    snippets = [Snippet(0, 1.0, "one two three four"), Snippet(1, 1.0, "a  b c d e")]
+
+    chosen, left = prompts(snippets, TEMPLATE, 4, 1, 0, seed=0)
+
+    assert [prompt.prompt for prompt in chosen] == ["Movie review: a b c d"]
+    assert left == snippets[:1]
+
+
+def test_too_few_snippets_name_the_keys_and_what_there_is():
+    with pytest.raises(UserError, match=r"prepare\.train_prompts = 2 .* only 1 different"):
+        prompts([Snippet(0, 1.0, "a b c d e")], TEMPLATE, 4, 2, 0, seed=0)

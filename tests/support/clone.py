@@ -1,0 +1,119 @@
+"""A copy of the project in a Git repository of its own, and DVC in it, far from the user's own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.support import embedded_fakes
+
+ROOT = Path(__file__).parents[2]
+PYTHON_FOLDER = Path(sys.executable).parent
+NOWHERE = "http://127.0.0.1:9"  # whoever asks for the network finds nobody
+IDENTITY = {
+    f"GIT_{role}_{field}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for field, value in (("NAME", "tester"), ("EMAIL", "tester@localhost"))
+}
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A Git repository with the project's working tree, committed."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def dvc(self, *arguments: str, **environment: str) -> str:
+        """What a DVC command that must succeed printed, errors included."""
+        done = self.run(sys.executable, "-m", "dvc", *arguments, **environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def git(self, *arguments: str) -> str:
+        done = self.run("git", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def bytes(self, path: str) -> bytes:
+        return (self.folder / path).read_bytes()
+
+
+def make(scratch: Path) -> Clone:
+    """Clone the working tree into `scratch`, with a tiny model and few prompts."""
+    packages = embedded_fakes.build(scratch / "packages")
+    clone = Clone(scratch / "clone", environment(scratch) | packages.environment)
+    clone.folder.mkdir()
+    _copy_working_tree(clone.folder)
+    params = clone.folder / "params.yaml"
+    params.write_text(tiny(params.read_text(encoding="utf-8"), packages), encoding="utf-8")
+    clone.git("init", "--quiet", "--initial-branch=main")
+    if not (clone.folder / ".dvc").exists():
+        clone.dvc("init", "--quiet")
+    clone.git("add", "--all")
+    clone.git("commit", "--quiet", "--message=start")
+    return clone
+
+
+def environment(scratch: Path) -> dict[str, str]:
+    home = scratch / "home"
+    config = home / "dvc"
+    config.mkdir(parents=True)
+    (config / "config").write_text("[core]\n    analytics = false\n    check_update = false\n")
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    own = {
+        "HOME": str(home),
+        "HF_HOME": str(home / "hub"),
+        "PATH": os.pathsep.join([str(PYTHON_FOLDER), os.environ["PATH"]]),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "DVC_GLOBAL_CONFIG_DIR": str(config),
+        "DVC_SYSTEM_CONFIG_DIR": str(config),
+        "DVC_SITE_CACHE_DIR": str(home / "site"),
+        "DVC_NO_ANALYTICS": "1",
+    }
+    proxies = {f"{kind}_proxy": NOWHERE for kind in ("http", "https", "all")}
+    return inherited | own | proxies | IDENTITY
+
+
+def _copy_working_tree(folder: Path) -> None:
+    """What Git tracks or would track, as it stands; no results of earlier runs."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        source = ROOT / name
+        if source.is_file() and name != "dvc.lock" and not name.startswith("results/"):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+
+
+def tiny(params: str, packages: embedded_fakes.FakePackages) -> str:
+    """params.yaml with few prompts and tokens, and the stand-ins' hashes."""
+    whole = yaml.safe_load(params)
+    whole |= {"study": "embedded", "loss": "sigmoid", "beta": 0.1, "lr": "auto"}
+    study = whole["studies"]["embedded"]
+    study["prepare"]["model"]["sha256"] = packages.model_sha256
+    study["prepare"]["snippets"]["sha256"] = packages.snippets_sha256
+    study["prepare"] |= {"train_prompts": 10, "heldout_prompts": 8}
+    study["generate"]["train"]["max_new_tokens"] = 8
+    study["generate"]["heldout"]["max_new_tokens"] = 8
+    study["evaluate"]["distinct_budget"] = 50
+    return yaml.safe_dump(whole, sort_keys=False)

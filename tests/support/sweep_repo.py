@@ -1,0 +1,148 @@
+"""A Git repository with DVC and one quick stage that writes what the real pipeline writes."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.clone import IDENTITY, PYTHON_FOLDER, ROOT
+
+# Its numbers follow from the params alone, unless a file `noise` says otherwise. It notes every
+# run, fails for the losses named in the file `broken` and waits where there is a file `slow`.
+WORK = """
+import json, os, sys, time
+from pathlib import Path
+import yaml
+
+params = yaml.safe_load(Path("params.yaml").read_text())
+prepare = params["studies"]["embedded"]["prepare"]
+control = Path(os.environ["CONTROL"])
+slow = (control / "slow").exists()
+with (control / "ran").open("a") as ran:
+    print(params["loss"], params["beta"], params["lr"], params["seed"], os.getpid(), file=ran)
+if slow:
+    time.sleep(60)
+if params["loss"] in (control / "broken").read_text().split():
+    print("half a progress bar\\rerror: the GPU is on fire", file=sys.stderr)
+    sys.exit(2)
+noise = float((control / "noise").read_text()) if (control / "noise").exists() else 0.0
+
+def write(path, text):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+
+sample = {"id": 7, "prompt": "p", "reference": [{"text": "r"}], "policy": [{"text": "x"}] * 4}
+write("data/source.json", json.dumps({"snippets": {"name": "made", "version": "1"}}))
+write("data/train.jsonl", "{}\\n" * prepare["train_prompts"])
+write("data/test.jsonl", "{}\\n" * 2)
+write("models/reference/source.json", json.dumps({"name": "tiny"}))
+write("results/metrics.json", json.dumps({"reward": params["beta"]}))
+reward = {"value": params["beta"] + params["seed"] + noise, "low": None, "high": 1 / 3}
+write("results/evaluate/metrics.json", json.dumps({"reward": reward}))
+bins = [{"confidence": 0.5, "accuracy": 0.6, "count": 2}]
+write("results/evaluate/calibration.json", json.dumps(bins))
+write("results/evaluate/samples.jsonl", (json.dumps(sample) + "\\n") * prepare["heldout_prompts"])
+for split in ("train", "test"):
+    for what in ("loss", "margin", "accuracy"):
+        points = "1\\t0.1\\n2\\tnan\\n"
+        write(f"results/train/plots/metrics/{split}/{what}.tsv", f"step\\t{what}\\n{points}")
+"""
+DVC_YAML = """
+stages:
+  work:
+    cmd: python3 work.py
+    params: [loss, beta, alpha, lr, seed, studies.embedded.prepare]
+    outs: [data, models, results/train, results/evaluate/samples.jsonl,
+           results/evaluate/calibration.json]
+    plots: [results/evaluate/metrics.json: {cache: false}]
+    metrics: [results/metrics.json: {cache: false}]
+"""
+SWEEP = """
+study: embedded
+seeds: [1, 2]
+params: {alpha: 0.5, lr: 0.00001, studies.embedded.prepare.train_prompts: 8,
+         studies.embedded.prepare.heldout_prompts: 5}
+rows:
+  - {name: sigmoid-b1, loss: sigmoid, beta: 1}
+  - {name: fkl-b0.1, loss: fkl, beta: 0.1}
+"""
+
+
+@dataclass(frozen=True)
+class SweepRepo:
+    folder: Path
+    control: Path
+    environment: dict[str, str]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "experiments.sweep", *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def sweep(self, *arguments: str) -> tuple[int, str, str]:
+        """Run a sweep to its end: exit code, stdout, stderr."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=400)
+        return process.returncode, out, err
+
+    def call(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def commit(self) -> None:
+        self.call("git", "add", "--all")
+        self.call("git", "commit", "--quiet", "--message=more")
+
+    def write(self, path: str, text: str) -> None:
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / path).write_text(text, encoding="utf-8")
+
+    @property
+    def ran(self) -> list[list[str]]:
+        """Loss, β, lr, seed and process of every run of the stage."""
+        file = self.control / "ran"
+        return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def make(scratch: Path) -> SweepRepo:
+    """The repository in `scratch`, with the project's params.yaml and the sweep `tiny` of 2 x 2."""
+    folder, control, home = (scratch / name for name in ("repo", "control", "home"))
+    for made in (folder, control, home / "dvc"):
+        made.mkdir(parents=True)
+    environment = {
+        **os.environ,
+        **IDENTITY,
+        "PATH": os.pathsep.join([str(PYTHON_FOLDER), os.environ["PATH"]]),
+        "PYTHONPATH": str(ROOT),
+        "CONTROL": str(control),
+        "HOME": str(home),
+        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
+        "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc"),
+        "DVC_SITE_CACHE_DIR": str(home / "site"),
+        "DVC_NO_ANALYTICS": "1",
+    }
+    repo = SweepRepo(folder, control, environment)
+    (control / "broken").write_text("")
+    repo.write("work.py", WORK)
+    repo.write("dvc.yaml", DVC_YAML)
+    repo.write("params.yaml", (ROOT / "params.yaml").read_text(encoding="utf-8"))
+    repo.write("experiments/sweeps/tiny.yaml", SWEEP)
+    repo.write(
+        ".gitignore",
+        "/data/\n/models/\n/results/*\n!/results/metrics.json\n"
+        "!/results/evaluate/\n/results/evaluate/*\n!/results/evaluate/metrics.json\n",
+    )
+    repo.call("git", "init", "--quiet", "--initial-branch=main")
+    repo.call(sys.executable, "-m", "dvc", "init", "--quiet")
+    repo.commit()
+    return repo

@@ -1,0 +1,123 @@
+"""Tiny randomly initialised models, and what a plain forward pass says of them."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from torch import Tensor, nn
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from fdpo.core.records import Pair
+from fdpo.models.packing import ATTENTION
+
+VOCABULARY = 37
+END = 0
+
+
+def llama(dtype: torch.dtype = torch.float64, vocabulary: int = VOCABULARY) -> LlamaForCausalLM:
+    """Two layers, four heads on two key-value heads.
+
+    In float64 its norms are PyTorch's, since Transformers' own round to float32.
+    """
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        initializer_range=0.4,  # far from uniform, so that mistakes show
+        eos_token_id=END,
+        bos_token_id=None,
+    )
+    model = LlamaForCausalLM(config)
+    if dtype == torch.float64:
+        for layer in model.model.layers:
+            layer.input_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
+            layer.post_attention_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
+        model.model.norm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
+    return _ready(model, dtype)
+
+
+def gpt2(dtype: torch.dtype = torch.float64, dropout: float = 0.0) -> GPT2LMHeadModel:
+    """Two layers, two heads, absolute positions."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=VOCABULARY,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        n_positions=128,
+        initializer_range=0.4,
+        resid_pdrop=dropout,
+        embd_pdrop=dropout,
+        attn_pdrop=dropout,
+        eos_token_id=END,
+        bos_token_id=END,
+    )
+    return _ready(GPT2LMHeadModel(config), dtype)
+
+
+def _ready(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    model.set_attn_implementation(ATTENTION)
+    return model.to(dtype).eval()
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A word an id: "0", "1", …; the first ends a text."""
+    words = {str(number): number for number in range(VOCABULARY)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel(words, unk_token="1")),  # noqa: S106 - no password
+        eos_token=str(END),
+        pad_token=str(END),
+    )
+
+
+def plain_token_logps(
+    model: PreTrainedModel, prompt: Sequence[int], completion: Sequence[int]
+) -> Tensor:
+    """log π of each completion token, from one unpacked forward pass of one sequence.
+
+    The model must attend by "sdpa" or "eager".
+    """
+    logits = model(input_ids=torch.tensor([[*prompt, *completion]]), use_cache=False).logits[0]
+    predicting = F.log_softmax(logits[len(prompt) - 1 : -1], dim=-1)
+    return predicting.gather(1, torch.tensor([list(completion)]).T)[:, 0]
+
+
+def plain_logp(model: PreTrainedModel, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
+    """log π(completion | prompt), summed over its tokens."""
+    return plain_token_logps(model, prompt, completion).sum()
+
+
+def pair(
+    prompt: Sequence[int],
+    chosen: Sequence[int],
+    rejected: Sequence[int],
+    ref_chosen_logp: float = -3.0,
+    ref_rejected_logp: float = -4.0,
+    number: int = 0,
+) -> Pair:
+    return Pair(
+        id=number,
+        prompt_ids=list(prompt),
+        chosen_ids=list(chosen),
+        rejected_ids=list(rejected),
+        ref_chosen_logp=ref_chosen_logp,
+        ref_rejected_logp=ref_rejected_logp,
+        chosen_reward=1.0,
+        rejected_reward=0.0,
+        chosen_rank=1,
+        rejected_rank=2,
+    )

@@ -1,0 +1,191 @@
+"""Training that stops and goes on is training that never stopped; what is not finite ends it."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from peft import LoraConfig
+from transformers import TrainerCallback, TrainerControl, TrainerState
+
+from fdpo.core.errors import UserError
+from fdpo.training import checkpoints
+from fdpo.training.callbacks import Curves
+from fdpo.training.checkpoints import Checkpoints
+from fdpo.training.trainer import FDPOTrainer
+from tests.support import tiny, tiny_trainer
+
+ADAPTER = LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+PAIRS = [tiny.pair([3, first], [first, 1, 5], [9, first]) for first in range(4, 17)]  # 13 prompts
+STEPS = 15  # 3 epochs of 5 steps: 3, 3, 3, 3 and 1 pairs
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Interrupt(TrainerCallback):
+    """Ends training as a signal would, right after a step."""
+
+    def __init__(self, step: int | None):
+        self.step = step
+
+    def on_step_begin(self, args, state, control, **_) -> None:
+        if state.global_step == self.step:
+            raise Interrupted
+
+
+@pytest.fixture(autouse=True)
+def always_due(monkeypatch):
+    monkeypatch.setattr(checkpoints, "SPACING", 0)
+
+
+def train(work: Path, curves: Path, stop: int | None = None, **settings) -> FDPOTrainer:
+    """Train to the end, or to `stop`, from the newest checkpoint in `work` if there is one."""
+    plain = {
+        "seed": 2,
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 3,
+        "learning_rate": 0.01,
+        "eval_strategy": "epoch",
+    }
+    folder = checkpoints.scratch(work)
+    model = tiny.llama(torch.float32)
+    trainer = tiny_trainer.build(model, PAIRS, folder, ADAPTER, **plain | settings)
+    for callback in (Curves(curves), Checkpoints(work), Interrupt(stop)):
+        trainer.add_callback(callback)
+    trainer.train(resume_from_checkpoint=checkpoints.newest(work))
+    return trainer
+
+
+def written(trainer: FDPOTrainer, curves: Path) -> dict[str, bytes]:
+    trainer.model.save_pretrained(curves / "policy")
+    return {
+        str(path.relative_to(curves)): path.read_bytes()
+        for path in curves.rglob("*")
+        if path.is_file()
+    }
+
+
+def saved(work: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("checkpoint-")) for path in work.glob("checkpoint-*"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict[str, bytes]:
+    """What training without interruption and without a checkpoint writes."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "on_step_end", lambda *_, **__: None)
+        patch.setattr(Checkpoints, "on_epoch_end", lambda *_, **__: None)
+        found = written(train(folder / "work", folder / "curves"), folder / "curves")
+    assert saved(folder / "work") == []
+    return found
+
+
+# The first step, within an epoch, its last step, the first of the next, and the very end.
+@pytest.mark.parametrize("stop", [1, 3, 5, 8, 14])
+def test_a_resumed_training_writes_the_bytes_of_an_uninterrupted_one(stop, whole, tmp_path, capsys):
+    with pytest.raises(Interrupted):
+        train(tmp_path / "work", tmp_path / "first", stop)
+    assert saved(tmp_path / "work") == [step for step in (stop - 1, stop) if step]
+    trainer = train(tmp_path / "work", tmp_path / "second")
+    assert f"train: goes on after step {stop}\n" in capsys.readouterr().out
+    assert written(trainer, tmp_path / "second") == whole
+
+
+def test_a_training_that_had_ended_is_not_done_again(whole, tmp_path, monkeypatch):
+    train(tmp_path / "work", tmp_path / "first")
+    assert saved(tmp_path / "work") == [STEPS - 1, STEPS]
+    monkeypatch.setattr(FDPOTrainer, "training_step", None)
+    trainer = train(tmp_path / "work", tmp_path / "second")
+    assert written(trainer, tmp_path / "second") == whole
+
+
+def test_steps_between_two_logged_ones_are_no_checkpoints(tmp_path):
+    """The mean loss in progress is in no checkpoint, so what is logged next would differ."""
+    curves = []
+    for name, stops in (("whole", [None]), ("resumed", [4, 8, None])):
+        for stop in stops:
+            try:
+                train(tmp_path / name, tmp_path / f"{name}-curves", stop, logging_steps=3)
+            except Interrupted:
+                assert saved(tmp_path / name)[-1] == stop - stop % 3
+        curves.append((tmp_path / f"{name}-curves/plots/metrics/train/loss.tsv").read_bytes())
+    assert curves[0] == curves[1]
+    assert curves[0].count(b"\n") == 1 + STEPS // 3
+
+
+def test_a_checkpoint_cut_short_is_not_picked_up(whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "on_save", killed_at_the_second(Checkpoints.on_save))
+        with pytest.raises(Interrupted):
+            train(tmp_path / "work", tmp_path / "first")
+    assert saved(tmp_path / "work") == [1]
+    (half,) = (tmp_path / "work/writing").glob("checkpoint-2")
+    (half / "optimizer.pt").write_bytes((half / "optimizer.pt").read_bytes()[:100])
+    trainer = train(tmp_path / "work", tmp_path / "second")
+    assert written(trainer, tmp_path / "second") == whole
+
+
+def killed_at_the_second(on_save):
+    """As if the process ended after the Trainer wrote, before the checkpoint got its name."""
+
+    def on_save_or_end(self, args, state, control, **more) -> None:
+        if state.global_step == 2:
+            raise Interrupted
+        on_save(self, args, state, control, **more)
+
+    return on_save_or_end
+
+
+def test_checkpoints_take_a_fiftieth_of_the_time(tmp_path, monkeypatch):
+    """Each takes 2 s by this clock, and every step 10 s."""
+    clock = [0.0]
+    monkeypatch.setattr(checkpoints, "SPACING", 50)
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: clock[0])
+    callback = Checkpoints(tmp_path)
+    (tmp_path / "writing").mkdir()
+    args, state = SimpleNamespace(output_dir=tmp_path / "writing"), TrainerState(logging_steps=1)
+    steps = []
+    for step in range(1, 31):
+        clock[0] += 10
+        state.global_step, state.epoch = step, step / 100
+        control = TrainerControl()
+        callback.on_step_end(args, state, control)
+        if control.should_save:
+            clock[0] += 2
+            (tmp_path / f"writing/checkpoint-{step}").mkdir()
+            callback.on_save(args, state, control)
+            steps.append(step)
+    assert steps == [1, 11, 21]
+
+
+@pytest.mark.parametrize("spoilt", ["loss", "gradient"])
+def test_what_is_not_finite_ends_training_and_leaves_the_last_good_checkpoint(spoilt, tmp_path):
+    def spoil(module, inputs, output):
+        nonlocal calls
+        calls += module.training
+        if calls == 4 and spoilt == "loss":
+            return output * torch.nan
+        if calls == 4:
+            output.register_hook(lambda gradient: gradient * torch.inf)
+        return output
+
+    calls = 0
+    model = tiny.llama(torch.float32)
+    model.model.norm.register_forward_hook(spoil)
+    trainer = tiny_trainer.build(
+        model, PAIRS[:6], checkpoints.scratch(tmp_path), ADAPTER, per_device_train_batch_size=1
+    )
+    trainer.add_callback(Checkpoints(tmp_path))
+    with pytest.raises(UserError) as failed:
+        trainer.train()
+    value = {"loss": "nan", "gradient": "(inf|nan)"}[spoilt]
+    assert re.fullmatch(
+        rf"train: the {spoilt} of step 4 is {value} \(loss sigmoid, beta 0.5, lr 1e-06\); try a"
+        r" smaller lr such as 1e-07, a larger beta, or loss=sigmoid",
+        str(failed.value),
+    )
+    assert saved(tmp_path) == [2, 3]

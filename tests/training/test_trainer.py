@@ -1,0 +1,217 @@
+"""FDPOTrainer over whole runs: a plain AdamW loop does the same, and what it logs is per pair."""
+
+import copy
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, get_peft_model
+
+from fdpo.losses import f_dpo_loss
+from fdpo.models.logprobs import pair_logps
+from fdpo.models.micro_batches import micro_batches, rows
+from fdpo.training.pair_order import PromptOrder
+from fdpo.training.trainer import Objective
+from tests.support import tiny, tiny_trainer
+from tests.support.tiny_trainer import adapter_of, copy_adapter, move_adapter, recorded
+
+ADAPTER = LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+TEXTS = [  # 5 pairs of 3 prompts
+    ([3, 1], [4, 1, 5], [9, 2]),
+    ([3, 1], [4, 1, 5], [6]),
+    ([5], [8, 9, 7, 9], [3, 2]),
+    ([5], [3, 2], [3, 8]),
+    ([2, 6, 4], [3], [3, 8, 3]),
+]
+
+
+def reference(dtype: torch.dtype = torch.float64):
+    model = tiny.llama(dtype)
+    model.set_attn_implementation("sdpa")
+    return model
+
+
+def pairs(dtype: torch.dtype = torch.float64):
+    model = reference(dtype)
+    return [recorded(model, *texts) for texts in TEXTS]
+
+
+def plain_run(policy, settings: dict, group: bool) -> list[float]:
+    """Train as the trainer should: AdamW, linear decay, clipped, a pair and a sequence at a time.
+
+    Returns the loss of each step.
+    """
+    data, size, epochs = pairs(), settings["per_device_train_batch_size"], 3
+    optimizer = torch.optim.AdamW(adapter_of(policy), settings["learning_rate"], weight_decay=0)
+    order = PromptOrder([pair.prompt_ids for pair in data], settings["seed"], group)
+    steps = []
+    for epoch in range(epochs):
+        order.set_epoch(epoch)
+        indices = list(order)
+        steps += [indices[start : start + size] for start in range(0, len(indices), size)]
+    losses = []
+    for number, step in enumerate(steps):
+        margins = []
+        for pair in (data[index] for index in step):
+            chosen = tiny.plain_logp(policy, pair.prompt_ids, pair.chosen_ids)
+            rejected = tiny.plain_logp(policy, pair.prompt_ids, pair.rejected_ids)
+            margins.append(chosen - pair.ref_chosen_logp - rejected + pair.ref_rejected_logp)
+        loss = -F.logsigmoid(0.5 * torch.stack(margins)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(adapter_of(policy), settings["max_grad_norm"])
+        for group in optimizer.param_groups:
+            group["lr"] = settings["learning_rate"] * (1 - number / len(steps))
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_a_run_is_that_of_a_plain_loop_over_pairs(group, tmp_path):
+    settings = {
+        "seed": 3,
+        "learning_rate": 0.02,
+        "per_device_train_batch_size": 2,  # 5 pairs: the last step of an epoch has one
+        "max_grad_norm": 0.3,
+    }
+    trainer = tiny_trainer.build(
+        tiny.llama(),
+        pairs(),
+        tmp_path,
+        ADAPTER,
+        group_by_prompt=group,
+        num_train_epochs=3,
+        lr_scheduler_type="linear",
+        optim="adamw_torch_fused",
+        **settings,
+    )
+    plain = get_peft_model(reference(), ADAPTER)
+    copy_adapter(trainer.model, plain)
+    trainer.train()
+    losses = plain_run(plain, settings, group)
+
+    logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert logged == pytest.approx(losses, rel=1e-5)
+    assert losses[0] == pytest.approx(math.log(2), rel=1e-9)
+    assert losses[-1] < 0.65
+    for ours, theirs in zip(adapter_of(trainer.model), adapter_of(plain), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+
+
+def test_gradient_checkpointing_runs_layers_again_and_changes_nothing(tmp_path):
+    adapters, calls = [], []
+    for checkpointing in (False, True):
+        trainer = tiny_trainer.build(
+            tiny.llama(),
+            pairs(),
+            tmp_path,
+            ADAPTER,
+            test=pairs()[:1],
+            max_steps=2,
+            gradient_checkpointing=checkpointing,
+        )
+        count = Counter()
+        first = trainer.causal_lm.model.layers[0].input_layernorm
+        first.register_forward_hook(lambda *_, count=count: count.update("a"))
+        trainer.train()
+        calls.append(count.total())
+        adapters.append(adapter_of(trainer.model))
+    assert calls[1] == 2 * calls[0] > 0
+    for ours, theirs in zip(*adapters, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_equal_seeds_give_equal_bits(tmp_path):
+    adapters = []
+    for attempt in ("first", "second"):
+        torch.manual_seed(len(adapters))  # whatever was drawn before
+        trainer = tiny_trainer.build(
+            tiny.llama(torch.float32),
+            pairs(torch.float32),
+            tmp_path / attempt,
+            ADAPTER,
+            max_steps=3,
+            seed=1,
+        )
+        trainer.train()
+        adapters.append([parameter.detach().clone() for parameter in adapter_of(trainer.model)])
+    assert all(map(torch.equal, *adapters))
+
+
+def test_a_run_begins_at_the_reference(tmp_path):
+    """Recorded and recomputed log-probabilities agree, so that the first margins are 0."""
+    data = pairs(torch.float32)
+    trainer = tiny_trainer.build(tiny.llama(torch.float32), data, tmp_path, ADAPTER)
+    metrics = trainer.evaluate()
+    assert metrics["eval_loss"] == pytest.approx(math.log(2), abs=1e-5)
+    for name in ("chosen", "rejected", "margins"):
+        assert metrics[f"eval_rewards/{name}"] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "fkl"])
+def test_evaluation_is_a_mean_over_pairs_though_the_last_batch_is_smaller(loss, tmp_path):
+    data = pairs()
+    trainer = tiny_trainer.build(
+        tiny.llama(), data[:1], tmp_path, ADAPTER, test=data, per_device_eval_batch_size=3
+    )
+    move_adapter(trainer.model)
+    trainer.objective = Objective(loss, 0.5, 0.5)
+    metrics = trainer.evaluate()
+
+    plain = get_peft_model(reference(), ADAPTER)
+    copy_adapter(trainer.model, plain)
+    with torch.no_grad():
+        logps = torch.tensor(
+            [
+                [tiny.plain_logp(plain, prompt, side).item() for side in sides]
+                for prompt, *sides in TEXTS
+            ],
+            dtype=torch.float64,
+        )
+    references = torch.tensor(
+        [[pair.ref_chosen_logp, pair.ref_rejected_logp] for pair in data], dtype=torch.float64
+    )
+    losses, chosen, rejected = f_dpo_loss(loss, *logps.T, *references.T, beta=0.5, alpha=0.5)
+    assert losses.std() > 0.05
+    assert metrics["eval_loss"] == pytest.approx(losses.mean().item(), rel=1e-6)
+    assert metrics["eval_rewards/chosen"] == pytest.approx(chosen.mean().item(), rel=1e-9)
+    assert metrics["eval_rewards/rejected"] == pytest.approx(rejected.mean().item(), rel=1e-9)
+    margins = chosen - rejected
+    assert metrics["eval_rewards/margins"] == pytest.approx(margins.mean().item(), rel=1e-9)
+    assert metrics["eval_rewards/accuracies"] == (margins > 0).double().mean().item()
+
+
+def test_dropout_is_off_though_the_model_asks_for_it(tmp_path):
+    adapter = LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, task_type="CAUSAL_LM")
+    model = tiny.gpt2(torch.float32, dropout=0.1)
+    (batch,) = micro_batches(rows([tiny.pair(*texts) for texts in TEXTS]), 512)
+    model.train()
+    with torch.no_grad():
+        untouched = [pair_logps(model, batch)[0] for _ in range(2)]
+    assert not torch.equal(*untouched)
+
+    plain = copy.deepcopy(model).eval()
+    trainer = tiny_trainer.build(model, pairs(), tmp_path, adapter)
+    trainer.model.train()
+    with torch.no_grad():
+        first, second = (pair_logps(trainer.causal_lm, batch)[0] for _ in range(2))
+        expected = pair_logps(plain, batch)[0]
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, expected, rtol=1e-6, atol=0)
+
+
+def test_the_adapter_alone_is_trained_and_saved(tmp_path: Path):
+    trainer = tiny_trainer.build(tiny.llama(torch.float32), pairs(), tmp_path, ADAPTER)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.training_step(trainer.model, micro_batches(rows(pairs()), 16))
+    with_gradient = {n for n, p in trainer.model.named_parameters() if p.grad is not None}
+    assert with_gradient == {name for name in before if "lora_" in name}
+    trainer.model.save_pretrained(tmp_path / "adapter")
+    assert {path.name for path in (tmp_path / "adapter").glob("adapter_*")} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
