@@ -1,14 +1,14 @@
 """Ours in benchmarks/decoding.py: the whole workload as one batch."""
 
 from benchmarks.decoding_peer import EOS, GROUPS, NGRAM, PENALTY, build_model, measure
-from fdpo.decoding.diverse_beams import DiverseBeam, diverse_beam_search
+from fdpo.decoding.diverse_beams import BeamSettings, diverse_beam_search
 
 
 def main() -> None:
     model = build_model()
 
     def decode(prompts: list[list[int]], new_tokens: int) -> list[list[int]]:
-        config = DiverseBeam(GROUPS, PENALTY, NGRAM, new_tokens, bias={}, banned=())
+        config = BeamSettings(GROUPS, PENALTY, NGRAM, new_tokens, bias={}, banned=())
         found = diverse_beam_search(model, prompts, config, eos_id=EOS, pad_id=EOS)
         return [decoded.ids for completions in found for decoded in completions]
 

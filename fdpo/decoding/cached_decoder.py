@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from fdpo.core.device import autocast
-from fdpo.models.causal_lm import decoder, head_weight
+from fdpo.models.causal_lm import backbone, head_weight
 
 ABSENT = -1  # stands left of a prompt shorter than its neighbours; equal to no token id
 TILE = 1024  # tokens whose logits are made at a time, into memory kept between steps: with GPT-2's
@@ -23,7 +23,7 @@ def left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> Tenso
     return torch.tensor(padded, device=device)
 
 
-def closing_gaps(ended: Tensor) -> Tensor:
+def compaction_order(ended: Tensor) -> Tensor:
     """Indices of the rows that go on, the last of them in place of those that ended."""
     going = (~ended).nonzero().squeeze(1)
     order = torch.arange(len(going), device=ended.device)
@@ -32,15 +32,15 @@ def closing_gaps(ended: Tensor) -> Tensor:
     return order
 
 
-class Decoder:
-    """A causal LM, within `models.decoding`, that decodes rows with a cache of its own.
+class CachedDecoder:
+    """A causal LM, within `cached_attention`, that decodes rows with a cache of its own.
 
     Rows stand in the order copy 0 of every prompt, copy 1 of every prompt, and so on.
     """
 
     def __init__(self, model: PreTrainedModel, prompts: Tensor, copies: int):
         """Run each of `prompts` [P, width] once and give each of its copies the cache."""
-        self.layers = decoder(model)
+        self.layers = backbone(model)
         self.head = head_weight(model)
         self.logits = self.head.new_empty(len(prompts) * copies, len(self.head))
         known = prompts != ABSENT

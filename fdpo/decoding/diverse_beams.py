@@ -25,11 +25,11 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from fdpo.core.errors import UserError
-from fdpo.decoding.cached_decoder import ABSENT, Decoder, closing_gaps, left_padded
+from fdpo.decoding.cached_decoder import ABSENT, CachedDecoder, compaction_order, left_padded
 
 
 @dataclass(frozen=True)
-class DiverseBeam:
+class BeamSettings:
     """How to search."""
 
     groups: int  # completions a prompt, one beam each
@@ -41,7 +41,7 @@ class DiverseBeam:
     length_penalty: float = 1.0  # the score is divided by length to this power
 
 
-class Decoded(NamedTuple):
+class BeamCompletion(NamedTuple):
     """A completion: its ids, end-of-text only where chosen, and log π(ids | prompt) in nats."""
 
     ids: list[int]
@@ -64,8 +64,8 @@ class _Rows:
 
 @torch.inference_mode()
 def diverse_beam_search(
-    model: PreTrainedModel, prompts: list[list[int]], config: DiverseBeam, eos_id: int, pad_id: int
-) -> list[list[Decoded]]:
+    model: PreTrainedModel, prompts: list[list[int]], config: BeamSettings, eos_id: int, pad_id: int
+) -> list[list[BeamCompletion]]:
     """Decode all prompts as one batch: for each its G completions, the best score first.
 
     The log-probabilities are the model's own, at temperature 1 before any bias or penalty.
@@ -76,8 +76,8 @@ def diverse_beam_search(
     rows = _first_rows(prompts, config.groups, model.device)
     biases = _SequenceBiases(config, eos_id, model.device)
     latest = rows.prompt.new_full((len(prompts), config.groups), pad_id)
-    found: list[list[tuple[float, int, Decoded]]] = [[] for _ in prompts]
-    decoder = Decoder(model, rows.history[: len(prompts)], copies=config.groups)
+    found: list[list[tuple[float, int, BeamCompletion]]] = [[] for _ in prompts]
+    decoder = CachedDecoder(model, rows.history[: len(prompts)], copies=config.groups)
     for length in range(1, config.max_new_tokens + 1):
         tokens = _choose(rows, decoder.next_logits(), latest, biases, config, eos_id)
         rows.history = torch.cat([rows.history, tokens[:, None]], dim=1)
@@ -85,7 +85,7 @@ def diverse_beam_search(
         if ended.any():
             _collect(found, rows.take(ended), length, config.length_penalty)
             latest[rows.prompt[ended], rows.group[ended]] = pad_id
-            order = closing_gaps(ended)
+            order = compaction_order(ended)
             if len(order) == 0:
                 break
             rows = rows.take(order)
@@ -95,7 +95,7 @@ def diverse_beam_search(
     return [[decoded for *_, decoded in sorted(ends, reverse=True)] for ends in found]
 
 
-def _check_lengths(model: PreTrainedModel, prompts: list[list[int]], config: DiverseBeam) -> None:
+def _check_lengths(model: PreTrainedModel, prompts: list[list[int]], config: BeamSettings) -> None:
     longest = max(len(prompt) for prompt in prompts)
     limit = model.config.max_position_embeddings
     if longest + config.max_new_tokens > limit:
@@ -123,7 +123,7 @@ def _choose(
     logits: Tensor,
     latest: Tensor,
     biases: "_SequenceBiases",
-    config: DiverseBeam,
+    config: BeamSettings,
     eos_id: int,
 ) -> Tensor:
     """Each row's next token, group after group; adds it to the rows' sums.
@@ -171,7 +171,7 @@ def _ban_repeats(scores: Tensor, history: Tensor, size: int) -> None:
 class _SequenceBiases:
     """What a token's score gains for completing given sequences; a ban is a bias of −∞."""
 
-    def __init__(self, config: DiverseBeam, eos_id: int, device: torch.device):
+    def __init__(self, config: BeamSettings, eos_id: int, device: torch.device):
         # A ban of end-of-text alone is ignored, as in Transformers.
         bans = {ids: -torch.inf for ids in config.banned if ids != (eos_id,)}
         biases = {**config.bias, **bans}
@@ -196,9 +196,12 @@ class _SequenceBiases:
 
 
 def _collect(
-    found: list[list[tuple[float, int, Decoded]]], ends: _Rows, length: int, length_penalty: float
+    found: list[list[tuple[float, int, BeamCompletion]]],
+    ends: _Rows,
+    length: int,
+    length_penalty: float,
 ) -> None:
     """Add ended rows to their prompts' completions as (length-normalised score, group, …)."""
     columns = (ends.prompt, ends.group, ends.score, ends.history[:, -length:], ends.logp)
     for prompt, group, score, ids, logp in zip(*(c.tolist() for c in columns), strict=True):
-        found[prompt].append((score / length**length_penalty, group, Decoded(ids, logp)))
+        found[prompt].append((score / length**length_penalty, group, BeamCompletion(ids, logp)))

@@ -14,7 +14,7 @@ def cut(
     """Completions whose tokens, with the prompt's, are at most `max_length`; longer ones are cut.
 
     A cut completion is not finished, and its log-probability is that of the ids that are left, from
-    a forward pass of `model`, which must not be within `models.decoding`.
+    a forward pass of `model`, which must not be within `cached_attention`.
     """
     room = max_length - len(prompt)
     kept = [completion.ids[:room] for completion in completions]

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel
 
 from fdpo.core.randomness import stream
-from fdpo.decoding.cached_decoder import Decoder, closing_gaps, left_padded
+from fdpo.decoding.cached_decoder import CachedDecoder, compaction_order, left_padded
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def sample(
     """Sample completions of a batch of prompts by inverting the cumulative distribution.
 
     Args:
-        model: a causal LM, within `models.decoding`.
+        model: a causal LM, within `cached_attention`.
         prompts: token ids a prompt, of any lengths.
         draws: uniform numbers [samples, steps] a prompt, equal shapes; step t decides token t.
         end_ids: ids that end a completion.
@@ -64,7 +64,7 @@ def sample(
     numbers = torch.from_numpy(np.stack(draws, axis=1)).flatten(0, 1).to(model.device)
     ends = torch.tensor(list(end_ids), device=model.device)
     history = left_padded(prompts, model.device)
-    decoder = Decoder(model, history, copies=samples)
+    decoder = CachedDecoder(model, history, copies=samples)
     history = history.repeat(samples, 1)
     going = torch.arange(len(history), device=model.device)  # the rows that have not ended
     logps = torch.zeros(len(history), dtype=torch.float64, device=model.device)
@@ -87,7 +87,7 @@ def sample(
             columns = (column[ended].tolist() for column in ends_now)
             for row, *completion in zip(*columns, strict=True):
                 found[row] = Sampled(*completion)
-            order = closing_gaps(ended)
+            order = compaction_order(ended)
             if len(order) == 0:
                 break
             going, history = going[order], history[order]

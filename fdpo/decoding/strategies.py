@@ -51,7 +51,7 @@ def _search(
 
 def beam_settings(
     tokenizer: PreTrainedTokenizerBase, settings: DiverseBeam
-) -> diverse_beams.DiverseBeam:
+) -> diverse_beams.BeamSettings:
     """The search with its words and markup as token ids.
 
     A word is biased, and a markup banned, as the sequence of its tokens. Words stand behind a
@@ -62,7 +62,7 @@ def beam_settings(
         return tuple(tokenizer(text, add_special_tokens=False).input_ids)
 
     spellings = [spelling for text in settings.banned for spelling in (text, f" {text}")]
-    return diverse_beams.DiverseBeam(
+    return diverse_beams.BeamSettings(
         groups=settings.groups,
         diversity_penalty=settings.diversity_penalty,
         no_repeat_ngram=settings.no_repeat_ngram,

@@ -120,7 +120,7 @@ def sample_and_diverge(
     def measure(batch: Sequence[ScoredGeneration]) -> list[Measured]:
         ids, prompts = [g.id for g in batch], [g.prompt_ids for g in batch]
         heldout = settings.active.generate.heldout
-        with causal_lm.decoding(policy):
+        with causal_lm.cached_attention(policy):
             sampled = decode_heldout(
                 policy, ids, prompts, heldout, settings.seed, "policy", keep_hidden=True
             )
@@ -186,7 +186,7 @@ def as_published(
     def decode(batch: Sequence[ScoredGeneration]) -> list[Sample]:
         ids, prompts = [g.id for g in batch], [g.prompt_ids for g in batch]
         published = settings.active.generate.heldout.published
-        with causal_lm.decoding(policy):
+        with causal_lm.cached_attention(policy):
             decoded = decode_published(policy, ids, prompts, published, settings.seed, "policy")
         return list(map(Sample.of, decoded))
 

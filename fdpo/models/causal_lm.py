@@ -28,7 +28,7 @@ from fdpo.models.packing import ATTENTION
 
 disable_progress_bar()  # weights load in a second
 
-REBUILD = "delete the folder and run `dvc repro` to rebuild it"
+REBUILD_MODEL = "delete the folder and run `dvc repro` to rebuild it"
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
@@ -38,17 +38,19 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
             str(folder), local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # what a damaged file leads to is not documented
-        raise UserError(f"{folder}: no readable tokenizer ({reason(error)}); {REBUILD}") from None
+        raise UserError(
+            f"{folder}: no readable tokenizer ({reason(error)}); {REBUILD_MODEL}"
+        ) from None
 
 
 def load_causal_lm(folder: str | Path) -> PreTrainedModel:
     """The causal language model saved in `folder`, float32, in evaluation mode, on the device.
 
-    It attends within the branches of packed rows; `decoding` switches to cached decoding.
+    It attends within the branches of packed rows; `cached_attention` switches to cached decoding.
     Raises `UserError` when files or weights are missing or damaged, when it is no causal language
     model, or when its logits are more than a linear head over its last hidden states.
     """
-    require_safetensors(folder, "model.safetensors", REBUILD)
+    require_safetensors(folder, "model.safetensors", REBUILD_MODEL)
     try:
         model, loading = AutoModelForCausalLM.from_pretrained(
             str(folder),
@@ -60,9 +62,11 @@ def load_causal_lm(folder: str | Path) -> PreTrainedModel:
             attn_implementation=ATTENTION,
         )
     except Exception as error:  # what a damaged file leads to is not documented
-        raise UserError(f"{folder}: no readable causal LM ({reason(error)}); {REBUILD}") from None
-    require_all(loading["missing_keys"], folder, REBUILD)
-    require_finite(model, folder, REBUILD)
+        raise UserError(
+            f"{folder}: no readable causal LM ({reason(error)}); {REBUILD_MODEL}"
+        ) from None
+    require_all(loading["missing_keys"], folder, REBUILD_MODEL)
+    require_finite(model, folder, REBUILD_MODEL)
     if model.get_output_embeddings() is None or getattr(model.lm_head, "bias", None) is not None:
         raise UserError(
             f"{folder}: {type(model).__name__} has no plain linear LM head; choose another"
@@ -71,7 +75,7 @@ def load_causal_lm(folder: str | Path) -> PreTrainedModel:
 
 
 @contextmanager
-def decoding(model: PreTrainedModel) -> Iterator[None]:
+def cached_attention(model: PreTrainedModel) -> Iterator[None]:
     """Within, a model loaded for packed rows decodes with a cache instead."""
     model.set_attn_implementation("sdpa")
     try:
@@ -80,7 +84,7 @@ def decoding(model: PreTrainedModel) -> Iterator[None]:
         model.set_attn_implementation(ATTENTION)
 
 
-def decoder(model: PreTrainedModel) -> nn.Module:
+def backbone(model: PreTrainedModel) -> nn.Module:
     """The part below the LM head, whose last hidden states the head projects to logits."""
     return model.base_model
 
@@ -130,7 +134,7 @@ def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence)
 
 def check_modules(model: PreTrainedModel, wanted: Sequence[str]) -> None:
     """Raise `UserError` when a name in train.lora.target_modules ends that of no linear layer."""
-    linear = [name for name, module in decoder(model).named_modules() if _is_linear(module)]
+    linear = [name for name, module in backbone(model).named_modules() if _is_linear(module)]
     for name in wanted:
         if not any(f".{own}".endswith(f".{name}") for own in linear):
             known = ", ".join(sorted({own.rsplit(".", 1)[-1] for own in linear}))

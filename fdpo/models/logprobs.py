@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from fdpo.core.device import autocast, device
-from fdpo.models.causal_lm import decoder, head_weight
+from fdpo.models.causal_lm import backbone, head_weight
 from fdpo.models.micro_batches import MicroBatch
 from fdpo.models.packing import Branches, pack
 
@@ -64,13 +64,13 @@ def completion_hidden(causal_lm: PreTrainedModel, branches: Branches) -> Tensor:
 
     The LM head is not called.
     """
-    output = decoder(causal_lm)(
+    output = backbone(causal_lm)(
         input_ids=branches.input_ids,
         position_ids=branches.position_ids,
         use_cache=False,
         **branches.attention,
     )
-    return output.last_hidden_state[0].index_select(0, branches.sources)
+    return output.last_hidden_state[0].index_select(0, branches.predictor_index)
 
 
 def token_logps(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:

@@ -21,73 +21,79 @@ class Branches:
 
     input_ids: Tensor  # [1, T]
     position_ids: Tensor  # [1, T], restarted behind the prompt in each completion
-    rows: Tensor  # [S, L], where in T each position of each sequence stands; padded with 0
-    home: Tensor  # [T], where in the flattened [S·L] each token's attention output is read
-    sources: Tensor  # [C], the token in T whose hidden state predicts a completion token
+    gather_index: Tensor  # [S, L], the token of T at each position of each sequence; 0 is padding
+    output_index: Tensor  # [T], where in the flattened [S·L] each token's attention output is read
+    predictor_index: Tensor  # [C], the token of T whose hidden state predicts a completion token
     targets: Tensor  # [C], the completion token ids
     sequence: Tensor  # [C], the sequence that each completion token belongs to
 
     @property
     def sequences(self) -> int:
-        return self.rows.shape[0]
+        """The number of sequences, S."""
+        return self.gather_index.shape[0]
 
     @property
     def attention(self) -> dict[str, Tensor]:
         """What the model passes on to `branch_attention`."""
-        return {"branch_rows": self.rows, "branch_home": self.home}
+        return {"gather_index": self.gather_index, "output_index": self.output_index}
 
     def to(self, device: torch.device) -> "Branches":
+        """The same on `device`."""
         return Branches(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 def pack(prompts: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> Branches:
-    """Pack (prompt ids, completions' ids) in order; sequences are numbered as they come.
+    """Pack prompts and their completions into one row.
 
-    Raises `ValueError` for an empty prompt or completion.
+    Args:
+        prompts: (prompt ids, completions' ids) of each; sequences are numbered in this order.
+
+    Raises:
+        ValueError: a prompt or a completion is empty.
     """
-    ids: list[int] = []
+    input_ids: list[int] = []
     positions: list[int] = []
-    rows: list[list[int]] = []
-    sources: list[int] = []
+    sequences: list[list[int]] = []
+    predictors: list[int] = []
     targets: list[int] = []
     sequence: list[int] = []
     for prompt, completions in prompts:
         if not prompt or not all(completions):
             raise ValueError("a prompt and each of its completions need at least one token")
-        prefix = list(range(len(ids), len(ids) + len(prompt)))
-        ids.extend(prompt)
+        prefix = list(range(len(input_ids), len(input_ids) + len(prompt)))
+        input_ids.extend(prompt)
         positions.extend(range(len(prompt)))
         for completion in completions:
-            branch = list(range(len(ids), len(ids) + len(completion) - 1))
-            ids.extend(completion[:-1])
+            branch = list(range(len(input_ids), len(input_ids) + len(completion) - 1))
+            input_ids.extend(completion[:-1])
             positions.extend(range(len(prompt), len(prompt) + len(branch)))
-            sources.extend([prefix[-1], *branch])
+            predictors.extend([prefix[-1], *branch])
             targets.extend(completion)
-            sequence.extend([len(rows)] * len(completion))
-            rows.append(prefix + branch)
-    padded = _pad(rows)
+            sequence.extend([len(sequences)] * len(completion))
+            sequences.append(prefix + branch)
+    gather_index = _pad(sequences)
     return Branches(
-        input_ids=torch.tensor([ids]),
+        input_ids=torch.tensor([input_ids]),
         position_ids=torch.tensor([positions]),
-        rows=padded,
-        home=_home(rows, padded.shape[1], len(ids)),
-        sources=torch.tensor(sources),
+        gather_index=gather_index,
+        output_index=_output_index(sequences, gather_index.shape[1], len(input_ids)),
+        predictor_index=torch.tensor(predictors),
         targets=torch.tensor(targets),
         sequence=torch.tensor(sequence),
     )
 
 
-def _pad(rows: list[list[int]]) -> Tensor:
-    longest = max(map(len, rows))
-    return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+def _pad(sequences: list[list[int]]) -> Tensor:
+    longest = max(map(len, sequences))
+    return torch.tensor([tokens + [0] * (longest - len(tokens)) for tokens in sequences])
 
 
-def _home(rows: list[list[int]], longest: int, tokens: int) -> Tensor:
-    home = [0] * tokens
-    for number, row in reversed(list(enumerate(rows))):  # a shared prompt: the first branch's
-        for position, token in enumerate(row):
-            home[token] = number * longest + position
-    return torch.tensor(home)
+def _output_index(sequences: list[list[int]], longest: int, total: int) -> Tensor:
+    index = [0] * total
+    for number, tokens in reversed(list(enumerate(sequences))):  # a shared prompt: the first's
+        for position, token in enumerate(tokens):
+            index[token] = number * longest + position
+    return torch.tensor(index)
 
 
 def branch_attention(
@@ -97,8 +103,8 @@ def branch_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    branch_rows: Tensor,
-    branch_home: Tensor,
+    gather_index: Tensor,
+    output_index: Tensor,
     scaling: float | None = None,
     **_,
 ) -> tuple[Tensor, None]:
@@ -106,20 +112,20 @@ def branch_attention(
 
     The sequences are laid out right-padded, so causality alone keeps padding out of every output
     that is read back, and the mask-free kernel serves. A shared prompt's queries are computed once
-    a branch; that is attention alone, a small part of the work.
+    per branch; that is attention alone, a small part of the work.
     """
-    query, key, value = (_unpack(x, branch_rows) for x in (query, key, value))
+    query, key, value = (_unpack(states, gather_index) for states in (query, key, value))
     grouped = query.shape[1] != key.shape[1]
     out = F.scaled_dot_product_attention(
         query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
     )
-    return out.transpose(1, 2).flatten(0, 1).index_select(0, branch_home).unsqueeze(0), None
+    return out.transpose(1, 2).flatten(0, 1).index_select(0, output_index).unsqueeze(0), None
 
 
-def _unpack(x: Tensor, rows: Tensor) -> Tensor:
+def _unpack(states: Tensor, gather_index: Tensor) -> Tensor:
     """[1, heads, T, d] → [S, heads, L, d]."""
-    flat = x[0].transpose(0, 1).index_select(0, rows.flatten())
-    return flat.unflatten(0, rows.shape).transpose(1, 2)
+    flat = states[0].transpose(0, 1).index_select(0, gather_index.flatten())
+    return flat.unflatten(0, gather_index.shape).transpose(1, 2)
 
 
 AttentionInterface.register(ATTENTION, branch_attention)

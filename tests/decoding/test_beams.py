@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from fdpo.core.errors import UserError
 from fdpo.decoding.cached_decoder import ROOM
-from fdpo.decoding.diverse_beams import Decoded, DiverseBeam, diverse_beam_search
-from fdpo.models.causal_lm import decoding
+from fdpo.decoding.diverse_beams import BeamCompletion, BeamSettings, diverse_beam_search
+from fdpo.models.causal_lm import cached_attention
 from tests.decoding.vectors.diverse_beam.make_vectors import (
     CASES,
     EOS,
@@ -27,8 +27,10 @@ MODEL = build(Case(seed=3, eos_shift=1.0))
 PAD = 0
 
 
-def search(case: Case, model: PreTrainedModel, prompts: list[list[int]]) -> list[list[Decoded]]:
-    config = DiverseBeam(
+def search(
+    case: Case, model: PreTrainedModel, prompts: list[list[int]]
+) -> list[list[BeamCompletion]]:
+    config = BeamSettings(
         groups=case.groups,
         diversity_penalty=case.penalty,
         no_repeat_ngram=case.ngram,
@@ -40,7 +42,7 @@ def search(case: Case, model: PreTrainedModel, prompts: list[list[int]]) -> list
     return diverse_beam_search(model, prompts, config, EOS, case.pad)
 
 
-def ids_of(found: list[list[Decoded]]) -> list[list[list[int]]]:
+def ids_of(found: list[list[BeamCompletion]]) -> list[list[list[int]]]:
     return [[decoded.ids for decoded in completions] for completions in found]
 
 
@@ -78,10 +80,10 @@ def test_logp_is_that_of_a_plain_forward_pass(name):
 
 @pytest.mark.parametrize("model", [tiny.gpt2(), tiny.llama()], ids=["gpt2", "llama"])
 def test_logp_stays_right_when_the_cache_outgrows_its_room_and_rows_end(model):
-    config = DiverseBeam(3, 1.0, 0, ROOM + 20, bias={(5,): 0.5}, banned=[])
+    config = BeamSettings(3, 1.0, 0, ROOM + 20, bias={(5,): 0.5}, banned=[])
     prompts = [[4, 9, 4], [7], [3, 3, 8, 1, 30]]
 
-    with decoding(model):
+    with cached_attention(model):
         found = diverse_beam_search(model, prompts, config, tiny.END, PAD)
         plain = [
             [plain_logp(model, prompt, ids) for ids, _ in completions]
@@ -97,7 +99,7 @@ def test_logp_stays_right_when_the_cache_outgrows_its_room_and_rows_end(model):
 
 def test_strong_penalty_gives_each_group_a_first_token_of_its_own():
     model = build(CASES["never ends"])
-    config = DiverseBeam(5, 50.0, 2, 1, bias={}, banned=[])
+    config = BeamSettings(5, 50.0, 2, 1, bias={}, banned=[])
 
     (found,) = diverse_beam_search(model, [[5, 6, 7]], config, EOS, PAD)
 
@@ -107,7 +109,7 @@ def test_strong_penalty_gives_each_group_a_first_token_of_its_own():
 
 
 def test_prompt_too_long_for_the_model_is_one_clear_line():
-    config = DiverseBeam(2, 1.0, 2, 62, bias={}, banned=[])
+    config = BeamSettings(2, 1.0, 2, 62, bias={}, banned=[])
 
     with pytest.raises(UserError, match=r"max_new_tokens = 62 .* 3 tokens .* 64 positions"):
         diverse_beam_search(MODEL, [[5, 6, 7]], config, EOS, PAD)
@@ -117,7 +119,7 @@ tokens = st.integers(2, 89)
 prompt_lists = st.lists(st.lists(tokens, min_size=3, max_size=9), min_size=1, max_size=4)
 sequences = st.lists(tokens, min_size=1, max_size=3).map(tuple)
 search_settings = st.builds(
-    DiverseBeam,
+    BeamSettings,
     groups=st.integers(1, 4),
     diversity_penalty=st.sampled_from([0.0, 0.5, 50.0]),
     no_repeat_ngram=st.just(2),

@@ -9,11 +9,11 @@ from transformers import PreTrainedTokenizerBase
 from fdpo.config.study import DiverseBeam, Generate, Heldout, Published
 from fdpo.core.errors import UserError
 from fdpo.core.records import Prompt
-from fdpo.decoding import length_limit
+from fdpo.decoding import completions, length_limit
+from fdpo.decoding.completions import TokenizedPrompt
 from fdpo.decoding.sampling import Sampled
 from fdpo.decoding.strategies import beam_settings, decode_heldout, decode_published, decode_train
 from fdpo.models import causal_lm
-from stages import generate
 from tests.support import hub_repos, tiny
 
 NUMBERS = [40, 41, 42]
@@ -50,7 +50,7 @@ def test_words_stand_behind_a_space_and_markup_behind_one_or_not(tokenizer):
 
 def test_searched_completions_say_whether_they_ended():
     plain = SEARCH.model_copy(update={"bias": [], "banned": []})
-    with causal_lm.decoding(MODEL):
+    with causal_lm.cached_attention(MODEL):
         rows = decode_train(MODEL, tiny.tokenizer(), NUMBERS, PROMPTS, plain, seed=0)
         found = [completion for row in rows for completion in row]
         ended = [completion.ids[-1] == tiny.END for completion in found]
@@ -64,7 +64,7 @@ def test_searched_completions_say_whether_they_ended():
 
 def published(prompts: list[list[int]], numbers: list[int], **changes) -> list[Sampled]:
     settings = {"top_k": 3, "no_repeat_ngram": 2, "max_new_tokens": 25, **changes}
-    with causal_lm.decoding(MODEL), torch.no_grad():
+    with causal_lm.cached_attention(MODEL), torch.no_grad():
         return decode_published(MODEL, numbers, prompts, Published(**settings), 0, "policy")
 
 
@@ -73,7 +73,7 @@ def test_published_decoding_takes_the_likeliest_tokens_that_repeat_no_bigram():
     beyond_the_likeliest = 0
     for prompt, completion in zip(PROMPTS, sampled, strict=True):
         text = list(prompt)
-        with causal_lm.decoding(MODEL), torch.no_grad():
+        with causal_lm.cached_attention(MODEL), torch.no_grad():
             logits = MODEL(torch.tensor([[*prompt, *completion.ids]])).logits[0]
         for position, token in enumerate(completion.ids, start=len(prompt) - 1):
             seen = set(pairwise(text))
@@ -101,7 +101,7 @@ def test_padding_counts_among_no_bigrams():
 
 def test_published_and_plain_samples_are_independent_draws():
     plain = Heldout(samples=2, max_new_tokens=25)
-    with causal_lm.decoding(MODEL):
+    with causal_lm.cached_attention(MODEL):
         rows = decode_heldout(MODEL, NUMBERS, PROMPTS, plain, 0, "policy")
     (unrestricted,) = published(PROMPTS[:1], NUMBERS[:1], top_k=0, no_repeat_ngram=0)
     assert unrestricted.ids not in [completion.ids for completion in rows[0]]
@@ -118,7 +118,7 @@ def test_a_cut_completion_is_recorded_as_what_is_left_of_it():
     assert [one.ids for one in cut] == [[4, 4, 7, 8], [4, 4, 7, tiny.END], [6, 1, 3, 3]]
     assert [one.finished for one in cut] == [False, True, False]
     assert cut[1] == whole[1]
-    with causal_lm.decoding(MODEL), torch.no_grad():
+    with causal_lm.cached_attention(MODEL), torch.no_grad():
         for index in (0, 2):
             expected = tiny.plain_logp(MODEL, prompt, cut[index].ids).item()
             assert cut[index].logp == pytest.approx(expected, rel=1e-5)
@@ -129,16 +129,17 @@ def test_what_fits_is_left_alone():
     assert length_limit.cut(MODEL, [5, 9, 2], whole, max_length=7) == whole
 
 
-def prompts_of(roles: str, tokens: int) -> list[tuple[Prompt, list[int]]]:
+def prompts_of(roles: str, tokens: int) -> list[TokenizedPrompt]:
     return [
-        (Prompt(id=i, prompt="x", role=role), [1] * tokens) for i, role in enumerate(roles.split())
+        TokenizedPrompt(Prompt(id=i, prompt="x", role=role), [1] * tokens)
+        for i, role in enumerate(roles.split())
     ]
 
 
 def test_a_limit_that_no_prompt_of_a_role_keeps_is_named():
-    generate.check_roles(prompts_of("train heldout", 3), max_length=4)
+    completions.check_roles(prompts_of("train heldout", 3), max_length=4)
     with pytest.raises(UserError, match="max_length = 4: every heldout prompt has as many tokens"):
-        generate.check_roles(prompts_of("train train", 3), max_length=4)
+        completions.check_roles(prompts_of("train train", 3), max_length=4)
 
 
 def test_completions_beyond_the_positions_of_the_model_are_refused_at_once():
@@ -148,8 +149,8 @@ def test_completions_beyond_the_positions_of_the_model_are_refused_at_once():
         heldout=Heldout(samples=2, max_new_tokens=20),
         prompts_per_batch=2,
     )
-    generate.check_positions(prompts_of("train", 98), settings, MODEL)
+    completions.check_positions(prompts_of("train", 98), settings, MODEL)
     with pytest.raises(
         UserError, match="prompt of 99 tokens and max_new_tokens = 30 exceed the 128"
     ):
-        generate.check_positions(prompts_of("train", 99), settings, MODEL)
+        completions.check_positions(prompts_of("train", 99), settings, MODEL)

@@ -12,7 +12,7 @@ from scipy.stats import chisquare
 from fdpo.config.study import Heldout, Sampling
 from fdpo.decoding.sampling import Sampled, invert_cdf, sample, uniforms
 from fdpo.decoding.strategies import decode_heldout, decode_train
-from fdpo.models.causal_lm import decoding
+from fdpo.models.causal_lm import cached_attention
 from tests.support import tiny
 
 PROMPTS = [[3, 1, 4], [5], [9, 2, 6, 5, 3, 5, 8, 9], [7, 9], [3, 2]]
@@ -64,7 +64,7 @@ def draws_of(number: int, samples: int = 3, steps: int = 8) -> np.ndarray:
 
 
 def sampled(model, numbers, end_ids=(tiny.END,)) -> list[list[Sampled]]:
-    with decoding(model):
+    with cached_attention(model):
         return sample(model, [PROMPTS[n] for n in numbers], [draws_of(n) for n in numbers], end_ids)
 
 
@@ -94,7 +94,7 @@ def test_recorded_log_probabilities_are_those_of_a_plain_forward_pass(build):
     model = build(torch.float32)
     rows = sampled(model, range(5))
     lengths = set()
-    with torch.no_grad(), decoding(model):
+    with torch.no_grad(), cached_attention(model):
         for prompt, completions in zip(PROMPTS, rows, strict=True):
             for completion in completions:
                 plain = tiny.plain_logp(model, prompt, completion.ids).item()
@@ -136,7 +136,7 @@ def test_samples_follow_the_model_s_distribution():
     vocabulary, steps, count = 5, 3, 20_000
     model = tiny.llama(torch.float32, vocabulary)
     numbers = np.random.default_rng(0).random((count, steps), dtype=np.float32)
-    with decoding(model), torch.no_grad():
+    with cached_attention(model), torch.no_grad():
         exact = enumerated(model, [3, 1], steps, vocabulary)
         (completions,) = sample(model, [[3, 1]], [numbers], [tiny.END])
     assert sum(exact.values()) == pytest.approx(1, abs=1e-5)
@@ -164,7 +164,7 @@ SETTINGS = {
 
 def decoded(model, **changes) -> list[list[Sampled]]:
     settings = Sampling(**SETTINGS | changes)
-    with decoding(model):
+    with cached_attention(model):
         return decode_train(model, tiny.tokenizer(), range(5), PROMPTS, settings, seed=1)
 
 
@@ -172,7 +172,7 @@ def decoded(model, **changes) -> list[list[Sampled]]:
 def test_the_narrowest_settings_are_greedy_decoding(changes):
     model = tiny.llama(torch.float32)
     for prompt, row in zip(PROMPTS, decoded(model, **changes), strict=True):
-        with decoding(model):
+        with cached_attention(model):
             greedy = model.generate(
                 torch.tensor([prompt]), do_sample=False, max_new_tokens=8, pad_token_id=tiny.END
             )
@@ -184,7 +184,7 @@ def test_a_log_probability_is_the_model_s_whatever_the_temperature():
     model = tiny.llama(torch.float32)
     rows = decoded(model, temperature=0.5, top_k=7, top_p=0.9)
     assert rows != decoded(model)
-    with torch.no_grad(), decoding(model):
+    with torch.no_grad(), cached_attention(model):
         for prompt, row in zip(PROMPTS, rows, strict=True):
             for completion in row:
                 plain = tiny.plain_logp(model, prompt, completion.ids).item()
@@ -194,7 +194,7 @@ def test_a_log_probability_is_the_model_s_whatever_the_temperature():
 def test_top_k_draws_from_the_k_most_probable_tokens():
     model = tiny.llama(torch.float32)
     row = decoded(model, top_k=3, max_new_tokens=1, completions=200)[0]
-    with torch.no_grad(), decoding(model):
+    with torch.no_grad(), cached_attention(model):
         best = model(torch.tensor([PROMPTS[0]])).logits[0, -1].topk(3).indices.tolist()
     assert {completion.ids[0] for completion in row} == set(best)
 
@@ -202,7 +202,7 @@ def test_top_k_draws_from_the_k_most_probable_tokens():
 def test_held_out_samples_of_reference_and_policy_draw_their_own_numbers():
     model = tiny.llama(torch.float32)
     settings = Heldout(samples=3, max_new_tokens=8)
-    with decoding(model):
+    with cached_attention(model):
         first, again, other = (
             decode_heldout(model, range(5), PROMPTS, settings, 1, purpose)
             for purpose in ("reference", "reference", "policy")

@@ -18,9 +18,9 @@ def test_two_completions_of_a_prompt_by_hand():
     #                         token  0  1  2  3  4  5
     assert branches.input_ids.tolist() == [[5, 6, 7, 8, 3, 2]]
     assert branches.position_ids.tolist() == [[0, 1, 2, 3, 0, 1]]
-    assert branches.rows.tolist() == [[0, 1, 2, 3], [0, 1, 0, 0], [4, 5, 0, 0]]
-    assert branches.home.tolist() == [0, 1, 2, 3, 8, 9]
-    assert branches.sources.tolist() == [1, 2, 3, 1, 4, 5]
+    assert branches.gather_index.tolist() == [[0, 1, 2, 3], [0, 1, 0, 0], [4, 5, 0, 0]]
+    assert branches.output_index.tolist() == [0, 1, 2, 3, 8, 9]
+    assert branches.predictor_index.tolist() == [1, 2, 3, 1, 4, 5]
     assert branches.targets.tolist() == [7, 8, 9, 4, 2, 1]
     assert branches.sequence.tolist() == [0, 0, 0, 1, 2, 2]
     assert branches.sequences == 3
@@ -34,12 +34,12 @@ def test_each_sequence_can_be_read_back(prompts):
     shared = sum(len(prompt) for prompt, _ in prompts)
     assert branches.input_ids.shape[1] == shared + sum(len(c) - 1 for _, c in sequences)
     for number, (prompt, completion) in enumerate(sequences):
-        row = branches.rows[number, : len(prompt) + len(completion) - 1]
+        row = branches.gather_index[number, : len(prompt) + len(completion) - 1]
         assert branches.input_ids[0, row].tolist() == [*prompt, *completion[:-1]]
         assert branches.position_ids[0, row].tolist() == list(range(len(row)))
         own = branches.sequence == number
         assert branches.targets[own].tolist() == completion
-        assert branches.sources[own].tolist() == row[len(prompt) - 1 :].tolist()
+        assert branches.predictor_index[own].tolist() == row[len(prompt) - 1 :].tolist()
 
 
 @pytest.mark.parametrize("prompts", [[([], [[1]])], [([1], [[2], []])]])

@@ -11,14 +11,14 @@ import signal
 import sys
 from pathlib import Path
 
+from fdpo.decoding import completions
 from fdpo.run import processes
-from stages import generate
 
 
 def main() -> None:
     for name in sys.argv[1:]:
         if name == "killed":
-            generate.complete = dying(generate.complete, batches=3)
+            completions.complete = dying(completions.complete, batches=3)
             name = "generate"
         importlib.import_module(f"stages.{name}").main()
 

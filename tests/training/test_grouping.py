@@ -53,8 +53,8 @@ def sequences(batch: MicroBatch) -> list[tuple[tuple[int, ...], tuple[int, ...]]
     read = []
     for number in range(branches.sequences):
         completion = branches.targets[branches.sequence == number].tolist()
-        first = branches.sources[branches.sequence == number][0]
-        row = branches.rows[number].tolist()
+        first = branches.predictor_index[branches.sequence == number][0]
+        row = branches.gather_index[number].tolist()
         prompt = branches.input_ids[0, row[: row.index(first) + 1]].tolist()
         read.append((tuple(prompt), tuple(completion)))
     return read
