@@ -1,17 +1,52 @@
-# What a user types. Everything runs in .venv, made where it is missing.
+# What a user types. Everything runs in .venv, which is made where it is missing.
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-INSTALLED := .venv/installed
+PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: install repro table sweep sweep-again report verify evaluate publish bench lint test
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev hooks repro table sweep sweep-again report verify evaluate publish \
+  bench lint test
 
-install: $(INSTALLED)
+# The variables that each target reads. Any other one on the command line would do nothing, so it is
+# refused: a comparison that silently ran the default is worse than none.
+VARIABLES_sweep := SWEEP ROWS
+VARIABLES_sweep-again := SWEEP ROW
+VARIABLES_report := SWEEP
+VARIABLES_evaluate := ADAPTER
+VARIABLES_publish := REPO
+KNOWN := PYTHON $(foreach goal,$(MAKECMDGOALS),$(VARIABLES_$(goal)))
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+UNREAD := $(sort $(filter-out $(KNOWN) -% MAKE%,$(GIVEN)))
+PARAMS := loss LOSS beta BETA alpha ALPHA lr LR seed SEED study STUDY launch LAUNCH
+ifneq ($(filter $(PARAMS),$(UNREAD)),)
+  $(error $(filter $(PARAMS),$(UNREAD)): settings of params.yaml, which make does not read; run \
+    `dvc exp run $(strip $(foreach name,$(filter $(PARAMS),$(UNREAD)),-S $(shell \
+    echo $(name) | tr A-Z a-z)=$($(name))))` after `source .venv/bin/activate`)
+else ifneq ($(UNREAD),)
+  $(error $(UNREAD): `make $(MAKECMDGOALS)` does not read it; it reads $(strip $(KNOWN)))
+endif
 
-$(INSTALLED): requirements.txt
+help:  ## what there is to type
+	@echo 'make TARGET'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/installed  ## what the pipeline needs, into .venv
+
+install-dev: .venv/installed-dev  ## the same with tests and lint
+
+.venv/installed: requirements.txt
+	@echo 'installing into .venv: about 2 GB on disk, more where PyTorch comes with CUDA libraries'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) -r requirements.txt
 	touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(PIP) -r requirements-dev.txt
+	touch $@
+
+hooks: install-dev  ## run ruff before each commit, by pre-commit
+	$(BIN)/pre-commit install
 
 repro: install  ## run what is out of date, then show what came of it
 	. $(BIN)/activate && dvc repro && dvc metrics show && python -m experiments.samples
@@ -42,9 +77,9 @@ publish: install  ## upload models/policy to the Hub: REPO=user/name
 bench: install  ## speed against peers, on a quiet machine
 	. $(BIN)/activate && python -m benchmarks
 
-lint: install
+lint: install-dev  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-test: lint
+test: lint  ## lint, then all tests: about ten minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10

@@ -53,7 +53,7 @@ def test_after_a_run_all_is_up_to_date_and_outputs_are_not_in_git(clone):
     assert run_stages(clone.dvc("repro")) == []
     assert clone.git("status", "--porcelain") == ""
     tracked = clone.git("ls-files", "data", "models", ".ckpt").split()
-    assert tracked == []
+    assert tracked == ["data/README.md", "models/README.md"]
     assert not any((clone.folder / ".ckpt").glob("*"))
 
 
