@@ -10,7 +10,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from fdpo.core.device import autocast
 from fdpo.models.causal_lm import backbone, head_weight
 
-ABSENT = -1  # stands left of a prompt shorter than its neighbours; equal to no token id
+ABSENT = -1  # fills the left of a prompt shorter than its neighbours; equal to no token id
 TILE = 1024  # tokens whose logits are made at a time, into memory kept between steps: with GPT-2's
 # head and 192 rows 0.22 s on the CPU this was written on, 0.36 s as one product into new memory
 ROOM = 64  # tokens by which a cache layer grows: a copy of the layer each time, for little memory
@@ -43,18 +43,19 @@ class CachedDecoder:
         self.layers = backbone(model)
         self.head = head_weight(model)
         self.logits = self.head.new_empty(len(prompts) * copies, len(self.head))
-        known = prompts != ABSENT
+        present = prompts != ABSENT
         with autocast():
             output = self.layers(
                 input_ids=prompts.clamp(min=0),
-                attention_mask=known.long(),
-                position_ids=(known.cumsum(dim=1) - 1).clamp(min=0),
+                attention_mask=present.long(),
+                position_ids=(present.cumsum(dim=1) - 1).clamp(min=0),
                 past_key_values=DynamicCache(config=model.config),
                 use_cache=True,
             )
         self.hidden = output.last_hidden_state[:, -1].repeat(copies, 1)
-        layers = output.past_key_values.layers
-        self.cache = Cache([_Layer(layer.keys, layer.values, copies) for layer in layers])
+        prompt_layers = output.past_key_values.layers
+        self.cache_layers = [_Layer(layer.keys, layer.values, copies) for layer in prompt_layers]
+        self.cache = Cache(list(self.cache_layers))
 
     def next_logits(self) -> Tensor:
         """Logits [rows, vocabulary] after each row's history; the next call overwrites them."""
@@ -67,12 +68,12 @@ class CachedDecoder:
 
     def advance(self, history: Tensor) -> None:
         """Run the last token of every row's `history` [rows, width], as it stands after `keep`."""
-        known = history != ABSENT
+        present = history != ABSENT
         with autocast():
             output = self.layers(
                 input_ids=history[:, -1:],
-                attention_mask=known.long(),
-                position_ids=known.sum(dim=1, keepdim=True) - 1,
+                attention_mask=present.long(),
+                position_ids=present.sum(dim=1, keepdim=True) - 1,
                 past_key_values=self.cache,
                 use_cache=True,
             )
@@ -80,12 +81,15 @@ class CachedDecoder:
 
     def keep(self, order: Tensor) -> None:
         """Put row order[i] at i and drop the rest."""
-        for layer in self.cache.layers:
+        for layer in self.cache_layers:
             layer.keep(order)
 
 
 class _Layer(DynamicLayer):
-    """A cache layer with room for what comes: nothing held is copied for a new token."""
+    """A cache layer with room for what comes: nothing in it is copied for a new token."""
+
+    keys: Tensor
+    values: Tensor
 
     def __init__(self, keys: Tensor, values: Tensor, copies: int):
         """Hold every row of `keys` and `values` [rows, heads, length, size] `copies` times."""
@@ -104,7 +108,10 @@ class _Layer(DynamicLayer):
     def _show(self, rows: int, length: int) -> None:
         self.keys, self.values = (store[:rows, :, :length] for store in self.stores)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs):
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args, **kwargs
+    ) -> tuple[Tensor, Tensor]:
+        """Append the states of new tokens [rows, heads, new, size]; return those of all."""
         rows, _, start, _ = self.keys.shape
         end = start + key_states.shape[2]
         if end > self.stores[0].shape[2]:
@@ -117,6 +124,6 @@ class _Layer(DynamicLayer):
     def keep(self, order: Tensor) -> None:
         """Put row order[i] at i and drop the rest; only rows that move are copied."""
         moved = (order != torch.arange(len(order), device=order.device)).nonzero().squeeze(1)
-        for held in (self.keys, self.values):
-            held[moved] = held[order[moved]]
+        for states in (self.keys, self.values):
+            states[moved] = states[order[moved]]
         self._show(len(order), self.keys.shape[2])

@@ -109,7 +109,7 @@ def _sample_heldout(
                 model, numbers, prompt_ids, settings.published, seed, purpose="reference"
             )
     return [
-        _generation(tokenizer, item, row, published=extra and _completion(tokenizer, extra))
+        _generation(tokenizer, item, row, published=extra)
         for item, row, extra in zip(batch, rows, published, strict=True)
     ]
 
@@ -144,7 +144,7 @@ def _generation(
     item: TokenizedPrompt,
     completions: Sequence[Sampled],
     given: list[list[int]] | None = None,
-    published: Completion | None = None,
+    published: Sampled | None = None,
 ) -> Generation:
     return Generation(
         id=item.prompt.id,
@@ -153,14 +153,19 @@ def _generation(
         prompt_ids=item.ids,
         completions=[_completion(tokenizer, sampled) for sampled in completions],
         given=given,
-        published=published,
+        published=_completion(tokenizer, published) if published else None,
     )
 
 
 def _completion(tokenizer: PreTrainedTokenizerBase, sampled: Sampled) -> Completion:
     return Completion(
-        text=tokenizer.decode(sampled.ids, skip_special_tokens=True),
+        text=decode_text(tokenizer, sampled.ids),
         ids=sampled.ids,
         finished=sampled.finished,
         ref_logp=sampled.logp,
     )
+
+
+def decode_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of token ids, without special tokens."""
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True))

@@ -32,7 +32,7 @@ from fdpo.decoding.cached_decoder import ABSENT, CachedDecoder, compaction_order
 class BeamSettings:
     """How to search."""
 
-    groups: int  # completions a prompt, one beam each
+    groups: int  # completions of each prompt, one beam each
     diversity_penalty: float  # nats off a token for every earlier group that chose it at this step
     no_repeat_ngram: int  # no n-gram of this size twice, prompt included; 0: no such ban
     max_new_tokens: int
@@ -50,7 +50,7 @@ class BeamCompletion(NamedTuple):
 
 @dataclass
 class _Rows:
-    """The groups that still search, a row each."""
+    """The groups that still search, one row each."""
 
     history: Tensor  # [rows, width] prompt and choices so far; ABSENT left of the prompt
     prompt: Tensor  # [rows] index of the prompt
@@ -59,6 +59,7 @@ class _Rows:
     logp: Tensor  # [rows] float64 sum of log-probabilities
 
     def take(self, order: Tensor) -> "_Rows":
+        """The rows at `order`, in that order."""
         return _Rows(*(getattr(self, field.name)[order] for field in fields(self)))
 
 
@@ -66,24 +67,35 @@ class _Rows:
 def diverse_beam_search(
     model: PreTrainedModel, prompts: list[list[int]], config: BeamSettings, eos_id: int, pad_id: int
 ) -> list[list[BeamCompletion]]:
-    """Decode all prompts as one batch: for each its G completions, the best score first.
+    """Decode all prompts as one batch.
 
-    The log-probabilities are the model's own, at temperature 1 before any bias or penalty.
-    `pad_id` is what an ended group is taken to choose (see above). Other prompts of the batch move
-    the model's logits in their last bits only. Raises `UserError` for a prompt that is too long.
+    Other prompts of the batch move the model's logits in their last bits only.
+
+    Args:
+        model: a causal LM, within `cached_attention`.
+        prompts: token ids of each prompt, of any lengths.
+        config: how to search.
+        eos_id: the id that ends a completion.
+        pad_id: what an ended group is taken to choose (see above).
+
+    Returns: the G completions of each prompt, the best score first. Their log-probabilities are the
+    model's own, at temperature 1 before any bias or penalty.
+
+    Raises:
+        UserError: a prompt is too long.
     """
     _check_lengths(model, prompts, config)
     rows = _first_rows(prompts, config.groups, model.device)
     biases = _SequenceBiases(config, eos_id, model.device)
     latest = rows.prompt.new_full((len(prompts), config.groups), pad_id)
-    found: list[list[tuple[float, int, BeamCompletion]]] = [[] for _ in prompts]
+    ended_groups: list[list[tuple[float, int, BeamCompletion]]] = [[] for _ in prompts]
     decoder = CachedDecoder(model, rows.history[: len(prompts)], copies=config.groups)
     for length in range(1, config.max_new_tokens + 1):
         tokens = _choose(rows, decoder.next_logits(), latest, biases, config, eos_id)
         rows.history = torch.cat([rows.history, tokens[:, None]], dim=1)
         ended = (tokens == eos_id) | (length == config.max_new_tokens)
         if ended.any():
-            _collect(found, rows.take(ended), length, config.length_penalty)
+            _collect(ended_groups, rows.take(ended), length, config.length_penalty)
             latest[rows.prompt[ended], rows.group[ended]] = pad_id
             order = compaction_order(ended)
             if len(order) == 0:
@@ -92,7 +104,7 @@ def diverse_beam_search(
             decoder.keep(order)
         decoder.advance(rows.history)
     # On equal scores Transformers returns the later group first.
-    return [[decoded for *_, decoded in sorted(ends, reverse=True)] for ends in found]
+    return [[decoded for *_, decoded in sorted(ends, reverse=True)] for ends in ended_groups]
 
 
 def _check_lengths(model: PreTrainedModel, prompts: list[list[int]], config: BeamSettings) -> None:
@@ -132,26 +144,26 @@ def _choose(
     """
     tokens = torch.empty_like(rows.prompt)
     for group in range(config.groups):
-        mine = (rows.group == group).nonzero().squeeze(1)
-        prompt, history = rows.prompt[mine], rows.history[mine]
-        logps = torch.log_softmax(logits[mine].float(), dim=-1)
+        of_group = (rows.group == group).nonzero().squeeze(1)
+        prompt, history = rows.prompt[of_group], rows.history[of_group]
+        logps = torch.log_softmax(logits[of_group].float(), dim=-1)
         scores = logps.clone()
         biases.add(scores, history)
         _penalise(scores, latest[prompt, :group], config.diversity_penalty)
         _ban_repeats(scores, history, config.no_repeat_ngram)
-        scores += rows.score[mine, None]
+        scores += rows.score[of_group, None]
         # Of equal scores `topk` may choose another than `max` would; Transformers asks it for two.
         best, candidates = scores.topk(2)
         token, second = candidates.unbind(dim=1)
-        rows.score[mine] = best[:, 0]
-        rows.logp[mine] += logps.gather(1, token[:, None]).squeeze(1)
+        rows.score[of_group] = best[:, 0]
+        rows.logp[of_group] += logps.gather(1, token[:, None]).squeeze(1)
         latest[prompt, group] = torch.where(token == eos_id, second, token)
-        tokens[mine] = token
+        tokens[of_group] = token
     return tokens
 
 
 def _penalise(scores: Tensor, chosen: Tensor, penalty: float) -> None:
-    """Take `penalty` off each row's `chosen` tokens [rows, earlier groups], a time a choice."""
+    """Take `penalty` off each row's `chosen` tokens [rows, earlier groups], once per choice."""
     times = (chosen[:, :, None] == chosen[:, None, :]).sum(dim=2)
     scores.scatter_(1, chosen, scores.gather(1, chosen) - penalty * times)
 
@@ -184,6 +196,7 @@ class _SequenceBiases:
         self.tokens, self.column = last.unique(return_inverse=True)
 
     def add(self, scores: Tensor, history: Tensor) -> None:
+        """Add to `scores` [rows, vocabulary] what each token gains after `history`."""
         if self.span == 0:
             return
         recent = pad(history, (self.span, 0), value=ABSENT)[:, None, -self.span :]
@@ -196,7 +209,7 @@ class _SequenceBiases:
 
 
 def _collect(
-    found: list[list[tuple[float, int, BeamCompletion]]],
+    ended_groups: list[list[tuple[float, int, BeamCompletion]]],
     ends: _Rows,
     length: int,
     length_penalty: float,
@@ -204,4 +217,6 @@ def _collect(
     """Add ended rows to their prompts' completions as (length-normalised score, group, …)."""
     columns = (ends.prompt, ends.group, ends.score, ends.history[:, -length:], ends.logp)
     for prompt, group, score, ids, logp in zip(*(c.tolist() for c in columns), strict=True):
-        found[prompt].append((score / length**length_penalty, group, BeamCompletion(ids, logp)))
+        ended_groups[prompt].append(
+            (score / length**length_penalty, group, BeamCompletion(ids, logp))
+        )

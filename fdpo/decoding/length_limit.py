@@ -18,7 +18,10 @@ def cut(
     """
     room = max_length - len(prompt)
     kept = [completion.ids[:room] for completion in completions]
-    changed = [i for i, own in enumerate(completions) if len(own.ids) > room]
-    logps = forward_logps(model, prompt, [kept[i] for i in changed])
-    cut_ones = {i: Sampled(kept[i], False, logp) for i, logp in zip(changed, logps, strict=True)}
-    return [cut_ones.get(i, own) for i, own in enumerate(completions)]
+    too_long = [index for index, sampled in enumerate(completions) if len(sampled.ids) > room]
+    logps = forward_logps(model, prompt, [kept[index] for index in too_long])
+    shortened = {
+        index: Sampled(kept[index], False, logp)
+        for index, logp in zip(too_long, logps, strict=True)
+    }
+    return [shortened.get(index, sampled) for index, sampled in enumerate(completions)]

@@ -1,12 +1,13 @@
 """Sampling that does not depend on the batch: every completion draws from its own numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LogitsProcessorList, PreTrainedModel
+from transformers import PreTrainedModel
 
 from fdpo.core.randomness import stream
 from fdpo.decoding.cached_decoder import CachedDecoder, compaction_order, left_padded
@@ -43,21 +44,21 @@ def sample(
     prompts: Sequence[Sequence[int]],
     draws: Sequence[np.ndarray],
     end_ids: Sequence[int],
-    warp: LogitsProcessorList | None = None,
+    warp: Callable[[Any, Any], Tensor] | None = None,
     keep_hidden: bool = False,
 ) -> list[list[Sampled]]:
     """Sample completions of a batch of prompts by inverting the cumulative distribution.
 
     Args:
         model: a causal LM, within `cached_attention`.
-        prompts: token ids a prompt, of any lengths.
-        draws: uniform numbers [samples, steps] a prompt, equal shapes; step t decides token t.
+        prompts: token ids of each prompt, of any lengths.
+        draws: uniform numbers [samples, steps] of each prompt; step t decides token t.
         end_ids: ids that end a completion.
         warp: processors of the logits (temperature, top-k, …), called with each row's ids so far,
             `ABSENT` on the left of shorter prompts; none is sampling from the policy.
         keep_hidden: whether each completion comes with its hidden states.
 
-    Returns the completions of each prompt in order. Temperature-1 samples without `warp` are
+    Returns: the completions of each prompt in order. Temperature-1 samples without `warp` are
     unbiased draws from the policy; any other are not, and serve no estimate of KL or entropy.
     """
     samples, steps = draws[0].shape
@@ -68,7 +69,7 @@ def sample(
     history = history.repeat(samples, 1)
     going = torch.arange(len(history), device=model.device)  # the rows that have not ended
     logps = torch.zeros(len(history), dtype=torch.float64, device=model.device)
-    found: list[Sampled | None] = [None] * len(history)
+    completions: dict[int, Sampled] = {}
     states = decoder.hidden.new_empty(
         len(history), steps if keep_hidden else 0, decoder.hidden.shape[1]
     )
@@ -86,7 +87,7 @@ def sample(
             ends_now = (going, history[:, -step - 1 :], finished, logps[going])
             columns = (column[ended].tolist() for column in ends_now)
             for row, *completion in zip(*columns, strict=True):
-                found[row] = Sampled(*completion)
+                completions[row] = Sampled(*completion)
             order = compaction_order(ended)
             if len(order) == 0:
                 break
@@ -94,8 +95,12 @@ def sample(
             decoder.keep(order)
         decoder.advance(history)
     if keep_hidden:
-        found = [replace(own, hidden=states[row, : len(own.ids)]) for row, own in enumerate(found)]
-    return [found[prompt :: len(prompts)] for prompt in range(len(prompts))]
+        completions = {
+            row: replace(sampled, hidden=states[row, : len(sampled.ids)])
+            for row, sampled in completions.items()
+        }
+    in_order = [completions[row] for row in range(len(numbers))]
+    return [in_order[prompt :: len(prompts)] for prompt in range(len(prompts))]
 
 
 def invert_cdf(logits: Tensor, numbers: Tensor) -> Tensor:

@@ -26,7 +26,16 @@ def decode_train(
     settings: Sampling | DiverseBeam,
     seed: int,
 ) -> list[list[Sampled]]:
-    """The completions of a batch of training prompts, by the study's own strategy."""
+    """The completions of a batch of training prompts, by the study's own strategy.
+
+    Args:
+        model: the reference, within `cached_attention`.
+        tokenizer: the reference's; a search needs it for its words.
+        prompt_ids: the prompts' numbers, which name their random streams.
+        prompts: token ids of each prompt.
+        settings: the study's section generate.train.
+        seed: the run's seed.
+    """
     if isinstance(settings, DiverseBeam):
         return _search(model, tokenizer, prompts, settings)
     draws = [
@@ -43,10 +52,10 @@ def _search(
     settings: DiverseBeam,
 ) -> list[list[Sampled]]:
     end = end_of_text_ids(model)[0]
-    found = diverse_beams.diverse_beam_search(
+    rows = diverse_beams.diverse_beam_search(
         model, [list(ids) for ids in prompts], beam_settings(tokenizer, settings), end, pad_id=end
     )
-    return [[Sampled(ids, ids[-1] == end, logp) for ids, logp in row] for row in found]
+    return [[Sampled(ids, ids[-1] == end, logp) for ids, logp in row] for row in rows]
 
 
 def beam_settings(
@@ -54,8 +63,8 @@ def beam_settings(
 ) -> diverse_beams.BeamSettings:
     """The search with its words and markup as token ids.
 
-    A word is biased, and a markup banned, as the sequence of its tokens. Words stand behind a
-    space; markup is banned behind a space and without one.
+    A word is biased, and a markup banned, as the sequence of its tokens. Words follow a space;
+    markup is banned behind a space and without one.
     """
 
     def ids(text: str) -> tuple[int, ...]:

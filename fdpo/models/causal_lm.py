@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,11 @@ REBUILD_MODEL = "delete the folder and run `dvc repro` to rebuild it"
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer saved in `folder`. Raises `UserError` when it cannot be read."""
+    """The tokenizer saved in `folder`.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         return AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
@@ -47,12 +52,14 @@ def load_causal_lm(folder: str | Path) -> PreTrainedModel:
     """The causal language model saved in `folder`, float32, in evaluation mode, on the device.
 
     It attends within the branches of packed rows; `cached_attention` switches to cached decoding.
-    Raises `UserError` when files or weights are missing or damaged, when it is no causal language
-    model, or when its logits are more than a linear head over its last hidden states.
+
+    Raises:
+        UserError: files or weights are missing or damaged, it is no causal language model, or its
+            logits are more than a linear head over its last hidden states.
     """
     require_safetensors(folder, "model.safetensors", REBUILD_MODEL)
     try:
-        model, loading = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(folder),
             local_files_only=True,
             trust_remote_code=False,
@@ -61,6 +68,7 @@ def load_causal_lm(folder: str | Path) -> PreTrainedModel:
             dtype=torch.float32,
             attn_implementation=ATTENTION,
         )
+        model, loading = loaded
     except Exception as error:  # what a damaged file leads to is not documented
         raise UserError(
             f"{folder}: no readable causal LM ({reason(error)}); {REBUILD_MODEL}"
@@ -106,10 +114,15 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
 
 
 def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence) -> None:
-    """Raise `UserError` naming the first line that this model cannot read.
+    """Check that prompts, alone or with either side of a pair, are ids and positions of the model.
 
-    `records` are those of the file at `path`, a line each. Their prompts, alone or with either side
-    of a pair, must have ids of the vocabulary and fit the positions that the model has.
+    Args:
+        model: the model that will read them.
+        path: the file that they come from.
+        records: its records, one per line.
+
+    Raises:
+        UserError: naming the first line that the model cannot read.
     """
     rows, folder = head_weight(model).shape[0], model.name_or_path
     positions = model.config.max_position_embeddings
@@ -136,11 +149,11 @@ def check_modules(model: PreTrainedModel, wanted: Sequence[str]) -> None:
     """Raise `UserError` when a name in train.lora.target_modules ends that of no linear layer."""
     linear = [name for name, module in backbone(model).named_modules() if _is_linear(module)]
     for name in wanted:
-        if not any(f".{own}".endswith(f".{name}") for own in linear):
-            known = ", ".join(sorted({own.rsplit(".", 1)[-1] for own in linear}))
+        if not any(f".{path}".endswith(f".{name}") for path in linear):
+            choices = ", ".join(sorted({path.rsplit(".", 1)[-1] for path in linear}))
             raise UserError(
                 f"train.lora.target_modules has {name!r}: no such module in {model.name_or_path};"
-                f" choose of {known}"
+                f" choose from {choices}"
             )
 
 

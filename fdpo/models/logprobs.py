@@ -23,7 +23,7 @@ TILE_ELEMENTS = 2**24  # logits in one tile: 64 MB in float32
 
 
 class _TokenLogProbs(torch.autograd.Function):
-    """log softmax(hidden·weightᵀ)[targets] a row, for a weight that takes no gradient."""
+    """log softmax(hidden·weightᵀ)[targets] per row, for a weight that takes no gradient."""
 
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -74,10 +74,16 @@ def completion_hidden(causal_lm: PreTrainedModel, branches: Branches) -> Tensor:
 
 
 def token_logps(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
-    """log π(target | context) a token, [C] in nats, float32 or wider.
+    """log π(target | context) per token.
 
-    Args: `hidden` [C, hidden]; `head` [vocabulary, hidden], the LM head's weight; `targets` [C].
-    Differentiable in `hidden` and in a head that is not frozen (gradients are exact).
+    Differentiable in `hidden` and in a head that is not frozen; gradients are exact.
+
+    Args:
+        hidden: last hidden states, [C, hidden].
+        head: the LM head's weight, [vocabulary, hidden].
+        targets: token ids, [C].
+
+    Returns: [C] in nats, float32 or wider.
     """
     if head.requires_grad and torch.is_grad_enabled():
         rows = max(1, TILE_ELEMENTS // head.shape[0])

@@ -162,7 +162,7 @@ CASES = [
     (
         "train",
         param(f"{E}.train.lora.target_modules", ["q_proj", "c_attn"]),
-        "train.lora.target_modules has 'c_attn': no such module in models/reference; choose of"
+        "train.lora.target_modules has 'c_attn': no such module in models/reference; choose from"
         " down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj",
     ),
     (
