@@ -23,7 +23,7 @@ from experiments.sweep.runner import Experiment, RowFailed
 from experiments.sweep.spec import Row, Sweep, load
 from fdpo.core import errors
 from fdpo.core.errors import UserError
-from fdpo.run.locks import held
+from fdpo.run.locks import exclusive_lock
 
 RESULTS = Path("experiments/results")
 SCRATCH = Path(".dvc/tmp/sweeps")  # DVC keeps its tmp out of Git
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, interrupt)
-    with held(SCRATCH / "lock", "sweep"):
+    with exclusive_lock(SCRATCH / "lock", "sweep"):
         runner.stop_runs()
         results = Results(RESULTS / f"{sweep.name}.json", sweep)
         if options.again and not results.has(rows[0]):

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from fdpo.core.files import writing
 from fdpo.core.records import Record, Strict, dump, read
 from fdpo.run import processes, stage_deps
-from fdpo.run.locks import UNFINISHED, held
+from fdpo.run.locks import UNFINISHED, exclusive_lock
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def folder(stage: str, *settings: object) -> Iterator[Path]:
     root = Path(os.environ.get("DVC_ROOT", "."), UNFINISHED)  # the repository's, in --temp too
     own = root / f"{stage}-{digest.hexdigest()[:16]}"
     done = own.with_suffix(".done")
-    with held(own.with_suffix(".lock"), stage):
+    with exclusive_lock(own.with_suffix(".lock"), stage):
         if processes.is_main():
             shutil.rmtree(done, ignore_errors=True)
             own.mkdir(exist_ok=True)

@@ -29,7 +29,7 @@ DEFAULTS = {
     "WANDB_CONSOLE": "off",  # no copy of what is printed: bars, and whatever libraries say
     "WANDB_ERROR_REPORTING": "false",  # offline is offline
 }
-COLUMNS = ["id", "prompt", "model", "text", "reward", "judge"]
+COLUMNS: list[str | int] = ["id", "prompt", "model", "text", "reward", "judge"]
 
 
 class Logbook:
@@ -91,7 +91,7 @@ def _start(settings: Params) -> Any:
     try:
         import wandb
 
-        options = {
+        options: dict[str, Any] = {
             "id": run_id(settings),
             "resume": "allow",  # evaluation writes into the run that training began
             "name": os.environ.get("DVC_EXP_NAME"),

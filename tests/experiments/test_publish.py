@@ -18,7 +18,7 @@ STALE = "hf_stale_secret"
 PUBLISH = """
 import os
 from experiments.publish import main
-from fdpo import errors
+from fdpo.core import errors
 os.chdir({project!r})
 errors.run(lambda: main({arguments!r}))
 """

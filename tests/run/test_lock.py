@@ -1,24 +1,31 @@
-"""fdpo.run.locks: one holder at a time, named; the kernel lets go of what a killed process held."""
+"""fdpo.run.locks: one holder at a time, named; a killed process holds nothing."""
 
+import errno
 import os
+import platform
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fdpo.core.errors import UserError
-from fdpo.run import locks
+from fdpo.run.locks import exclusive_lock
+from tests.support import syscalls
 
 
-def holder(path: Path) -> int:
+def holder(path: Path, before: Callable[[], None] = lambda: None) -> int:
     """A child process that holds the lock until it is killed."""
     ready, told = os.pipe()
     child = os.fork()
     if child == 0:
-        with locks.held(path, "train"):
+        before()
+        with exclusive_lock(path, "train"):
             os.write(told, b"1")
             signal.pause()
-    os.read(ready, 1)
+    os.close(told)
+    assert os.read(ready, 1) == b"1"
+    os.close(ready)
     return child
 
 
@@ -27,57 +34,116 @@ def end(child: int) -> None:
     os.waitpid(child, 0)
 
 
+def in_a_child(work: Callable[[], None]) -> None:
+    """Run `work` in a process of its own; it must not raise."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_a_second_one_is_refused_with_the_name_of_the_first(tmp_path):
     path = tmp_path / "folder/train.lock"
     child = holder(path)
-    with pytest.raises(UserError) as refused, locks.held(path, "train"):
-        pass
+    for _ in range(2):  # being refused takes nothing away from the holder
+        with pytest.raises(UserError) as refused, exclusive_lock(path, "train"):
+            pass
+        assert str(refused.value) == (
+            f"train: process {child} on {platform.node()} is at it already (it holds {path}); wait"
+            " until it has ended, or end it with `kill` and its number, then run again to go on"
+            " where it stopped"
+        )
     end(child)
-    line = str(refused.value)
-    assert line.startswith(f"train: process {child} on ")
-    assert f"(it holds {path}); wait until it has ended, or end it with `kill`" in line
 
 
 def test_what_a_killed_process_held_is_taken_over(tmp_path):
     path = tmp_path / "train.lock"
     end(holder(path))
     assert path.exists()
-    with locks.held(path, "train"):
-        assert path.read_text().startswith(f"process {os.getpid()} on ")
+    with exclusive_lock(path, "train"):
+        assert path.read_text().startswith(f"{os.getpid()}\n")
     assert not path.exists()
 
 
-def test_it_is_let_go_of_when_the_block_fails(tmp_path):
+def test_it_is_released_when_the_block_fails(tmp_path):
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), locks.held(tmp_path / "train.lock", "train"):
+        with pytest.raises(ZeroDivisionError), exclusive_lock(tmp_path / "train.lock", "train"):
             _ = 1 / 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_another_stage_or_workspace_is_not_held_up(tmp_path):
     child = holder(tmp_path / "train.lock")
-    with locks.held(tmp_path / "generate.lock", "generate"), locks.held(tmp_path / "b/c", "train"):
+    with exclusive_lock(tmp_path / "a.lock", "a"), exclusive_lock(tmp_path / "b/train.lock", "b"):
         pass
     end(child)
 
 
-def test_a_lock_removed_by_its_last_holder_locks_nothing(tmp_path, monkeypatch):
-    path = tmp_path / "train.lock"
-    flock = locks.fcntl.flock
+def test_processes_that_take_turns_never_hold_it_together(tmp_path):
+    """Each releases, and so removes, the file that the others are about to lock."""
+    inside = tmp_path / "inside"
 
-    def removed_first(descriptor: int, operation: int) -> None:
-        monkeypatch.setattr(locks.fcntl, "flock", flock)
-        path.unlink()
-        flock(descriptor, operation)
+    def take_turns() -> None:
+        turns = 0
+        while turns < 100:
+            try:
+                with exclusive_lock(tmp_path / "lock", "turn"):
+                    inside.mkdir()  # fails where another one is inside
+                    inside.rmdir()
+                turns += 1
+            except UserError:  # the others were faster for half a second
+                continue
 
-    monkeypatch.setattr(locks.fcntl, "flock", removed_first)
-    with locks.held(path, "train"), pytest.raises(UserError), locks.held(path, "train"):
-        pass
+    children = [os.fork() for _ in range(3)]
+    if 0 in children:
+        code = 1
+        try:
+            take_turns()
+            code = 0
+        finally:
+            os._exit(code)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
 
 
 def test_the_first_of_several_processes_holds_it_for_all(tmp_path, monkeypatch):
     child = holder(tmp_path / "train.lock")
     monkeypatch.setenv("RANK", "1")
-    with locks.held(tmp_path / "train.lock", "train"):
+    with exclusive_lock(tmp_path / "train.lock", "train"):
         pass
     end(child)
+
+
+def test_a_symbolic_link_is_refused_and_its_target_kept(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "train.lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match="a symbolic link"), exclusive_lock(
+        tmp_path / "train.lock", "train"
+    ):
+        pass
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_the_file_system_has_no_flock_it_holds_as_well(tmp_path, error):
+    path = tmp_path / "train.lock"
+
+    def refused() -> None:
+        syscalls.refuse("flock", error)
+        with pytest.raises(UserError, match=f"process {child} on .* is at it already"):
+            exclusive_lock(path, "train").__enter__()
+
+    def taken_over() -> None:
+        syscalls.refuse("flock", error)
+        with exclusive_lock(path, "train"):
+            pass
+
+    child = holder(path, lambda: syscalls.refuse("flock", error))
+    in_a_child(refused)
+    end(child)
+    in_a_child(taken_over)
+    assert list(tmp_path.iterdir()) == []

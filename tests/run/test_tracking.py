@@ -24,7 +24,8 @@ KEY = "0123456789abcdef0123456789abcdef01234567"
 NOWHERE = "http://127.0.0.1:9"
 STAGE = """
 import sys
-from fdpo import params, tracking
+from fdpo.config import params
+from fdpo.run import tracking
 with tracking.logbook(params.load()) as book:
     book.curves({"train/loss": 0.5}, step=1)
     book.curves({"train/loss": 0.25}, step=3)

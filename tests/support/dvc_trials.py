@@ -91,7 +91,7 @@ def _holder(workspace: Workspace, stage: str) -> int:
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         for path in _locks(workspace, stage):
-            found = re.match(r"process (\d+)", _read(path))
+            found = re.match(r"(\d+)\n", _read(path))
             if found and _alive(int(found[1])):  # not what an earlier trial left
                 return int(found[1])
         time.sleep(0.01)
@@ -114,7 +114,7 @@ def _end_orphan(workspace: Workspace, stage: str, temp: bool, holder: int) -> bo
     if not _alive(holder):
         return False
     os.kill(holder, signal.SIGSTOP)  # so that it cannot end meanwhile
-    if not any(f"process {holder} " in _read(path) for path in _locks(workspace, stage)):
+    if not any(_read(path).startswith(f"{holder}\n") for path in _locks(workspace, stage)):
         os.kill(holder, signal.SIGKILL)  # it was done, and on its way out
         return False
     beside = _start(workspace, stage, temp)
