@@ -121,8 +121,9 @@ def test_the_first_of_several_processes_holds_it_for_all(tmp_path, monkeypatch):
 def test_a_symbolic_link_is_refused_and_its_target_kept(tmp_path):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "train.lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(UserError, match="a symbolic link"), exclusive_lock(
-        tmp_path / "train.lock", "train"
+    with (
+        pytest.raises(UserError, match="a symbolic link"),
+        exclusive_lock(tmp_path / "train.lock", "train"),
     ):
         pass
     assert (tmp_path / "precious").read_text() == "precious"
