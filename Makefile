@@ -52,9 +52,7 @@ repro: install  ## run what is out of date, then show what came of it
 	. $(BIN)/activate && dvc repro && dvc metrics show && python -m experiments.samples
 
 table: install  ## the experiments, best reward first
-	. $(BIN)/activate && dvc exp show --no-pager --drop '.*' \
-	  --keep 'Experiment|loss|beta|alpha|lr$$|seed|reward$$|win_rate|kl|entropy|distinct_2|judge|accuracy' \
-	  --sort-by reward --sort-order desc
+	. $(BIN)/activate && python -m experiments.table
 
 sweep: install  ## run the rows of a sweep that are not done: SWEEP=controlled, or ROWS="A B" of it
 	. $(BIN)/activate && python -m experiments.sweep "$(SWEEP)" $(if $(ROWS),--rows $(ROWS))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fdpo.core.randomness import stream
 from fdpo.decoding.sampling import Sampled
+from fdpo.evaluation.metric_registry import HEADLINE_METRICS
 from fdpo.evaluation.metrics import diversity, preferences
 from fdpo.evaluation.metrics.divergence import (
     TokenDivergences,
@@ -176,18 +177,12 @@ def _unigram_entropy(
 
 
 def headline(table: Table) -> dict[str, float]:
-    """The eight numbers to rank experiments by, rounded for `dvc exp show`."""
-    names = {
-        "reward": "reward",
-        "reward_reference": "reward_reference",
-        "win_rate": "reward_win_rate",
-        "kl": "kl",
-        "entropy": "entropy",
-        "distinct_2": "distinct_2",
-        "judge": "judge",
-        "accuracy": "accuracy",
+    """The numbers to rank experiments by, rounded for `dvc exp show`."""
+    return {
+        metric.headline: round(table[metric.name].value, 4)
+        for metric in HEADLINE_METRICS
+        if metric.headline
     }
-    return {short: round(table[name].value, 4) for short, name in names.items()}
 
 
 def as_json(table: Table) -> dict[str, dict[str, float | None]]:

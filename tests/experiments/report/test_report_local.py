@@ -2,17 +2,15 @@
 
 import json
 import os
-import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from experiments import table
 from experiments.report import local
 from fdpo.core.errors import UserError
 
-ROOT = Path(__file__).parents[3]
 LONGEST = "controlled-alpha0.5-b0.03-s1"  # of the sweeps' experiments' names
 PARAMS = "study: tiny\nloss: alpha\nbeta: 1\nalpha: 0.5\nlr: 0.0002\nseed: 3\n"
 STAGE = """
@@ -67,27 +65,19 @@ def test_experiments_that_no_sweep_reports_are_listed(repository):
 
 
 def test_the_table_of_experiments_fits_160_columns(repository):
-    said = subprocess.run(
-        ["make", "--dry-run", "--no-print-directory", "table"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    command = shlex.split(said.stdout[said.stdout.rindex("dvc exp show") :].replace("\\\n", " "))
-    table = subprocess.run(
-        [sys.executable, "-m", *command],
+    shown = subprocess.run(
+        table.command(),
         check=True,
         capture_output=True,
         text=True,
         env=os.environ | {"COLUMNS": "160"},
     ).stdout
-    assert max(map(len, table.splitlines())) <= 160
-    assert f"[{LONGEST}]" in table
-    header = next(line for line in table.splitlines() if "Experiment" in line).split()
-    shown = {"loss", "beta", "alpha", "lr", "seed", *local.METRICS} - {"reward_reference"}
-    assert set(header) == {"Experiment", *shown}
-    assert "…" not in table
+    assert max(map(len, shown.splitlines())) <= 160
+    assert f"[{LONGEST}]" in shown
+    header = next(line for line in shown.splitlines() if "Experiment" in line).split()
+    columns = {"loss", "beta", "alpha", "lr", "seed", *local.METRICS} - {"reward_reference"}
+    assert set(header) == {"Experiment", *columns}
+    assert "…" not in shown
 
 
 def test_without_a_repository_there_are_none(tmp_path, monkeypatch):

@@ -1,0 +1,69 @@
+"""docs/metrics.md, written from the metrics that fdpo.evaluation.metric_registry declares.
+
+python -m experiments.metrics_page
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fdpo.core import errors
+from fdpo.core.files import replacing
+from fdpo.evaluation.metric_registry import (
+    HEADLINE_METRICS,
+    Metric,
+    MetricGroup,
+    metrics_of,
+)
+
+PAGE = Path("docs/metrics.md")
+BEGINNING = """<!-- Written by `python -m experiments.metrics_page`; change the metrics in
+fdpo/evaluation/metric_registry.py instead. -->
+# Metrics
+
+The stage `evaluate` samples the policy on held-out prompts at temperature 1 and measures it beside
+the reference's samples of the same prompts.
+
+- `results/metrics.json` holds the eight headline numbers, which `make table` and `dvc exp show`
+  rank experiments by.
+- `results/evaluate/metrics.json` holds every metric with its 95 % interval.
+- `results/evaluate/samples.jsonl` holds the texts.
+
+## The eight headline numbers
+"""
+ENDING = """## Intervals
+
+Intervals are over prompts, since completions of one prompt resemble each other: a percentile
+bootstrap for means, half-samples for distinct-n, unigram entropy and what is measured on pairs (a
+resample that holds a text twice understates how much is distinct). With a single prompt there is no
+interval. Divergences and entropy come from plain temperature-1 samples only, because samples with
+top-k or a temperature are not draws from the policy.
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    headline = _table("metric in results/metrics.json", HEADLINE_METRICS, key="headline")
+    groups = "".join(
+        f"## {group}\n\n{_table('metric', metrics_of(group))}\n" for group in MetricGroup
+    )
+    return f"{BEGINNING}\n{headline}\n{groups}{ENDING}"
+
+
+def _table(first_column: str, metrics: Iterable[Metric], key: str = "name") -> str:
+    lines = [f"| {first_column} | unit | better | meaning |", "|---|---|---|---|"]
+    for metric in metrics:
+        meaning = metric.meaning.replace("|", "\\|")  # else it would end the cell
+        name, better = getattr(metric, key), metric.better or "–"
+        lines.append(f"| `{name}` | {metric.unit} | {better} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    PAGE.parent.mkdir(exist_ok=True)
+    with replacing(PAGE) as scratch:
+        scratch.write_text(page(), encoding="utf-8")
+    print(f"{PAGE}: written")
+
+
+if __name__ == "__main__":
+    errors.run(main)

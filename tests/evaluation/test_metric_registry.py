@@ -1,0 +1,54 @@
+"""The one declaration of every metric, against what evaluation gave and what is written of it."""
+
+import json
+from pathlib import Path
+
+from experiments import metrics_page, table
+from fdpo.evaluation.metric_registry import (
+    ALL_METRICS,
+    HEADLINE_METRICS,
+    METRIC_BY_NAME,
+    MetricGroup,
+    metrics_of,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_names_are_unique_and_every_group_has_metrics():
+    assert len(METRIC_BY_NAME) == len(ALL_METRICS)
+    assert sum(len(metrics_of(group)) for group in MetricGroup) == len(ALL_METRICS)
+    assert all(metrics_of(group) for group in MetricGroup)
+
+
+def test_the_committed_results_have_the_declared_metrics():
+    measured = json.loads((ROOT / "results/evaluate/metrics.json").read_text())
+    assert set(measured) == {
+        metric.name for metric in ALL_METRICS if metric.group is not MetricGroup.PUBLISHED
+    }
+
+
+def test_the_committed_headline_has_the_declared_numbers():
+    measured = json.loads((ROOT / "results/evaluate/metrics.json").read_text())
+    headline = json.loads((ROOT / "results/metrics.json").read_text())
+    assert headline == {
+        metric.headline: round(measured[metric.name]["value"], 4) for metric in HEADLINE_METRICS
+    }
+    assert len(headline) == 8
+
+
+def test_the_page_of_metrics_is_current():
+    written = (ROOT / metrics_page.PAGE).read_text(encoding="utf-8")
+    assert written == metrics_page.page(), "run `python -m experiments.metrics_page`"
+
+
+def test_the_table_of_experiments_leaves_out_what_the_reference_alone_decides():
+    assert table.metric_columns() == [
+        "reward",
+        "win_rate",
+        "judge",
+        "kl",
+        "entropy",
+        "distinct_2",
+        "accuracy",
+    ]
