@@ -20,6 +20,6 @@ def store(tmp_path_factory) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def bucket(store) -> str:
-    """BUCKET/PATH of README; the bucket is there, the path is not."""
+    """BUCKET/PATH of docs/sharing.md; the bucket is there, the path is not."""
     machines.client(store).create_bucket(Bucket="shared")
     return "shared/some/path"

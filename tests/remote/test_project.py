@@ -60,7 +60,7 @@ def shared(store, bucket, tmp_path_factory) -> Shared:
     shared = Shared(clone, scratch / "log.txt", planted)
 
     assert len(run_stages(shared.dvc("repro", "--verbose"))) == 7
-    for command in machines.readme_commands(bucket):
+    for command in machines.documented_commands(bucket):
         done = clone.run(*command)
         assert done.returncode == 0, done.stderr
         shared.say(done.stdout + done.stderr)

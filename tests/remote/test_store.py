@@ -35,11 +35,11 @@ def files(clone: Clone) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def first(store, bucket, tmp_path_factory) -> Clone:
-    """A machine that has run the stand-in and set up the bucket as README says."""
+    """A machine that has run the stand-in and set up the bucket as docs/sharing.md says."""
     clone = machines.stand_in(tmp_path_factory.mktemp("first"))
     clone = replace(clone, environment=clone.environment | store.environment)
     assert len(run_stages(clone.dvc("repro"))) == 7
-    commands = machines.readme_commands(bucket)
+    commands = machines.documented_commands(bucket)
     assert len(commands) == 3
     for command in commands:
         done = clone.run(*command)

@@ -88,10 +88,10 @@ def another(clone: Clone, scratch: Path) -> Clone:
     return fresh
 
 
-def readme_commands(bucket: str) -> list[list[str]]:
-    """What README tells its reader to type, with `bucket` for a bucket of the reader's own."""
-    section = (ROOT / "README.md").read_text().split("\n## Sharing results\n")[1]
-    (block,) = re.findall(r"```sh\n(.*?BUCKET/PATH.*?)```", section.split("\n## ")[0], re.DOTALL)
+def documented_commands(bucket: str) -> list[list[str]]:
+    """What docs/sharing.md tells its reader to type, with `bucket` for one of the reader's own."""
+    page = (ROOT / "docs/sharing.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(.*?BUCKET/PATH.*?)```", page, re.DOTALL)
     assert "BUCKET/PATH" in block
     lines = block.replace("BUCKET/PATH", bucket).splitlines()
     return [shlex.split(line, comments=True) for line in lines]

@@ -1,0 +1,224 @@
+"""README, docs and CONTRIBUTING name what exists, and say what the committed results say."""
+
+import importlib.util
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fdpo.core import records
+from fdpo.losses import LOSSES
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")),
+        ROOT / "models/README.md",
+        *(ROOT / "docs").glob("*.md"),
+    ]
+)
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def code(text: str) -> str:
+    """Blocks of code and code within lines, joined by line ends."""
+    blocks = re.findall(r"^```.*?\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", without_code(text))]
+    return "\n".join([*blocks, *spans])
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(
+        r"^#+ (.*)$", without_code(page.read_text(encoding="utf-8")), re.MULTILINE
+    )
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def table(text: str, first_cell: str) -> list[list[str]]:
+    """The rows of the table whose header begins with `first_cell`, without its two head lines."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line.startswith(f"| {first_cell} |"):
+            break
+    next(lines)
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    assert rows, f"no table headed {first_cell!r}"
+    return rows
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 160
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8"))):
+        if target.startswith(("https://", "http://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), f"{target}: no such file"
+        if anchor:
+            assert anchor in anchors(linked), f"{target}: no such heading"
+
+
+def test_every_page_of_docs_is_linked_from_readme_or_another_page():
+    linked = set()
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            linked.add((page.parent / target).resolve())
+    assert set((ROOT / "docs").glob("*.md")) <= linked
+
+
+@each_page
+def test_make_targets_exist(page):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    for words in re.findall(r"(?:^|(?<=&& ))make ([a-z][a-z -]*)", code_of(page), re.MULTILINE):
+        assert set(words.split()) <= targets, f"make {words}"
+
+
+@each_page
+def test_modules_exist(page):
+    for name in re.findall(r"python -m ([\w.]+)", code_of(page)):
+        assert importlib.util.find_spec(name), f"python -m {name}"
+
+
+@each_page
+def test_settings_exist(page):
+    """Of `-S key=value`, and of code that is a section's path such as `train.lora`."""
+    text = code_of(page)
+    studies = list(PARAMS["studies"].values())
+    for key in re.findall(r"-S [\"']?([\w.]+)=", text):
+        keys = key.split(".")
+        if keys[:2] == ["studies", "mine"]:  # the reader's own, like any other
+            assert any(has(study, keys[2:]) for study in studies), key
+        else:
+            assert has(PARAMS, keys), key
+    sections = "|".join(studies[0])
+    for key in re.findall(rf"^(?:studies\.\w+\.)?((?:{sections})(?:\.\w+)+)\b", text, re.MULTILINE):
+        if not key.endswith((".py", ".jsonl")):
+            assert any(has(study, key.split(".")) for study in studies), key
+
+
+def code_of(page: Path) -> str:
+    return code(page.read_text(encoding="utf-8"))
+
+
+def has(section: object, keys: list[str]) -> bool:
+    for key in keys:
+        if not isinstance(section, dict) or key not in section:
+            return False
+        section = section[key]
+    return True
+
+
+@each_page
+def test_files_named_in_code_exist_or_are_outputs(page):
+    """Paths under the folders of the project, as code within lines names them."""
+    outputs = ("data/", "models/", "results/")
+    pattern = r"(?:fdpo|stages|experiments|benchmarks|configs|tests|docs)/[\w./-]*\w"
+    for name in re.findall(rf"^({pattern})/?$", code_of(page), re.MULTILINE):
+        if not name.startswith(outputs) and "NAME" not in name:
+            assert (ROOT / name).exists(), name
+
+
+def test_readme_has_a_row_for_each_loss():
+    rows = table((ROOT / "README.md").read_text(encoding="utf-8"), "`loss`")
+    assert [row[0].strip("`") for row in rows] == list(LOSSES)
+
+
+def test_the_default_run_in_readme_is_the_committed_one():
+    """The eight numbers; in metrics.json with intervals, win_rate is reward_win_rate."""
+    headline = json.loads((ROOT / "results/metrics.json").read_text(encoding="utf-8"))
+    rows = table((ROOT / "README.md").read_text(encoding="utf-8"), "metric")
+    assert sorted(row[0].strip("`") for row in rows) == sorted(headline)
+    for name, _, stated in rows:
+        name = name.strip("`")
+        assert stated == shown("reward_win_rate" if name == "win_rate" else name)
+
+
+def test_the_default_run_in_docs_is_the_committed_one():
+    rows = table((ROOT / "docs/embedded.md").read_text(encoding="utf-8"), "metric")
+    names = {
+        "reward, policy − reference": "reward_difference",
+        "judge, policy − reference": "judge_difference",
+        "judge of the reference": "judge_reference",
+        "KL by plain Monte Carlo, nats per completion": "kl_monte_carlo",
+        "calibration error": "calibration_error",
+    }
+    assert {names[label]: stated for label, stated in rows} == {
+        name: shown(name) for name in names.values()
+    }
+
+
+def shown(name: str) -> str:
+    metrics = json.loads((ROOT / "results/evaluate/metrics.json").read_text(encoding="utf-8"))
+    metric = metrics[name]
+    return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
+
+
+FORMATS = {
+    "data/prompts.jsonl": (records.Prompt, records.TextPair),
+    "data/generations.jsonl": (records.Generation, records.Completion),
+    "data/scores.jsonl": (),  # the two fields that it adds are compared below
+    "data/pairs.jsonl": (records.Pair,),
+    "results/evaluate/samples.jsonl": (records.SamplesOfPrompt,),
+}
+
+
+@pytest.mark.parametrize("file", FORMATS)
+def test_every_field_of_a_record_is_described(file):
+    page = (ROOT / "docs/data-formats.md").read_text(encoding="utf-8")
+    section = page.split(f"## {file}\n", 1)[1].split("\n## ", 1)[0]
+    fields = [name for kind in FORMATS[file] for name in kind.model_fields]
+    if file == "data/scores.jsonl":
+        fields = sorted(
+            set(records.ScoredCompletion.model_fields) - set(records.Completion.model_fields)
+        )
+    assert fields
+    assert [name for name in fields if f"`{name}`" not in section] == []
+
+
+def test_contributing_says_what_a_change_makes_out_of_date():
+    stages = defaultdict(list)
+    for name, stage in PIPELINE.items():
+        for dep in stage["deps"]:
+            if dep.startswith(("fdpo/", "stages/")) and not dep.endswith(
+                ("fdpo/__init__.py", f"stages/{name}.py")
+            ):
+                stages[dep].append(f"`{name}`")
+    rows = [
+        f"| `{dep}` | {'all' if len(names) == len(PIPELINE) else ', '.join(names)} |"
+        for dep, names in sorted(stages.items())
+    ]
+    right = "\n".join(["| a change in | makes out of date |", "|---|---|", *rows])
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert f"\n{right}\n\n" in text, f"the table should be\n{right}"
+
+
+def test_python_examples_run(monkeypatch, capsys):
+    """Those that need no run of the pipeline; they read the committed results."""
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 3
+    for block in blocks:
+        exec(compile(block, "docs/python.md", "exec"), {})  # noqa: S102 - our own page
+    headline = json.loads((ROOT / "results/metrics.json").read_text(encoding="utf-8"))
+    assert f"{headline['reward']} {headline['kl']}" in capsys.readouterr().out
