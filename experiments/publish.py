@@ -1,34 +1,106 @@
-"""Publish models/policy with its model card: python -m experiments.publish USER/NAME [--pairs]"""
+"""Publish models/policy with its model card on the Hugging Face Hub, and if wanted its pairs.
+
+python -m experiments.publish USER/NAME
+python -m experiments.publish USER/NAME --pairs     # also a data set, USER/NAME-pairs
+"""
 
 import argparse
+import json
 import os
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
-from experiments import hub_upload
-from fdpo.core import errors
+from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import HfHubHTTPError, HTTPError
+
+from fdpo.core import errors, files, records
+from fdpo.core.errors import UserError
+from fdpo.training.model_card import card
+
+POLICY = Path("models/policy")
+REFERENCE = Path("models/reference")
+METRICS = Path("results/evaluate/metrics.json")
+PAIRS = (Path("data/train.jsonl"), Path("data/test.jsonl"))
+WEIGHTS = "adapter_model.safetensors"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="experiments.publish", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("repo", help="where on the Hub, as user/name")
     parser.add_argument("--pairs", action="store_true", help="also the pairs, as user/name-pairs")
     options = parser.parse_args(arguments)
-    token = hub_upload.login()
-    experiment = os.environ.get("DVC_EXP_NAME") or applied_experiment()
-    print(hub_upload.publish_policy(Path(), options.repo, token, experiment))
+    token = get_token()
+    if not token:
+        raise UserError("publishing needs a login: run `hf auth login` or set HF_TOKEN")
+    print(publish_policy(options.repo, token))
     if options.pairs:
-        pairs = hub_upload.publish_pairs(
-            Path("data"), Path("models/reference"), f"{options.repo}-pairs", token
-        )
-        print(pairs)
+        print(publish_pairs(f"{options.repo}-pairs", token))
+
+
+def publish_policy(repo: str, token: str) -> str:
+    """Upload the trained policy with its model card to the model `repo`, made if it is new.
+
+    Card and config name the model that the adapter was trained on as others know it.
+
+    Returns:
+        The address of the model.
+
+    Raises:
+        UserError: a file is missing, or the Hub refuses.
+    """
+    source = files.read_json(REFERENCE / "source.json")
+    config = files.read_json(POLICY / "adapter_config.json")
+    if not (POLICY / WEIGHTS).is_file():
+        raise UserError(f"{POLICY / WEIGHTS}: missing; run `dvc repro` to train the policy")
+    if "repo" in source:
+        config |= {"base_model_name_or_path": source["repo"], "revision": source["commit"]}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        shutil.copyfile(POLICY / WEIGHTS, folder / WEIGHTS)
+        files.write_json(folder / "adapter_config.json", config)
+        (folder / "README.md").write_text(policy_card(source), encoding="utf-8")
+        return upload(folder, repo, "model", token)
+
+
+def policy_card(source: dict[str, str]) -> str:
+    """The policy's own card, with the base model's origin, the DVC experiment and the metrics."""
+    origin = {f"base model, {key}": value for key, value in source.items()}
+    if experiment := os.environ.get("DVC_EXP_NAME") or applied_experiment():
+        origin["DVC experiment"] = experiment
+    sections = [
+        card(files.read_json(POLICY / "objective.json"), base=source.get("repo")),
+        markdown_table(("origin", "value"), origin.items()),
+    ]
+    if METRICS.exists():
+        head = ("metric on held-out prompts", "value", "95 % interval")
+        sections.append(markdown_table(head, metric_rows(files.read_json(METRICS))))
+    return "\n".join(sections)
+
+
+def metric_rows(metrics: dict[str, dict[str, Any]]) -> Iterable[tuple[str, str, str]]:
+    """Each metric's name, value and interval, empty where there is none, to four digits."""
+    for name, metric in metrics.items():
+        low, high = metric["low"], metric["high"]
+        interval = "" if None in (low, high) else f"{low:.4g} to {high:.4g}"
+        yield name, f"{metric['value']:.4g}", interval
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def applied_experiment() -> str | None:
     """The name of the DVC experiment that the workspace holds: the one with the same dvc.lock."""
-    own = git("hash-object", "dvc.lock")
+    lock = git("hash-object", "dvc.lock")
     for ref in git("for-each-ref", "--format=%(refname)", "refs/exps/??/*/*").split():
-        if own and git("rev-parse", "--verify", "--quiet", f"{ref}:dvc.lock") == own:
+        if lock and git("rev-parse", "--verify", "--quiet", f"{ref}:dvc.lock") == lock:
             return ref.rsplit("/", 1)[1]
     return None
 
@@ -37,6 +109,66 @@ def git(*arguments: str) -> str:
     """What Git answers, or nothing where it fails: outside a repository, or no such file."""
     command = ["git", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def publish_pairs(repo: str, token: str) -> str:
+    """Upload the pairs of training and test as text to the data set `repo`.
+
+    The columns are those that a study with given pairs reads, prompt, chosen and rejected, and the
+    two rewards. Returns the data set's address. Raises `UserError` as `publish_policy` does.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        for pairs in PAIRS:
+            write_as_text(pairs, Path(scratch, pairs.name))
+        Path(scratch, "README.md").write_text(dataset_card(repo), encoding="utf-8")
+        return upload(Path(scratch), repo, "dataset", token)
+
+
+def write_as_text(pairs: Path, target: Path) -> None:
+    from fdpo.models.causal_lm import load_tokenizer  # takes seconds, and only pairs need it
+
+    decode = load_tokenizer(REFERENCE).decode
+    with open(target, "w", encoding="utf-8") as lines:
+        for pair in records.read(pairs, records.Pair):
+            row = {
+                "prompt": decode(pair.prompt_ids, skip_special_tokens=True),
+                "chosen": decode(pair.chosen_ids, skip_special_tokens=True),
+                "rejected": decode(pair.rejected_ids, skip_special_tokens=True),
+                "chosen_reward": pair.chosen_reward,
+                "rejected_reward": pair.rejected_reward,
+            }
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def dataset_card(repo: str) -> str:
+    return (
+        f"# {repo}\n\nPreference pairs: two completions of each `prompt`, `chosen` the preferred"
+        " one, and the rewards that one reward model gave them.\n"
+    )
+
+
+def upload(folder: Path, repo: str, repo_type: Literal["model", "dataset"], token: str) -> str:
+    """Upload all files of `folder`; return the repository's address."""
+    api = HfApi(token=token)
+    try:
+        address = api.create_repo(repo, repo_type=repo_type, exist_ok=True)
+        api.upload_folder(repo_id=repo, repo_type=repo_type, folder_path=folder)
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        # The client's own messages quote requests, so this one is written anew.
+        raise UserError(f"{repo_type} {repo}: not published: {refusal(error)}") from None
+    return str(address)
+
+
+def refusal(error: BaseException) -> str:
+    """Why the Hub did not take an upload, and what to do."""
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        if status in (401, 403):
+            return f"the Hub refused the login ({status}); use a token that may write to this name"
+        return f"the Hub answered {status}; try again later"
+    if error.__cause__ is not None:
+        return refusal(error.__cause__)
+    return f"{type(error).__name__}; check the network and the name, which is user/name"
 
 
 if __name__ == "__main__":

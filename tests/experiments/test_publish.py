@@ -1,4 +1,4 @@
-"""experiments.hub_upload and experiments.publish against the stand-in."""
+"""experiments.publish against the stand-in."""
 
 import json
 import subprocess
