@@ -63,7 +63,7 @@ def train_and_evaluate(root: Path, seed: int, grouped: bool, factor: float) -> R
     changes = {
         "study": "embedded",
         "seed": seed,
-        "lr": factor * own["lr_by_loss"][settings["loss"]],
+        "lr": factor * own["lr_by_loss"].get(settings["loss"], own["lr_by_loss"]["default"]),
         "studies.embedded.train.group_by_prompt": grouped,
     }
     with workspace(root, changes) as folder:

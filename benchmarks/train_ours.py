@@ -18,15 +18,16 @@ from transformers import PreTrainedModel, ProgressCallback
 from trl import DPOConfig
 
 from benchmarks.flops import distinct, sizes, training_flops
-from fdpo.config import params
 from fdpo.config.params import Params
 from fdpo.core import records
 from fdpo.core.device import autocast, device
 from fdpo.core.records import Pair
+from fdpo.losses import Objective
 from fdpo.models import causal_lm
 from fdpo.models.logprobs import pair_logps
 from fdpo.models.micro_batches import micro_batches, rows
-from fdpo.training.trainer import FDPOTrainer, Objective
+from fdpo.run.settings import load_params
+from fdpo.training.trainer import FDPOTrainer
 from stages.train import adapter, arguments
 
 PAIRS_PER_STEP = 12
@@ -43,7 +44,7 @@ def timing() -> Iterator[Callable[[], dict[str, float]]]:
 
 def settings_of(study: str) -> Params:
     """params.yaml with this study and DPO's loss, whatever the workspace has set."""
-    return params.load().model_copy(
+    return load_params().model_copy(
         update={"study": study, "loss": "sigmoid", "beta": 0.1, "lr": "auto", "seed": 1}
     )
 

@@ -9,21 +9,17 @@ The pipeline must have come as far as `split` for the study in params.yaml. The 
 import argparse
 import tempfile
 from pathlib import Path
-from typing import get_args
 
-from pydantic import ValidationError
-
-from fdpo.config import params
-from fdpo.config.params import Loss, Params
+from fdpo.config.params import Params
 from fdpo.core import errors, records
-from fdpo.core.errors import UserError
 from fdpo.core.records import Pair, ScoredGeneration
-from fdpo.core.validation import first_problem
 from fdpo.evaluation.baseline import heldout
 from fdpo.evaluation.metric_groups import Table
 from fdpo.evaluation.policy import load_policy
 from fdpo.evaluation.policy_evaluation import compare
+from fdpo.losses import LOSSES
 from fdpo.models import causal_lm
+from fdpo.run.settings import check_params, load_params
 from fdpo.scoring.loading import load_scorer
 from fdpo.sources import hub
 
@@ -35,11 +31,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("adapter", help="a repository of the Hub, user/name, or a local folder")
     parser.add_argument("--revision", default="main", help="of the repository (default: main)")
-    parser.add_argument("--loss", choices=get_args(Loss))
+    parser.add_argument("--loss", choices=LOSSES)
     parser.add_argument("--beta", type=float)
     parser.add_argument("--alpha", type=float)
     options = parser.parse_args(arguments)
-    settings = trained_with(params.load(), options)
+    settings = trained_with(load_params(), options)
     with tempfile.TemporaryDirectory() as scratch:
         adapter = Path(options.adapter)
         if not adapter.is_dir():
@@ -56,10 +52,7 @@ def trained_with(settings: Params, options: argparse.Namespace) -> Params:
     """params.yaml with the loss, β and α of the command line."""
     given = {name: getattr(options, name) for name in ("loss", "beta", "alpha")}
     given = {name: value for name, value in given.items() if value is not None}
-    try:
-        return Params.model_validate(settings.model_dump() | given)
-    except ValidationError as error:
-        raise UserError(first_problem(error)) from None
+    return check_params(settings.model_dump() | given)
 
 
 def measure(adapter: Path, settings: Params) -> Table:

@@ -1,48 +1,65 @@
-"""The five f-DPO losses as pure functions of four log-probability vectors, β and α.
+"""The f-DPO losses: one registry entry each, and pure functions of four log-probability vectors.
 
-With ρ = log π(y|x) − log π_ref(y|x) summed over completion tokens and u = e^ρ, a divergence with
-generator f gives the implicit reward β·f′(u) (Wang et al., arXiv 2309.16240, theorem 1). `g(ρ)`
-below is f′(u) up to a constant, which cancels between chosen and rejected.
+With ρ = log π(y|x) − log π_ref(y|x), summed over completion tokens, and u = e^ρ, a divergence with
+generator f gives the implicit reward β·f′(u) (Wang et al., arXiv 2309.16240, theorem 1). A link
+g(ρ) below is f′(u) up to a constant, which cancels between chosen and rejected.
+
+To add a loss, add an entry to `LOSSES`. Nothing else names the losses.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LOSSES = ("sigmoid", "hinge", "jsd", "fkl", "alpha")
-
-# e^x overflows float32 at 88.7. Past this exponent g goes on along its tangent: still increasing,
-# still C¹, and far beyond any log-ratio of a run that has not diverged.
+# e^x overflows float32 at 88.7. Past this exponent a link goes on along its tangent: still
+# increasing, still C¹, and far beyond any log-ratio of a run that has not diverged.
 MAX_EXPONENT = 60.0
 
 
-def g(loss: str, log_ratio: Tensor, alpha: float) -> Tensor:
-    """The link g(ρ) between log-ratio and implicit reward.
+@dataclass(frozen=True)
+class Loss:
+    """A divergence and how it turns margins into a loss.
 
-    | loss           | g(ρ)                | source                           |
-    |----------------|---------------------|----------------------------------|
-    | sigmoid, hinge | ρ                   | arXiv 2305.18290, arXiv 2305.10425 |
-    | jsd            | log 2 + log σ(ρ)    | arXiv 2309.16240, table 1        |
-    | fkl            | −e^{−ρ}             | "                                |
-    | alpha          | (1 − e^{−αρ}) / α   | "; α → 0 is ρ, α → 1 is fkl + 1  |
-
-    The α-divergence has 0 < α < 1; TRL's `f_alpha_divergence_coef` is 1 − α. The two exponentials
-    are extended linearly below ρ = −MAX_EXPONENT (fkl) and ρ = −MAX_EXPONENT / α (alpha).
-
-    Args: `log_ratio` of any shape, in nats. Returns the same shape and dtype.
-    Raises `ValueError` for an unknown loss.
+    `link(ρ, α)` is g(ρ), of any shape, in nats; only a loss with `alpha` among its `parameters`
+    reads α. `preference_loss(Δ, β)` is the loss per pair of a margin Δ = β(g(ρ_w) − g(ρ_l)),
+    [pairs] to [pairs]. `curvature` is f″(1): β·f″(1) is the strength near the reference, where
+    g(ρ) ≈ g(0) + f″(1)·ρ.
     """
-    if loss in ("sigmoid", "hinge"):
-        return log_ratio
-    if loss == "jsd":
-        return math.log(2) + F.logsigmoid(log_ratio)
-    if loss == "fkl":
-        return -_exp(-log_ratio)
-    if loss == "alpha":
-        return -_expm1(-alpha * log_ratio) / alpha
-    raise ValueError(f"unknown loss {loss!r}; choose one of {', '.join(LOSSES)}")
+
+    name: str  # the value of `loss` in params.yaml
+    divergence: str
+    link: Callable[[Tensor, float], Tensor]
+    preference_loss: Callable[[Tensor, float], Tensor]
+    curvature: float
+    source: str
+    parameters: tuple[str, ...] = ()  # params beside β that this loss alone reads
+
+
+def identity_link(log_ratio: Tensor, _alpha: float) -> Tensor:
+    """g(ρ) = ρ: reverse KL."""
+    return log_ratio
+
+
+def jsd_link(log_ratio: Tensor, _alpha: float) -> Tensor:
+    """g(ρ) = log 2 + log σ(ρ) = log(2u / (1 + u)): Jensen–Shannon."""
+    return math.log(2) + F.logsigmoid(log_ratio)
+
+
+def forward_kl_link(log_ratio: Tensor, _alpha: float) -> Tensor:
+    """g(ρ) = −e^{−ρ}: forward KL, linear below ρ = −MAX_EXPONENT."""
+    return -_exp(-log_ratio)
+
+
+def alpha_link(log_ratio: Tensor, alpha: float) -> Tensor:
+    """g(ρ) = (1 − e^{−αρ}) / α for 0 < α < 1, linear below ρ = −MAX_EXPONENT / α.
+
+    α → 0 is reverse KL, α → 1 forward KL (plus 1). TRL's `f_alpha_divergence_coef` is 1 − α.
+    """
+    return -_expm1(-alpha * log_ratio) / alpha
 
 
 def _exp(x: Tensor) -> Tensor:
@@ -51,44 +68,87 @@ def _exp(x: Tensor) -> Tensor:
 
 
 def _expm1(x: Tensor) -> Tensor:
-    """e^x − 1 without cancellation near 0, extended linearly and C¹ past MAX_EXPONENT."""
+    """e^x − 1 without cancellation near 0, extended linearly and C¹ past MAX_EXPONENT.
+
+    PyTorch differentiates expm1 as its value plus 1, which cancels to 0 for x ≤ −17 in float32.
+    So e^x − 1 is used away from 0, where it is as exact and its derivative is e^x.
+    """
+    bounded = x.clamp(max=MAX_EXPONENT)
+    near = torch.expm1(bounded.clamp(-1, 1))
+    far = torch.exp(bounded) - 1
     excess = math.exp(MAX_EXPONENT) * F.relu(x - MAX_EXPONENT)
-    return torch.expm1(x.clamp(max=MAX_EXPONENT)) + excess
+    return torch.where(bounded.abs() < 1, near, far) + excess
 
 
-def implicit_reward(loss: str, logp: Tensor, ref_logp: Tensor, beta: float, alpha: float) -> Tensor:
-    """β·g(ρ), the reward that the policy implies, up to a constant of the prompt.
+def bradley_terry(margin: Tensor, _beta: float) -> Tensor:
+    """−log σ(Δ) (arXiv 2309.16240, equation 10)."""
+    return -F.logsigmoid(margin)
 
-    Args: `logp`, `ref_logp`: summed completion log-probabilities in nats, equal shapes.
+
+def hinge(margin: Tensor, _beta: float) -> Tensor:
+    """max(0, 1 − Δ) (SLiC, arXiv 2305.10425, equation 1, with log-ratios)."""
+    return F.relu(1 - margin)
+
+
+LOSSES = {
+    entry.name: entry
+    for entry in (
+        Loss("sigmoid", "reverse KL (DPO)", identity_link, bradley_terry, 1, "arXiv 2305.18290"),
+        Loss("hinge", "reverse KL (SLiC)", identity_link, hinge, 1, "arXiv 2305.10425"),
+        Loss("jsd", "Jensen–Shannon", jsd_link, bradley_terry, 0.5, "arXiv 2309.16240"),
+        Loss("fkl", "forward KL", forward_kl_link, bradley_terry, 1, "arXiv 2309.16240"),
+        Loss(
+            "alpha",
+            "α-divergence",
+            alpha_link,
+            bradley_terry,
+            1,
+            "arXiv 2309.16240",
+            parameters=("alpha",),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a policy is trained for: a loss of `LOSSES`, its strength β and, for `alpha`, α.
+
+    Raises `ValueError` for a name that `LOSSES` lacks.
     """
-    return beta * g(loss, logp - ref_logp, alpha)
 
+    loss: str
+    beta: float  # > 0
+    alpha: float  # 0 < α < 1
 
-def preference_loss(loss: str, chosen_reward: Tensor, rejected_reward: Tensor) -> Tensor:
-    """Loss a pair, from implicit rewards: −log σ(Δ), or for `hinge` max(0, 1 − Δ).
+    def __post_init__(self):
+        if self.loss not in LOSSES:
+            raise ValueError(f"unknown loss {self.loss!r}; choose one of {', '.join(LOSSES)}")
 
-    Δ = chosen − rejected is the margin; Bradley–Terry (arXiv 2309.16240, equation 10) and SLiC
-    (arXiv 2305.10425, equation 1 with the log-ratio in place of the log-probability).
-    Args and result: [pairs].
-    """
-    margin = chosen_reward - rejected_reward
-    return F.relu(1 - margin) if loss == "hinge" else -F.logsigmoid(margin)
+    def implicit_reward(self, logp: Tensor, ref_logp: Tensor) -> Tensor:
+        """β·g(ρ), the reward that the policy implies, up to a constant of the prompt.
+
+        Args: `logp`, `ref_logp`: summed completion log-probabilities in nats, equal shapes.
+        """
+        return self.beta * LOSSES[self.loss].link(logp - ref_logp, self.alpha)
+
+    def preference_loss(self, chosen_reward: Tensor, rejected_reward: Tensor) -> Tensor:
+        """Loss per pair, from implicit rewards: [pairs] each, [pairs]."""
+        return LOSSES[self.loss].preference_loss(chosen_reward - rejected_reward, self.beta)
 
 
 def f_dpo_loss(
-    loss: str,
+    objective: Objective,
     chosen_logp: Tensor,
     rejected_logp: Tensor,
     ref_chosen_logp: Tensor,
     ref_rejected_logp: Tensor,
-    beta: float,
-    alpha: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(loss, chosen implicit reward, rejected implicit reward), each [pairs].
 
-    Args: the four summed log-probability vectors [pairs] in nats; β > 0; 0 < α < 1 (used by
-    `alpha` alone). Finite, with a gradient of the right sign, for |ρ| up to 10⁴ in float32.
+    Args: the four summed log-probability vectors [pairs] in nats. Finite, with a gradient of the
+    right sign, for |ρ| up to 10⁴ in float32.
     """
-    chosen = implicit_reward(loss, chosen_logp, ref_chosen_logp, beta, alpha)
-    rejected = implicit_reward(loss, rejected_logp, ref_rejected_logp, beta, alpha)
-    return preference_loss(loss, chosen, rejected), chosen, rejected
+    chosen = objective.implicit_reward(chosen_logp, ref_chosen_logp)
+    rejected = objective.implicit_reward(rejected_logp, ref_rejected_logp)
+    return objective.preference_loss(chosen, rejected), chosen, rejected

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fdpo.config import params
 from fdpo.config.params import Params
 from fdpo.core import records
 from fdpo.core.files import replacing, write_json
@@ -14,6 +13,7 @@ from fdpo.evaluation.policy import load_policy
 from fdpo.evaluation.policy_evaluation import Comparison, compare
 from fdpo.models import causal_lm
 from fdpo.run import processes, resume, tracking
+from fdpo.run.settings import load_params
 from fdpo.scoring.loading import load_scorer
 
 SCORES = "data/scores.jsonl"
@@ -27,7 +27,7 @@ METRICS = "results/metrics.json"
 
 
 def main() -> None:
-    settings = params.load()
+    settings = load_params()
     scores = list(records.read_prompt_unique(SCORES, ScoredGeneration))
     pairs = list(records.read(TEST, Pair))
     baseline = heldout(SCORES, scores)

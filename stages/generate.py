@@ -3,7 +3,6 @@ and samples of the held-out prompts, the baseline of every experiment."""
 
 from collections.abc import Sequence
 
-from fdpo.config import params
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.records import Generation, Prompt
@@ -11,6 +10,7 @@ from fdpo.decoding import completions
 from fdpo.decoding.completions import TokenizedPrompt
 from fdpo.models import causal_lm
 from fdpo.run import processes, resume
+from fdpo.run.settings import load_params
 
 PROMPTS = "data/prompts.jsonl"
 REFERENCE = "models/reference"
@@ -18,7 +18,7 @@ GENERATIONS = "data/generations.jsonl"
 
 
 def main() -> None:
-    settings = params.load()
+    settings = load_params()
     generate = settings.active.generate
     prompts = list(records.read_prompt_unique(PROMPTS, Prompt))
     check_prompts(prompts)

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 
-from fdpo.config import params
 from fdpo.core import errors, records
 from fdpo.core.records import Pair, ScoredGeneration
 from fdpo.pairing import pairs_of
 from fdpo.run import locks
+from fdpo.run.settings import load_params
 
 SCORES = "data/scores.jsonl"
 PAIRS = "data/pairs.jsonl"
 
 
 def main() -> None:
-    ranks = params.load().active.pair.ranks
+    ranks = load_params().active.pair.ranks
     ties = prompts = 0
 
     def pairs() -> Iterator[Pair]:

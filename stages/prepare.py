@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fdpo.config import params
 from fdpo.config.study_sources import (
     HubModels,
     HubRepo,
@@ -21,6 +20,7 @@ from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
 from fdpo.core.records import Prompt
 from fdpo.run import locks
+from fdpo.run.settings import load_params
 from fdpo.scoring import ridge, vader
 from fdpo.sources import given_pairs, hub, imdb, snippets
 from fdpo.sources.hub import Source
@@ -37,7 +37,7 @@ RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 
 
 def main() -> None:
-    settings = params.load()
+    settings = load_params()
     match settings.active.prepare:
         case PackagesSource() as source:
             with tempfile.TemporaryDirectory() as scratch:

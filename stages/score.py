@@ -5,10 +5,10 @@ from itertools import islice
 
 from tqdm import tqdm
 
-from fdpo.config import params
 from fdpo.core import records
 from fdpo.core.records import Generation, ScoredCompletion, ScoredGeneration
 from fdpo.run import locks
+from fdpo.run.settings import load_params
 from fdpo.scoring.loading import load_scorer
 from fdpo.scoring.scorer import Scorer
 
@@ -19,7 +19,7 @@ JUDGE = "models/judge"
 
 
 def main() -> None:
-    batch_size = params.load().active.score.batch_size
+    batch_size = load_params().active.score.batch_size
     reward, judge = load_scorer(REWARD), load_scorer(JUDGE)
     generations = records.read_prompt_unique(GENERATIONS, Generation)
     count = records.write(SCORES, tqdm(scored(generations, reward, judge, batch_size), "score"))

@@ -1,11 +1,11 @@
 """Split pairs into train and test sets by prompt."""
 
-from fdpo.config import params
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.records import Pair, Prompt
 from fdpo.pairing import held_back
 from fdpo.run import locks
+from fdpo.run.settings import load_params
 
 PROMPTS = "data/prompts.jsonl"
 PAIRS = "data/pairs.jsonl"
@@ -14,7 +14,7 @@ TEST = "data/test.jsonl"
 
 
 def main() -> None:
-    test_size = params.load().active.split.test_size
+    test_size = load_params().active.split.test_size
     ids = [pair.id for pair in records.read(PAIRS, Pair)]  # a line each
     paired = set(ids)
     # In the order they were drawn in: pairs.jsonl has them by length, from decoding.

@@ -7,7 +7,6 @@ from torch import Tensor
 from transformers import PrinterCallback, ProgressCallback
 from trl import DPOConfig
 
-from fdpo.config import params
 from fdpo.config.params import Params
 from fdpo.config.study import Lora
 from fdpo.core import records
@@ -15,12 +14,14 @@ from fdpo.core.device import device
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing, write_json
 from fdpo.core.records import Pair
+from fdpo.losses import Objective
 from fdpo.models import causal_lm
 from fdpo.run import processes, resume, tracking
+from fdpo.run.settings import load_params
 from fdpo.training import checkpoints
 from fdpo.training.callbacks import Curves, Progress, Tracked
 from fdpo.training.model_card import write_card
-from fdpo.training.trainer import FDPOTrainer, Objective
+from fdpo.training.trainer import FDPOTrainer
 
 REFERENCE = "models/reference"
 TRAIN = "data/train.jsonl"
@@ -30,7 +31,7 @@ CURVES = Path("results/train")
 
 
 def main() -> None:
-    settings = params.load()
+    settings = load_params()
     train = list(records.read(TRAIN, Pair))
     test = list(records.read(TEST, Pair))
     tokenizer = causal_lm.load_tokenizer(REFERENCE)

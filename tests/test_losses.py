@@ -7,9 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdpo.losses import LOSSES, MAX_EXPONENT, f_dpo_loss, g, implicit_reward, preference_loss
+from fdpo.losses import LOSSES, MAX_EXPONENT, Objective, f_dpo_loss
 
 LN2 = math.log(2)
+
+
+def link(loss: str, log_ratio: torch.Tensor, alpha: float) -> torch.Tensor:
+    return LOSSES[loss].link(log_ratio, alpha)
 
 
 def vector(*values: float, dtype: torch.dtype = torch.float64, grad: bool = False) -> torch.Tensor:
@@ -28,7 +32,7 @@ def vector(*values: float, dtype: torch.dtype = torch.float64, grad: bool = Fals
     ],
 )
 def test_the_link_by_hand(loss, at_ln2, at_0, at_minus_ln2):
-    values = g(loss, vector(LN2, 0, -LN2), alpha=0.5)
+    values = link(loss, vector(LN2, 0, -LN2), alpha=0.5)
     torch.testing.assert_close(values, vector(at_ln2, at_0, at_minus_ln2), rtol=1e-14, atol=1e-15)
 
 
@@ -47,7 +51,7 @@ def test_the_link_by_hand(loss, at_ln2, at_0, at_minus_ln2):
 )
 def test_a_pair_by_hand(loss, beta, margin, expected):
     losses, chosen, rejected = f_dpo_loss(
-        loss, vector(LN2 - 7), vector(-5.0), vector(-7.0), vector(-5.0), beta, alpha=0.5
+        Objective(loss, beta, 0.5), vector(LN2 - 7), vector(-5.0), vector(-7.0), vector(-5.0)
     )
     torch.testing.assert_close(chosen - rejected, vector(margin), rtol=1e-13, atol=0)
     torch.testing.assert_close(losses, vector(expected), rtol=1e-13, atol=1e-15)
@@ -56,7 +60,7 @@ def test_a_pair_by_hand(loss, beta, margin, expected):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_policy_equal_to_the_reference_has_no_margin(loss):
     logps = vector(-3.0, -200.0, 0.0), vector(-9.0, -1.0, 0.0)
-    losses, chosen, rejected = f_dpo_loss(loss, *logps, *logps, beta=0.3, alpha=0.5)
+    losses, chosen, rejected = f_dpo_loss(Objective(loss, 0.3, 0.5), *logps, *logps)
     assert torch.equal(chosen, rejected)
     torch.testing.assert_close(losses, torch.full_like(losses, 1.0 if loss == "hinge" else LN2))
 
@@ -66,23 +70,36 @@ RATIOS = torch.linspace(-3, 3, 13, dtype=torch.float64)
 
 def test_alpha_to_0_is_reverse_kl():
     torch.testing.assert_close(
-        g("alpha", RATIOS, 1e-9), g("sigmoid", RATIOS, 0.5), atol=1e-8, rtol=0
+        link("alpha", RATIOS, 1e-9), link("sigmoid", RATIOS, 0.5), atol=1e-8, rtol=0
     )
 
 
 def test_alpha_to_1_is_forward_kl():
     torch.testing.assert_close(
-        g("alpha", RATIOS, 1 - 1e-9) - 1, g("fkl", RATIOS, 0.5), atol=1e-7, rtol=0
+        link("alpha", RATIOS, 1 - 1e-9) - 1, link("fkl", RATIOS, 0.5), atol=1e-7, rtol=0
     )
 
 
-def test_jsd_starts_with_half_the_gradient_of_the_others():
-    slopes = {}
-    for loss in LOSSES:
-        ratio = vector(0.0, grad=True)
-        g(loss, ratio, 0.3).backward()
-        slopes[loss] = ratio.grad.item()
-    assert slopes == {"sigmoid": 1, "hinge": 1, "jsd": 0.5, "fkl": 1, "alpha": 1}
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_curvature_is_the_slope_of_the_link_at_the_reference(loss):
+    ratio = vector(0.0, grad=True)
+    link(loss, ratio, 0.3).backward()
+    assert ratio.grad.item() == LOSSES[loss].curvature
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_only_a_loss_that_says_so_reads_alpha(loss):
+    reads = not torch.equal(link(loss, RATIOS, 0.3), link(loss, RATIOS, 0.6))
+    assert reads == ("alpha" in LOSSES[loss].parameters)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.9, 0.999, 1 - 1e-6])
+def test_the_slope_of_alpha_is_exact_far_from_the_reference(alpha):
+    """g′(ρ) = e^(−αρ); differentiating expm1 as its value plus 1 gives 0 here in float32."""
+    ratios = torch.tensor([1.0, 5.0, 20.0, 40.0, 80.0], requires_grad=True)
+    link("alpha", ratios, alpha).sum().backward()
+    exact = torch.exp(-alpha * ratios.detach().double()).float()
+    torch.testing.assert_close(ratios.grad, exact, rtol=2e-5, atol=0)
 
 
 EXTREMES = [-1e4, -1e3, -89.0, 0.0, 89.0, 1e3, 1e4]
@@ -93,7 +110,7 @@ def at_extremes(loss, beta, alpha, dtype) -> tuple[torch.Tensor, torch.Tensor, t
     grid = torch.cartesian_prod(torch.tensor(EXTREMES), torch.tensor(EXTREMES)).to(dtype)
     chosen, rejected = (side.clone().requires_grad_() for side in grid.T)
     zeros = torch.zeros_like(chosen)
-    losses, *_ = f_dpo_loss(loss, chosen, rejected, zeros, zeros, beta, alpha)
+    losses, *_ = f_dpo_loss(Objective(loss, beta, alpha), chosen, rejected, zeros, zeros)
     losses.sum().backward()
     return losses, chosen.grad, rejected.grad
 
@@ -119,7 +136,7 @@ def test_a_pair_gone_all_wrong_is_pulled_back(loss):
     """Chosen ρ = -10⁴, rejected 0: the gradient must not have been rounded or clamped away."""
     chosen = torch.tensor([-1e4], requires_grad=True)
     zero = torch.zeros(1)
-    losses, *_ = f_dpo_loss(loss, chosen, zero, zero, zero, beta=0.1, alpha=0.5)
+    losses, *_ = f_dpo_loss(Objective(loss, 0.1, 0.5), chosen, zero, zero, zero)
     losses.sum().backward()
     assert chosen.grad.item() <= -0.09  # at least β σ(-Δ), as for sigmoid
 
@@ -130,7 +147,7 @@ def test_the_linear_extension_meets_the_formula_smoothly(loss, alpha):
     threshold = -MAX_EXPONENT / exponent
     step = 1e-9 * abs(threshold)
     ratios = vector(threshold + step, threshold, threshold - step, 2 * threshold, grad=True)
-    values = g(loss, ratios, alpha)
+    values = link(loss, ratios, alpha)
     values.sum().backward()
     slope = math.exp(MAX_EXPONENT)
     torch.testing.assert_close(ratios.grad, torch.full_like(ratios, slope), rtol=1e-6, atol=0)
@@ -140,40 +157,43 @@ def test_the_linear_extension_meets_the_formula_smoothly(loss, alpha):
 
 
 @given(
-    loss=st.sampled_from(LOSSES),
+    loss=st.sampled_from(sorted(LOSSES)),
     alpha=st.floats(0.01, 0.99),
     ratios=st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)),
 )
 def test_the_link_is_monotone(loss, alpha, ratios):
-    low, high = g(loss, vector(*sorted(ratios)), alpha).tolist()
+    low, high = link(loss, vector(*sorted(ratios)), alpha).tolist()
     assert low <= high
 
 
-@given(loss=st.sampled_from(LOSSES), ratio=st.floats(-25, 10), step=st.floats(1e-3, 5))
+@given(loss=st.sampled_from(sorted(LOSSES)), ratio=st.floats(-25, 10), step=st.floats(1e-3, 5))
 def test_the_link_is_strictly_monotone_where_it_has_not_flattened(loss, ratio, step):
-    low, high = g(loss, vector(ratio, ratio + step), 0.5).tolist()
+    low, high = link(loss, vector(ratio, ratio + step), 0.5).tolist()
     assert low < high
 
 
-@given(loss=st.sampled_from(LOSSES), margin=st.floats(-50, 50))
+@given(loss=st.sampled_from(sorted(LOSSES)), margin=st.floats(-50, 50))
 def test_the_loss_falls_with_the_margin(loss, margin):
     zero = vector(0.0)
-    here, further = (preference_loss(loss, vector(m), zero).item() for m in (margin, margin + 1))
+    here, further = (
+        Objective(loss, 1.0, 0.5).preference_loss(vector(m), zero).item()
+        for m in (margin, margin + 1)
+    )
     assert further <= here
     assert here > 0 or loss == "hinge"
 
 
 def test_near_zero_alpha_keeps_its_digits():
     """1 - e^{-αρ} cancels near 0; in float32 the naive form would be off by a percent here."""
-    value = g("alpha", torch.tensor([1e-5]), 0.5).item()
+    value = link("alpha", torch.tensor([1e-5]), 0.5).item()
     assert value == pytest.approx(1e-5 * (1 - 2.5e-6), rel=1e-6)
 
 
 def test_the_implicit_reward_is_beta_times_the_link():
-    reward = implicit_reward("fkl", vector(-1.0 + LN2), vector(-1.0), beta=4.0, alpha=0.5)
+    reward = Objective("fkl", 4.0, 0.5).implicit_reward(vector(-1.0 + LN2), vector(-1.0))
     torch.testing.assert_close(reward, vector(-2.0), rtol=1e-14, atol=0)
 
 
 def test_an_unknown_loss_is_refused():
-    with pytest.raises(ValueError, match="unknown loss 'ipo'; choose one of sigmoid, hinge, jsd"):
-        g("ipo", vector(0.0), 0.5)
+    with pytest.raises(ValueError, match="unknown loss 'kto'; choose one of sigmoid, hinge, jsd"):
+        Objective("kto", 0.1, 0.5)

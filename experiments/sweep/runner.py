@@ -14,8 +14,9 @@ from pathlib import Path
 
 from experiments.sweep.spec import Row, concerning, settings_for_dvc
 from experiments.verify import path as own_path
-from fdpo.config import params
+from fdpo.config.params import Params
 from fdpo.core.errors import UserError
+from fdpo.run.settings import load_params
 
 # What decides a run's numbers besides its params.
 CODE = ["dvc.yaml", "fdpo", "stages"]
@@ -57,13 +58,13 @@ def last_line(errors: str) -> str:
     return (telling or lines or ["it printed nothing"])[-1]
 
 
-def params_at(commit: str) -> params.Params:
+def params_at(commit: str) -> Params:
     """params.yaml as committed."""
     text = call("git", "show", f"{commit}:params.yaml")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "params.yaml")
         file.write_text(text + "\n", encoding="utf-8")
-        return params.load(file)
+        return load_params(file)
 
 
 def find(row: Row, commit: str) -> Experiment | None:

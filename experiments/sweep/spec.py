@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError
 
-from fdpo.config.params import Loss, Params
+from fdpo.config.params import Params
 from fdpo.config.study import Positive
 from fdpo.core.errors import UserError
 from fdpo.core.validation import Strict, first_problem
+from fdpo.run.settings import check_params
 
 FOLDER = Path("experiments/sweeps")
 # What every row names, so that nothing of an earlier `dvc exp run -S` slips in.
@@ -32,7 +33,7 @@ class SweepFile(Strict):
     # Of all rows, dotted paths of params.yaml.
     params: dict[str, Scalar] = Field(default_factory=dict)
     # `lr` of the rows that have none of their own.
-    lr_by_loss: dict[Loss, Positive] = Field(default_factory=dict)
+    lr_by_loss: dict[str, Positive] = Field(default_factory=dict)
     # `name`, and params that go over those above.
     rows: Annotated[list[dict[str, Scalar]], Field(min_length=1)]
 
@@ -104,8 +105,9 @@ def _row(path: Path, file: SweepFile, entry: dict[str, Scalar], seed: int, base:
     for key in ("study", "seed"):
         if key in values:
             raise UserError(f"{path}: row {name!r}: {key} stands at the top, not in params")
-    if values.get("loss") in file.lr_by_loss:
-        values = {"lr": file.lr_by_loss[values["loss"]]} | values
+    rates = file.lr_by_loss
+    if rate := rates.get(str(values.get("loss")), rates.get("default")):
+        values = {"lr": rate} | values
     values["seed"] = seed
     for key in COMPARISON:
         if key not in values:
@@ -133,10 +135,7 @@ def overlaid(base: Params, values: dict[str, Scalar]) -> Params:
         *parents, last = key.split(".")
         section = lookup(whole, ".".join(parents)) if parents else whole
         section[last] = value
-    try:
-        return Params.model_validate(whole)
-    except ValidationError as error:
-        raise UserError(first_problem(error)) from None
+    return check_params(whole)
 
 
 def lookup(tree: dict[str, Any], path: str) -> Any:

@@ -1,31 +1,61 @@
 """params.yaml, read whole and checked before any stage works."""
 
-import re
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from fdpo.config.study import Positive, Share, Study, or_word
 from fdpo.config.study_sources import Text
+from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
-from fdpo.core.validation import Strict, first_problem
+from fdpo.core.validation import Strict, among, problems
 
-Loss = Literal["sigmoid", "hinge", "jsd", "fkl", "alpha"]
+# DVC reads a dot in a name as a step into a section.
+StudyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Params(Strict):
-    """All of params.yaml. `active` is the study that `study` names."""
+    """All of params.yaml. `active` is the study that `study` names.
+
+    The names of the losses come from the validation context (see `check`): a stage that does not
+    use the losses must not depend on the file that defines them.
+    """
 
     study: str
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     launch: Text
-    loss: Loss
+    loss: str
     beta: Positive
     alpha: Share
     lr: Annotated[Positive | Literal["auto"], or_word("auto", Positive, "a number above 0")]
-    studies: Annotated[dict[str, Study], Field(min_length=1)]
+    studies: Annotated[dict[StudyName, Study], Field(min_length=1)]
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _loss_exists(cls, loss: Any, info: ValidationInfo) -> Any:
+        if not isinstance(loss, str) or loss not in _losses(info):
+            raise ValueError(among(_losses(info)))
+        return loss
+
+    @model_validator(mode="after")
+    def _rates_are_of_losses(self, info: ValidationInfo):
+        for name, study in self.studies.items():
+            for loss in study.train.lr_by_loss:
+                if loss not in ("default", *_losses(info)):
+                    raise ValueError(
+                        f"studies.{name}.train.lr_by_loss.{loss}: no such loss;"
+                        f" {among(('default', *_losses(info)))}"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _study_exists(self):
@@ -36,53 +66,39 @@ class Params(Strict):
 
     @property
     def active(self) -> Study:
+        """The study that this run is of."""
         return self.studies[self.study]
 
     @property
     def effective_lr(self) -> float:
         """`lr`, or where it is `auto` the study's own learning rate for this loss."""
-        return getattr(self.active.train.lr_by_loss, self.loss) if self.lr == "auto" else self.lr
+        return self.active.train.lr_of(self.loss) if self.lr == "auto" else self.lr
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with numbers as DVC writes them and duplicate keys refused."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} stands twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
+def _losses(info: ValidationInfo) -> Collection[str]:
+    """The names of the losses, from the context."""
+    return info.context["losses"]  # type: ignore[index]
 
 
-# `dvc exp run -S lr=1e-5` writes 1e-05, a number in YAML 1.2 but a string to PyYAML.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    "-+0123456789",
-)
+def check(values: Any, losses: Collection[str]) -> Params:
+    """`values`, laid out as in params.yaml, as checked `Params`; `losses` are the known names.
 
-
-# PyYAML's own error, and those that a value with the wrong tag raises within it.
-_NOT_YAML = (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError)
-
-
-def load(path: str | Path = "params.yaml") -> Params:
-    """Read and check all of params.yaml.
-
-    Raises `UserError` in one line naming the key, its value and what is allowed.
+    Raises `UserError` with one line per problem: the key, its value and what is allowed.
     """
     try:
-        raw = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; run from the folder that holds it") from None
-    except _NOT_YAML as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: must be a map of keys and values; restore it from Git")
-    try:
-        return Params.model_validate(raw)
+        return Params.model_validate(values, context={"losses": losses})
     except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error)}") from None
+        raise UserError(*problems(error, values)) from None
+
+
+def load(path: str | Path, losses: Collection[str]) -> Params:
+    """Read and check all of params.yaml.
+
+    Raises `UserError` with one line per problem, which names the file, key, value and what is
+    allowed.
+    """
+    values = read_yaml(path)
+    try:
+        return check(values, losses)
+    except UserError as error:
+        raise UserError(*(f"{path}: {line}" for line in error.lines)) from None

@@ -1,6 +1,6 @@
 """The settings of one study, a section a stage, as params.yaml writes them."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -19,9 +19,6 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Whole = Annotated[int, Field(ge=0, le=10_000_000)]
 Several = Annotated[int, Field(ge=2, le=10_000)]  # completions of one prompt
 
-# Pydantic's own unions name the alternative in a problem's place, as if it were a key of the file.
-# A ValidationError that is raised by a validator keeps its place within the file and adds nothing.
-
 
 def or_word(word: str, kind: Any, described: str) -> BeforeValidator:
     """For a field of `kind`, which errors call `described`, that may also be `word`."""
@@ -35,21 +32,6 @@ def or_word(word: str, kind: Any, described: str) -> BeforeValidator:
         return adapter.validate_python(value)
 
     return BeforeValidator(check)
-
-
-def chosen_by(key: str, *kinds: type[Strict]) -> BeforeValidator:
-    """For a field that is one of `kinds`: the one that has the section's value of `key`."""
-    by_name = {get_args(kind.model_fields[key].annotation)[0]: kind for kind in kinds}
-
-    def choose(section: Any) -> Any:
-        if isinstance(section, kinds):
-            return section
-        name = section.get(key) if isinstance(section, dict) else None
-        if name not in by_name:
-            raise ValueError(f"{key} = {name!r}: must be {' or '.join(by_name)}")
-        return by_name[name].model_validate(section)
-
-    return BeforeValidator(choose)
 
 
 class Sampling(Strict):
@@ -110,9 +92,7 @@ class Heldout(Strict):
 
 class Generate(Strict):
     max_length: Annotated[int, Field(ge=2, le=10_000_000)]
-    train: Annotated[
-        Sampling | DiverseBeam | Given, chosen_by("strategy", Sampling, DiverseBeam, Given)
-    ]
+    train: Annotated[Sampling | DiverseBeam | Given, Field(discriminator="strategy")]
     heldout: Heldout
     prompts_per_batch: Count
 
@@ -153,12 +133,10 @@ class Lora(Strict):
     target_modules: Annotated[list[str], Field(min_length=1)]
 
 
-class LrByLoss(Strict):
-    sigmoid: Positive
-    hinge: Positive
-    jsd: Positive
-    fkl: Positive
-    alpha: Positive
+def _has_default(rates: dict[str, float]) -> dict[str, float]:
+    if "default" not in rates:
+        raise ValueError("needs the key default, the rate of losses without one of their own")
+    return rates
 
 
 class Train(Strict):
@@ -168,10 +146,14 @@ class Train(Strict):
     tokens_per_forward: Count
     warmup_steps: Whole
     max_grad_norm: Positive
-    lr_by_loss: LrByLoss
+    lr_by_loss: Annotated[dict[str, Positive], AfterValidator(_has_default)]
     lora: Lora | None  # none: all parameters are trained
     gradient_checkpointing: bool
     log_every: Count
+
+    def lr_of(self, loss: str) -> float:
+        """The study's learning rate for this loss."""
+        return self.lr_by_loss.get(loss, self.lr_by_loss["default"])
 
 
 class Evaluate(Strict):
@@ -183,10 +165,7 @@ class Evaluate(Strict):
 class Study(Strict):
     """The settings of one study, a section a stage."""
 
-    prepare: Annotated[
-        PackagesSource | HubSource | PairsSource,
-        chosen_by("source", PackagesSource, HubSource, PairsSource),
-    ]
+    prepare: Annotated[PackagesSource | HubSource | PairsSource, Field(discriminator="source")]
     generate: Generate
     score: Score
     pair: PairParams

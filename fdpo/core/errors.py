@@ -8,13 +8,15 @@ from tqdm import tqdm
 
 
 class UserError(Exception):
-    """Something the user can mend: names the file or key, its value, what is allowed, what to do.
+    """Something that the user can correct.
 
-    The message is one line; a line break in a quoted value is shown escaped.
+    Each of `lines` names the file or key, its value, what is allowed and what to do. A line break
+    within a quoted value is shown escaped.
     """
 
-    def __init__(self, message: str):
-        super().__init__(message.replace("\n", "\\n"))
+    def __init__(self, *lines: str):
+        self.lines = [line.replace("\n", "\\n") for line in lines]
+        super().__init__("\n".join(self.lines))
 
 
 # Errors of the disk, which are no bug: what to do about each.
@@ -28,7 +30,7 @@ DISK = {
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; what the user can mend ends the process with one line on stderr and exit code 2.
+    """Call `main`; what the user can correct ends the process with its lines on stderr and code 2.
 
     That is a `UserError`, and a disk that is full or not writable. Ctrl-C ends it with 130, as the
     shell has it.
@@ -36,7 +38,7 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        _end(f"error: {error}", 2)
+        _end("\n".join(f"error: {line}" for line in error.lines), 2)
     except OSError as error:
         if error.errno not in DISK:
             raise

@@ -1,9 +1,11 @@
-"""What pydantic found wrong, in one line."""
+"""What pydantic found wrong, in lines that a user of a YAML or JSON file understands."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 
 class Strict(BaseModel):
@@ -14,21 +16,67 @@ class Strict(BaseModel):
     )
 
 
+def problems(error: ValidationError, values: Any = None) -> list[str]:
+    """A line per problem, unknown keys before others, as `key = value: what is allowed`.
+
+    `values` is what was validated. Pydantic puts the name of a union's alternative into a problem's
+    place, as if it were a key; with `values` such names are left out.
+    """
+    found = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    return [_line(problem, values) for problem in found]
+
+
 def first_problem(error: ValidationError) -> str:
-    """The first problem, unknown keys before others, as `key = value: what is allowed`."""
-    problem = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-    message = _plain(problem["msg"])
-    place = _dotted(problem["loc"])
-    more = error.error_count() - 1
-    suffix = f" (and {more} more problems)" if more > 1 else " (and 1 more problem)" if more else ""
-    if problem["type"] == "extra_forbidden":
-        return f"{place}: unknown key; remove it or correct its spelling{suffix}"
+    """The first of `problems`, and how many more there are."""
+    first, *more = problems(error)
+    if not more:
+        return first
+    return f"{first} (and {len(more)} more problem{'s' if len(more) > 1 else ''})"
+
+
+def among(names: Iterable[str]) -> str:
+    """What is allowed where it is one of some names."""
+    *most, last = map(repr, names)
+    return f"must be {', '.join(most)} or {last}" if most else f"must be {last}"
+
+
+def _line(problem: ErrorDetails, values: Any) -> str:
+    *parents, last = problem["loc"] or ("",)
     if problem["type"] == "missing":
-        return f"{place}: missing; add it{suffix}"
-    if isinstance(problem["input"], dict) and problem["input"]:  # a whole section: too long
-        return f"{place}: {message}{suffix}" if place else f"{message}{suffix}"
-    value = _shown(problem["input"])
-    return f"{place} = {value}: {message}{suffix}" if place else f"{message}{suffix}"
+        place = _dotted([*_keys(parents, values), last])
+    else:
+        place = _dotted(_keys(problem["loc"], values))
+    message, value = _plain(problem["msg"]), problem["input"]
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{place}: unknown key; remove it or correct its spelling"
+        case "missing":
+            return f"{place}: missing; add it"
+        case "union_tag_not_found":
+            return f"{place}.{problem['ctx']['discriminator'][1:-1]}: missing; add it"
+        case "union_tag_invalid":
+            key = problem["ctx"]["discriminator"][1:-1]
+            names = [name.strip("'") for name in problem["ctx"]["expected_tags"].split(", ")]
+            return f"{place}.{key} = {problem['ctx']['tag']!r}: {among(names)}"
+    if isinstance(value, dict) and value:  # a whole section: too long to show
+        return f"{place}: {message}" if place else message
+    return f"{place} = {_shown(value)}: {message}" if place else message
+
+
+def _keys(location: Iterable[int | str], values: Any) -> list[int | str]:
+    """The parts of a problem's location that are keys or places of `values`."""
+    keys: list[int | str] = []
+    for part in location:
+        if isinstance(values, dict):
+            if part not in values:
+                continue  # the name of a union's alternative
+            values = values.get(part)
+        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
+            values = values[part]
+        else:
+            values = None
+        keys.append(part)
+    return keys
 
 
 # Pydantic's words, and what a user of a YAML or JSON file calls the same.
@@ -55,7 +103,7 @@ def _plain(message: str) -> str:
     return message
 
 
-def _dotted(location: tuple[Any, ...]) -> str:
+def _dotted(location: Iterable[int | str]) -> str:
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)

@@ -18,7 +18,7 @@ from fdpo.evaluation import metric_groups
 from fdpo.evaluation.cached_samples import Measured, Sample
 from fdpo.evaluation.metric_groups import ImplicitRewards, Scores, Table
 from fdpo.evaluation.metrics.divergence import TokenDivergences, token_divergences
-from fdpo.losses import implicit_reward
+from fdpo.losses import Objective
 from fdpo.models import causal_lm
 from fdpo.models.logprobs import completion_hidden, pair_logps
 from fdpo.models.micro_batches import MicroBatch, micro_batches, rows
@@ -84,6 +84,7 @@ def implicit_rewards(
     policy: PreTrainedModel, pairs: Sequence[Pair], settings: Params
 ) -> ImplicitRewards:
     """β·g(ρ) of the test pairs under the policy."""
+    objective = Objective(settings.loss, settings.beta, settings.alpha)
     batches = micro_batches(rows(pairs), settings.active.evaluate.tokens_per_forward)
     order = [index for batch in batches for index in batch.indices.tolist()]
 
@@ -92,7 +93,7 @@ def implicit_rewards(
         references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
         with torch.inference_mode(), autocast():
             return [
-                implicit_reward(settings.loss, own, ref, settings.beta, settings.alpha).tolist()
+                objective.implicit_reward(own, ref).tolist()
                 for own, ref in zip(pair_logps(policy, batch), references, strict=True)
             ]
 

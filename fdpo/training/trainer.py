@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,19 +20,10 @@ from trl import DPOConfig, DPOTrainer
 from fdpo.core.errors import UserError
 from fdpo.core.files import writing
 from fdpo.core.records import Pair
-from fdpo.losses import f_dpo_loss
+from fdpo.losses import Objective, f_dpo_loss
 from fdpo.models.logprobs import pair_logps
 from fdpo.models.micro_batches import MicroBatch, rows, share
 from fdpo.training.pair_order import PromptOrder
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is optimised: a loss of fdpo.losses with its β and α."""
-
-    loss: str
-    beta: float
-    alpha: float
 
 
 class FDPOTrainer(DPOTrainer):
@@ -141,13 +131,11 @@ class FDPOTrainer(DPOTrainer):
     def _compute_loss(self, model: nn.Module, inputs: MicroBatch, return_outputs: bool = False):
         chosen_logps, rejected_logps = model(inputs)
         losses, chosen, rejected = f_dpo_loss(
-            self.objective.loss,
+            self.objective,
             chosen_logps,
             rejected_logps,
             inputs.ref_chosen_logps,
             inputs.ref_rejected_logps,
-            self.objective.beta,
-            self.objective.alpha,
         )
         if inputs.weight > 0:
             self._record(chosen.detach(), rejected.detach())

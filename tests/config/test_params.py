@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import load_yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fdpo.config import params
 from fdpo.config.params import Params
+from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
+from fdpo.run.settings import load_params
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -42,7 +45,7 @@ def load(folder: Path, content: dict | str | bytes) -> Params:
     if isinstance(content, dict):
         content = yaml.safe_dump(content)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return params.load(path)
+    return load_params(path)
 
 
 def problem(folder: Path, content: dict | str | bytes) -> str:
@@ -109,9 +112,10 @@ def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path, key, value, messa
         ("train.epochs", 2.0, "train.epochs = 2.0: must be a whole number"),
         ("train.group_by_prompt", 1, "train.group_by_prompt = 1: must be true or false"),
         ("train.lora.target_modules", [], "train.lora.target_modules = []: must have at "),
-        ("train.lr_by_loss.jsd", 0, "train.lr_by_loss.jsd = 0: must be greater than 0"),
+        ("train.lr_by_loss.default", 0, "lr_by_loss.default = 0: must be greater than 0"),
         ("train.lora", ..., "train.lora: missing; add it"),
-        ("train.lr_by_loss.fkl", ..., "train.lr_by_loss.fkl: missing; add it"),
+        ("train.lr_by_loss", {"jsd": 1.0}, "needs the key default"),
+        ("train.lr_by_loss.kto", 1.0, "train.lr_by_loss.kto: no such loss; must be 'default', "),
         ("prepare.source", "url", "source = 'url': must be "),
         ("prepare.template", "{words} ", "must end in {words}"),
         ("generate.train.strategy", "beam", "strategy = 'beam': must be "),
@@ -148,9 +152,21 @@ def test_ranks_exist_and_are_in_order(tmp_path, ranks, message):
 
 
 def test_a_misspelled_key_is_named_before_the_one_it_stands_for(tmp_path):
-    told = problem(tmp_path, changed(f"{STUDY}.split", {"test_sze": 0.2}))
-    expected = f"{STUDY}.split.test_sze: unknown key; remove it or correct its spelling"
-    assert told == f"{expected} (and 1 more problem)"
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, changed(f"{STUDY}.split", {"test_sze": 0.2}))
+    path = tmp_path / "params.yaml"
+    assert caught.value.lines == [
+        f"{path}: {STUDY}.split.test_sze: unknown key; remove it or correct its spelling",
+        f"{path}: {STUDY}.split.test_size: missing; add it",
+    ]
+
+
+def test_a_key_that_occurs_twice_is_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, TEXT + "\nbeta: 1\n")
+    line = TEXT.count("\n") + 2
+    assert str(caught.value) == f"{path}:{line}: key 'beta' occurs twice; remove one of them"
 
 
 def test_a_long_value_is_cut(tmp_path):
@@ -160,7 +176,6 @@ def test_a_long_value_is_cut(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (TEXT + "\nbeta: 1\n", "key 'beta' stands twice"),
         ("a: [", "not YAML: "),
         ("a:\n\t- b", "not YAML: "),
         ("%", "not YAML: "),
@@ -185,14 +200,14 @@ def test_what_is_no_map_of_params_is_refused(tmp_path, content, message):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"params.yaml: missing; run from the folder that holds it"):
-        params.load(tmp_path / "params.yaml")
+        load_params(tmp_path / "params.yaml")
 
 
 def test_the_project_s_own_params_are_good(tmp_path):
     own = load(tmp_path, TEXT)
     assert (own.study, own.loss, own.beta, own.alpha) == ("embedded", "sigmoid", 0.1, 0.5)
     assert own.active is own.studies["embedded"]
-    assert own.effective_lr == GOOD["studies"]["embedded"]["train"]["lr_by_loss"]["sigmoid"]
+    assert own.effective_lr == GOOD["studies"]["embedded"]["train"]["lr_by_loss"]["default"]
 
 
 def test_a_quoted_number_is_none(tmp_path):
@@ -211,12 +226,62 @@ def test_a_whole_number_serves_where_a_number_is_wanted(tmp_path):
     assert isinstance(beta, float)
 
 
-@pytest.mark.parametrize("loss", ["sigmoid", "hinge", "jsd", "fkl", "alpha"])
-def test_lr_auto_is_the_study_s_for_the_loss(tmp_path, loss):
+@pytest.mark.parametrize(("loss", "rate"), [("sigmoid", 0.1), ("hinge", 0.2), ("jsd", 0.1)])
+def test_lr_auto_is_the_study_s_for_the_loss_or_its_default(tmp_path, loss, rate):
     whole = changed("loss", loss)
-    rates = {"sigmoid": 0.1, "hinge": 0.2, "jsd": 0.3, "fkl": 0.4, "alpha": 0.5}
-    whole["studies"]["embedded"]["train"]["lr_by_loss"] = rates
-    assert load(tmp_path, whole).effective_lr == rates[loss]
+    whole["studies"]["embedded"]["train"]["lr_by_loss"] = {"default": 0.1, "hinge": 0.2}
+    assert load(tmp_path, whole).effective_lr == rate
+
+
+def test_every_problem_is_named_at_once(tmp_path):
+    content = TEXT.replace("loss: sigmoid", "loss: kto").replace("beta: 0.1", "beta: -1")
+    content += "betta: 1\n"
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, content)
+    path = tmp_path / "params.yaml"
+    assert caught.value.lines == [
+        f"{path}: betta: unknown key; remove it or correct its spelling",
+        f"{path}: loss = 'kto': {LOSSES}",
+        f"{path}: beta = -1: must be greater than 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["beta=0.3", "loss=fkl", "lr=1e-5", "study=imdb", "studies.imdb.generate.train.groups=8"],
+)
+def test_dvc_s_writer_changes_the_one_value_alone(tmp_path, override):
+    """`dvc exp run -S` writes params.yaml with this function."""
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    apply_overrides(path, [override])
+    before, after = TEXT.splitlines(), path.read_text(encoding="utf-8").splitlines()
+    assert len(before) == len(after)
+    assert sum(old != new for old, new in zip(before, after, strict=True)) == 1
+    assert isinstance(load_params(path), Params)
+
+
+@pytest.mark.parametrize("written", ["0.5", "1e-2", "010", "0o10", "1:30", "yes", "1_000", "0x10"])
+def test_a_value_means_to_us_what_it_means_to_dvc(tmp_path, written):
+    path = tmp_path / "values.yaml"
+    path.write_text(f"value: {written}\n")
+    assert repr(read_yaml(path)) == repr(load_yaml(path))
+
+
+def test_aliases_that_grow_without_bound_are_refused(tmp_path):
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+    )
+    found = problem(tmp_path, bomb)
+    assert found == "its aliases expand to more than 100000 values; write them out"
+
+
+@pytest.mark.parametrize("name", ["smollm2-1.7b", "my study", "a/b", ""])
+def test_a_study_s_name_is_one_that_dvc_can_read(tmp_path, name):
+    whole = copy.deepcopy(GOOD)
+    whole["studies"][name] = whole["studies"]["embedded"]
+    assert "studies" in problem(tmp_path, whole)
+    assert "must match" in problem(tmp_path, whole)
 
 
 WRONG_FOR_A_STAGE = [
@@ -289,7 +354,7 @@ def test_any_slip_of_the_hand_gives_params_or_one_line(tmp_path, start, length, 
 def only_params_or_a_user_error(folder: Path, content: bytes) -> None:
     (folder / "params.yaml").write_bytes(content)
     with contextlib.suppress(UserError):
-        assert isinstance(params.load(folder / "params.yaml"), Params)
+        assert isinstance(load_params(folder / "params.yaml"), Params)
 
 
 def test_a_number_too_long_to_write_out_is_refused_all_the_same(tmp_path):

@@ -13,8 +13,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from fdpo.core.records import Pair
+from fdpo.losses import Objective
 from fdpo.models.micro_batches import micro_batches, rows
-from fdpo.training.trainer import FDPOTrainer, Objective
+from fdpo.training.trainer import FDPOTrainer
 from tests.support import tiny, tiny_trainer
 from tests.support.tiny_trainer import adapter_of, copy_adapter, move_adapter, recorded
 

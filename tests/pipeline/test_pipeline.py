@@ -118,7 +118,7 @@ def test_a_logbook_tells_what_the_results_tell_and_changes_nothing(clone):
         assert run.exit_code == 0
         chosen = yaml.safe_load(clone.bytes("params.yaml"))
         study = chosen.pop("studies")["embedded"]
-        lr = study["train"]["lr_by_loss"]["sigmoid"]
+        lr = study["train"]["lr_by_loss"]["default"]
         study["generate"]["heldout"]["published"] = None
         assert run.config == chosen | study | {"lr": lr}
 

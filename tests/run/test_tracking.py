@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fdpo.config import params
 from fdpo.run import tracking
+from fdpo.run.settings import load_params
 from tests.support import logbooks
 
 ROOT = Path(__file__).parents[2]
@@ -24,9 +24,8 @@ KEY = "0123456789abcdef0123456789abcdef01234567"
 NOWHERE = "http://127.0.0.1:9"
 STAGE = """
 import sys
-from fdpo.config import params
-from fdpo.run import tracking
-with tracking.logbook(params.load()) as book:
+from fdpo.run import settings, tracking
+with tracking.logbook(settings.load_params()) as book:
     book.curves({"train/loss": 0.5}, step=1)
     book.curves({"train/loss": 0.25}, step=3)
     if "fail" in sys.argv: sys.exit("the stage failed")
@@ -134,7 +133,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning(workspace):
 
 
 def test_a_run_is_known_by_what_its_policy_follows_from(workspace):
-    settings = params.load()
+    settings = load_params()
     (workspace / "pairs").write_text("pairs")
     (workspace / "code.py").write_text("code")
     (workspace / "reference").mkdir()

@@ -88,7 +88,7 @@ def test_a_dataset_of_the_hub_keeps_its_splits_and_order(tmp_path):
     code = """
         import json
         from dataclasses import asdict
-        from fdpo import given_pairs
+        from fdpo.sources import given_pairs
         from fdpo.core.errors import UserError
 
         pairs, source = given_pairs.read_pairs("therem/dpo_dataset", "main")

@@ -15,7 +15,7 @@ from tests.support.hub_standin import Hub, run_client, serving
 
 FETCH = """
 import sys
-from fdpo import hub
+from fdpo.sources import hub
 from fdpo.core.errors import UserError
 for repo in {repos!r}:
     try:
@@ -57,7 +57,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_model_folder_is_the_repository_at_one_commit(hub, tmp_path):
     code = f"""
         import sys
-        from fdpo import hub
+        from fdpo.sources import hub
         model = hub.resolve("lvwerra/gpt2-imdb", "main")
         print(model)
         print(hub.resolve("lvwerra/gpt2-imdb", model))
@@ -197,7 +197,7 @@ def test_an_adapter_comes_with_its_config(hub, tmp_path):
     for name in ("adapter_config.json", "adapter_model.safetensors", "training_args.bin"):
         (repo / name).write_text(f"the content of {name}")
     code = f"""
-        from fdpo import hub
+        from fdpo.sources import hub
         hub.fetch_adapter("therem/gpt_imdb_jsd_beta1e-1", "main", "{tmp_path}/adapter")
     """
     client = run_client(hub, tmp_path / "home", code)

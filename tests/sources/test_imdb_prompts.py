@@ -78,7 +78,7 @@ def test_prompts_come_from_the_positive_reviews_of_the_train_split(hub, tmp_path
     code = f"""
         import json, sys
         import datasets
-        from fdpo import imdb, tables
+        from fdpo.sources import dataset_rows, imdb
         from fdpo.core.errors import UserError
 
         prompts, source = imdb.read_prompts("stanfordnlp/imdb", "main", seed=0, train=30, heldout=9)
@@ -89,12 +89,12 @@ def test_prompts_come_from_the_positive_reviews_of_the_train_split(hub, tmp_path
         rows = datasets.load_dataset(
             "stanfordnlp/imdb", revision=source.commit, split="train", cache_dir="{tmp_path}/cache"
         )
-        ours, _ = tables.read_hub("stanfordnlp/imdb", "main", ["text", "label"], ["train"])
+        ours, _ = dataset_rows.read_hub("stanfordnlp/imdb", "main", ["text", "label"], ["train"])
         print(rows.to_list() == ours["train"])
 
         for columns, splits in ((["text", "stars"], None), (["text"], ["dev"])):
             try:
-                tables.read_hub("stanfordnlp/imdb", "main", columns, splits)
+                dataset_rows.read_hub("stanfordnlp/imdb", "main", columns, splits)
             except UserError as error:
                 print(error)
     """

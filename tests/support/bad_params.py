@@ -5,7 +5,7 @@ A `…` in a line stands for anything.
 
 from math import inf, nan
 
-from tests.support.damage import both, content, cut, gone, param, recoded
+from tests.support.damage import both, content, cut, gone, param, recoded, replaced
 
 E = "studies.embedded"
 PAIRS = "studies.imdb-published.prepare.pairs"
@@ -70,8 +70,8 @@ CASES = [
     (
         "generate",
         param(f"{E}.generate.train.strategy", "beam"),
-        f"params.yaml: {E}.generate.train: strategy = 'beam': must be sample or diverse_beam or"
-        " given",
+        f"params.yaml: {E}.generate.train.strategy = 'beam': must be 'sample', 'diverse_beam' or"
+        " 'given'",
     ),
     (
         "prepare",
@@ -101,8 +101,8 @@ CASES = [
     wrong("generate", f"{E}.generate.train.top_k", 10**30, "must be at most 10000000"),
     (
         "train",
-        content("params.yaml", "beta: 0x1" + "0" * 5000),
-        "params.yaml: study: missing; add it (and 7 more problems)",
+        replaced("params.yaml", "beta: 0.1", "beta: 0x1" + "0" * 5000),
+        "params.yaml: beta = a number of thousands of digits: must be a number",
     ),
     (
         "generate",
@@ -146,7 +146,7 @@ CASES = [
         (stage, param(key, ...), f"params.yaml: {key}: missing; add it")
         for stage, key in [
             ("train", "beta"),
-            ("train", f"{E}.train.lr_by_loss.fkl"),
+            ("train", f"{E}.train.lr_by_loss"),
             ("split", f"{E}.split"),
             ("evaluate", f"{E}.evaluate"),
             ("prepare", "studies"),
@@ -220,6 +220,6 @@ CASES = [
     (
         "pair",
         content("params.yaml", "beta: 1\nbeta: 2\n"),
-        "params.yaml: not YAML: key 'beta' stands twice …line 1…",
+        "params.yaml:2: key 'beta' occurs twice; remove one of them",
     ),
 ]

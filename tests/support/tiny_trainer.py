@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 from trl import DPOConfig
 
 from fdpo.core.records import Pair
-from fdpo.training.trainer import FDPOTrainer, Objective
+from fdpo.losses import Objective
+from fdpo.training.trainer import FDPOTrainer
 from tests.support import tiny
 
 

@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 
-from fdpo.losses import f_dpo_loss
+from fdpo.losses import Objective, f_dpo_loss
 from fdpo.models.logprobs import pair_logps
 from fdpo.models.micro_batches import micro_batches, rows
 from fdpo.training.pair_order import PromptOrder
-from fdpo.training.trainer import Objective
 from tests.support import tiny, tiny_trainer
 from tests.support.tiny_trainer import adapter_of, copy_adapter, move_adapter, recorded
 
@@ -175,7 +174,7 @@ def test_evaluation_is_a_mean_over_pairs_though_the_last_batch_is_smaller(loss, 
     references = torch.tensor(
         [[pair.ref_chosen_logp, pair.ref_rejected_logp] for pair in data], dtype=torch.float64
     )
-    losses, chosen, rejected = f_dpo_loss(loss, *logps.T, *references.T, beta=0.5, alpha=0.5)
+    losses, chosen, rejected = f_dpo_loss(Objective(loss, 0.5, 0.5), *logps.T, *references.T)
     assert losses.std() > 0.05
     assert metrics["eval_loss"] == pytest.approx(losses.mean().item(), rel=1e-6)
     assert metrics["eval_rewards/chosen"] == pytest.approx(chosen.mean().item(), rel=1e-9)

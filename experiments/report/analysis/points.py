@@ -7,8 +7,7 @@ from functools import cached_property
 from experiments.report.analysis.estimates import Estimate, over_seeds
 from experiments.report.analysis.sweep_results import Interval, Row, RowParams, Sweep
 from fdpo.core.errors import UserError
-
-LOSSES = ("sigmoid", "hinge", "jsd", "fkl", "alpha")
+from fdpo.losses import LOSSES
 
 
 def curve_name(params: RowParams) -> str:
@@ -18,7 +17,8 @@ def curve_name(params: RowParams) -> str:
 
 def curve_order(name: str) -> tuple[int, str]:
     loss = name.split()[0]
-    return (LOSSES.index(loss) if loss in LOSSES else len(LOSSES), name)
+    order = list(LOSSES)
+    return (order.index(loss) if loss in order else len(order), name)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from experiments.sweep import runner, spec
-from fdpo.config import params
+from fdpo.run.settings import load_params
 from tests.support import sweep_repo
 from tests.support.sweep_repo import SWEEP, SweepRepo
 
@@ -203,7 +203,7 @@ def test_a_row_edited_since_is_said_and_runs_again(repo):
 
 def test_an_experiment_of_other_code_is_not_taken_up(repo, monkeypatch):
     monkeypatch.chdir(repo.folder)
-    row = spec.load("tiny", params.load()).rows[0]
+    row = spec.load("tiny", load_params()).rows[0]
     assert runner.find(row, "HEAD").ref.endswith("/sigmoid-b1-s1")
     repo.write("dvc.yaml", (repo.folder / "dvc.yaml").read_text(encoding="utf-8") + "# more\n")
     repo.commit()

@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 
 from experiments.sweep import spec
-from fdpo.config import params
 from fdpo.core.errors import UserError
+from fdpo.run.settings import load_params
 
-BASE = params.load()
+BASE = load_params()
 ONE = """
 study: embedded
 seeds: [3]
@@ -38,10 +38,10 @@ def test_the_seed_table_has_the_18_published_runs():
 
 
 def test_the_seed_tables_learning_rates_keep_the_published_ratios_and_the_defaults_own():
-    published = BASE.studies["imdb"].train.lr_by_loss
-    own = BASE.studies["embedded"].train.lr_by_loss.sigmoid
+    published = BASE.studies["imdb"].train
+    own = BASE.studies["embedded"].train.lr_of("sigmoid")
     for row in spec.load("seed-table", BASE).rows:
-        ratio = getattr(published, row.params["loss"]) / published.sigmoid
+        ratio = published.lr_of(row.params["loss"]) / published.lr_of("sigmoid")
         assert row.params["lr"] == pytest.approx(own * ratio, rel=1e-12)
 
 
