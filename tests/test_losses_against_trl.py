@@ -9,7 +9,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 from trl import DPOConfig, DPOTrainer
 
-from fdpo.losses import f_dpo_loss
+from fdpo.losses import Objective, f_dpo_loss
 from tests.support import tiny
 
 BETA = 0.7
@@ -87,7 +87,7 @@ def test_losses_and_gradients_are_those_of_trl(loss, alpha, tmp_path):
 
     theirs = trainer.compute_loss(model, batch)
     expected = torch.autograd.grad(theirs, list(model.parameters()))
-    ours, *_ = f_dpo_loss(loss, *logps, *reference, BETA, alpha)
+    ours, *_ = f_dpo_loss(Objective(loss, BETA, alpha), *logps, *reference)
     torch.testing.assert_close(ours.mean(), theirs, rtol=2e-5, atol=1e-6)
     found = torch.autograd.grad(ours.mean(), list(model.parameters()))
     scale = max(gradient.abs().max().item() for gradient in expected)
