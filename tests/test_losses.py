@@ -1,4 +1,4 @@
-"""The five losses: values by hand, limits, extremes, and monotone links."""
+"""The losses: values by hand, limits, extremes, and monotone links."""
 
 import math
 
@@ -7,9 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdpo.losses import LOSSES, MAX_EXPONENT, Objective, f_dpo_loss
+from fdpo.losses import LOSSES, MAX_EXPONENT, Objective, f_dpo_loss, hinge
 
 LN2 = math.log(2)
+SQRT2 = math.sqrt(2)
 
 
 def link(loss: str, log_ratio: torch.Tensor, alpha: float) -> torch.Tensor:
@@ -20,49 +21,44 @@ def vector(*values: float, dtype: torch.dtype = torch.float64, grad: bool = Fals
     return torch.tensor(values, dtype=dtype, requires_grad=grad)
 
 
-@pytest.mark.parametrize(
-    ("loss", "at_ln2", "at_0", "at_minus_ln2"),
-    [
-        # u = e^ρ is 2, 1 and 1/2 at these ρ.
-        ("sigmoid", LN2, 0, -LN2),
-        ("hinge", LN2, 0, -LN2),
-        ("jsd", math.log(4 / 3), 0, math.log(2 / 3)),  # log(2u / (1 + u))
-        ("fkl", -1 / 2, -1, -2),  # -1/u
-        ("alpha", 2 - 2 / math.sqrt(2), 0, 2 - 2 * math.sqrt(2)),  # (1 - u^-½) / ½
-    ],
-)
-def test_the_link_by_hand(loss, at_ln2, at_0, at_minus_ln2):
+# Worked by hand, a row per loss: the link at ρ = ln 2, 0 and −ln 2, where u = e^ρ is 2, 1 and 1/2
+# (α = 1/2); the loss of a pair with ρ = ln 2 for the chosen and 0 for the rejected completion at
+# β = 2; and the loss of a pair without a margin at β = 2.
+BY_HAND = {
+    "sigmoid": (LN2, 0, -LN2, math.log(5 / 4), LN2),  # −log σ(2 ln 2) = log(1 + 1/4)
+    "hinge": (LN2, 0, -LN2, 0, 1),  # 2 ln 2 > 1
+    "jsd": (math.log(4 / 3), 0, math.log(2 / 3), math.log(25 / 16), LN2),  # log(2u / (1 + u))
+    "fkl": (-1 / 2, -1, -2, math.log(1 + 1 / math.e), LN2),  # −1/u
+    "alpha": (2 - SQRT2, 0, 2 - 2 * SQRT2, math.log(1 + math.exp(2 * SQRT2 - 4)), LN2),
+}
+
+
+def test_every_loss_has_values_by_hand():
+    assert BY_HAND.keys() == LOSSES.keys()
+
+
+@pytest.mark.parametrize("loss", BY_HAND)
+def test_the_link_by_hand(loss):
     values = link(loss, vector(LN2, 0, -LN2), alpha=0.5)
-    torch.testing.assert_close(values, vector(at_ln2, at_0, at_minus_ln2), rtol=1e-14, atol=1e-15)
+    torch.testing.assert_close(values, vector(*BY_HAND[loss][:3]), rtol=1e-14, atol=1e-15)
 
 
-@pytest.mark.parametrize(
-    ("loss", "beta", "margin", "expected"),
-    [
-        # ρ = ln 2 for the chosen and 0 for the rejected completion.
-        ("sigmoid", 1.0, LN2, math.log(3 / 2)),  # -log σ(ln 2) = log(1 + 1/2)
-        ("sigmoid", 2.0, 2 * LN2, math.log(5 / 4)),
-        ("hinge", 1.0, LN2, 1 - LN2),
-        ("hinge", 2.0, 2 * LN2, 0.0),  # 2 ln 2 > 1
-        ("jsd", 1.0, math.log(4 / 3), math.log(7 / 4)),
-        ("fkl", 2.0, 1.0, math.log(1 + 1 / math.e)),
-        ("alpha", 1.0, 2 - math.sqrt(2), math.log(1 + math.exp(math.sqrt(2) - 2))),
-    ],
-)
-def test_a_pair_by_hand(loss, beta, margin, expected):
+@pytest.mark.parametrize("loss", BY_HAND)
+def test_a_pair_by_hand(loss):
+    at_ln2, at_0, _, expected, _ = BY_HAND[loss]
     losses, chosen, rejected = f_dpo_loss(
-        Objective(loss, beta, 0.5), vector(LN2 - 7), vector(-5.0), vector(-7.0), vector(-5.0)
+        Objective(loss, 2.0, 0.5), vector(LN2 - 7), vector(-5.0), vector(-7.0), vector(-5.0)
     )
-    torch.testing.assert_close(chosen - rejected, vector(margin), rtol=1e-13, atol=0)
+    torch.testing.assert_close(chosen - rejected, vector(2 * (at_ln2 - at_0)), rtol=1e-13, atol=0)
     torch.testing.assert_close(losses, vector(expected), rtol=1e-13, atol=1e-15)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", BY_HAND)
 def test_a_policy_equal_to_the_reference_has_no_margin(loss):
     logps = vector(-3.0, -200.0, 0.0), vector(-9.0, -1.0, 0.0)
-    losses, chosen, rejected = f_dpo_loss(Objective(loss, 0.3, 0.5), *logps, *logps)
+    losses, chosen, rejected = f_dpo_loss(Objective(loss, 2.0, 0.5), *logps, *logps)
     assert torch.equal(chosen, rejected)
-    torch.testing.assert_close(losses, torch.full_like(losses, 1.0 if loss == "hinge" else LN2))
+    torch.testing.assert_close(losses, torch.full_like(losses, BY_HAND[loss][4]))
 
 
 RATIOS = torch.linspace(-3, 3, 13, dtype=torch.float64)
@@ -180,7 +176,7 @@ def test_the_loss_falls_with_the_margin(loss, margin):
         for m in (margin, margin + 1)
     )
     assert further <= here
-    assert here > 0 or loss == "hinge"
+    assert here > 0 or LOSSES[loss].preference_loss is hinge
 
 
 def test_near_zero_alpha_keeps_its_digits():

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from fdpo.config.params import Params
 from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
+from fdpo.core.validation import among
+from fdpo.losses import LOSSES
 from fdpo.run.settings import load_params
 
 ROOT = Path(__file__).parents[2]
@@ -61,14 +63,14 @@ def problem(folder: Path, content: dict | str | bytes) -> str:
 NAN, INFINITY = float("nan"), float("inf")
 
 
-LOSSES = "must be 'sigmoid', 'hinge', 'jsd', 'fkl' or 'alpha'"
+ONE_OF_THE_LOSSES = among(LOSSES)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("loss", "kto", f"loss = 'kto': {LOSSES}"),
-        ("loss", None, f"loss = null: {LOSSES}"),
+        ("loss", "kto", f"loss = 'kto': {ONE_OF_THE_LOSSES}"),
+        ("loss", None, f"loss = null: {ONE_OF_THE_LOSSES}"),
         ("study", "foo", "study = 'foo': no such study; choose one of embedded, imdb"),
         ("study", 3, "study = 3: must be text"),
         ("beta", 0, "beta = 0: must be greater than 0"),
@@ -241,7 +243,7 @@ def test_every_problem_is_named_at_once(tmp_path):
     path = tmp_path / "params.yaml"
     assert caught.value.lines == [
         f"{path}: betta: unknown key; remove it or correct its spelling",
-        f"{path}: loss = 'kto': {LOSSES}",
+        f"{path}: loss = 'kto': {ONE_OF_THE_LOSSES}",
         f"{path}: beta = -1: must be greater than 0",
     ]
 

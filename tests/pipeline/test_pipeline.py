@@ -169,13 +169,24 @@ def test_what_a_wrong_value_cost_is_checked_out_again(clone):
     assert up_to_date(clone)
 
 
-def test_a_changed_loss_concerns_training_and_evaluation_alone(clone):
-    losses = clone.folder / "fdpo/losses.py"
-    own = losses.read_text(encoding="utf-8")
-    losses.write_text(own + "# a remark\n", encoding="utf-8")
-    changed = json.loads(clone.dvc("status", "--json").splitlines()[-1])
-    losses.write_text(own, encoding="utf-8")
+def test_an_added_loss_concerns_training_and_evaluation_alone(clone):
+    """Adds a loss for the time of the test: a second name of DPO, in one entry of the registry."""
+    losses, params = clone.folder / "fdpo/losses.py", clone.folder / "params.yaml"
+    before = losses.read_text(encoding="utf-8")
+    first = '        Loss("sigmoid"'
+    assert before.count(first) == 1
+    entry = '        Loss("twin", "reverse KL", identity_link, bradley_terry, 1, "a test"),\n'
+    losses.write_text(before.replace(first, entry + first), encoding="utf-8")
+    try:
+        changed = json.loads(clone.dvc("status", "--json").splitlines()[-1])
+        load = "from fdpo.run.settings import load_params; load_params()"
+        params.write_text(params.read_text("utf-8").replace("loss: sigmoid", "loss: twin"), "utf-8")
+        accepted = clone.run(sys.executable, "-c", load)
+    finally:
+        losses.write_text(before, encoding="utf-8")
+        clone.git("restore", "params.yaml")
     assert sorted(changed) == ["evaluate", "train"]
+    assert accepted.returncode == 0, accepted.stderr
     assert up_to_date(clone)
 
 

@@ -5,6 +5,8 @@ A `…` in a line stands for anything.
 
 from math import inf, nan
 
+from fdpo.core.validation import among
+from fdpo.losses import LOSSES
 from tests.support.damage import both, content, cut, gone, param, recoded, replaced
 
 E = "studies.embedded"
@@ -21,7 +23,7 @@ def _plain(value) -> bool:
     return value is None or isinstance(value, bool)
 
 
-LOSSES = "must be 'sigmoid', 'hinge', 'jsd', 'fkl' or 'alpha'"
+ONE_OF_THE_LOSSES = among(LOSSES)
 
 CASES = [
     # of the wrong type
@@ -31,7 +33,7 @@ CASES = [
     wrong("pair", "beta", [0.1], "must be a number"),
     wrong("split", "seed", 1.5, "must be a whole number"),
     wrong("pair", "study", 3, "must be text"),
-    wrong("pair", "loss", 1, LOSSES),
+    wrong("pair", "loss", 1, ONE_OF_THE_LOSSES),
     wrong("train", f"{E}.train.epochs", 2.0, "must be a whole number"),
     wrong("train", f"{E}.train.group_by_prompt", 1, "must be true or false"),
     wrong("train", f"{E}.train.lora.target_modules", "q_proj", "must be a list"),
@@ -43,7 +45,7 @@ CASES = [
         f"params.yaml: {E}.pair.ranks[0] = [1]: must have at least 2 items",
     ),
     # out of range
-    wrong("train", "loss", "kto", LOSSES),
+    wrong("train", "loss", "kto", ONE_OF_THE_LOSSES),
     wrong("train", "beta", 0, "must be greater than 0"),
     wrong("train", "beta", -1, "must be greater than 0"),
     wrong("train", "alpha", 1, "must be less than 1"),
