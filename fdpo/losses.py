@@ -62,6 +62,11 @@ def alpha_link(log_ratio: Tensor, alpha: float) -> Tensor:
     return -_expm1(-alpha * log_ratio) / alpha
 
 
+def chi_squared_link(log_ratio: Tensor, _alpha: float) -> Tensor:
+    """g(ρ) = e^ρ + ρ: χ² mixed with reverse KL, linear above ρ = MAX_EXPONENT."""
+    return _exp(log_ratio) + log_ratio
+
+
 def _exp(x: Tensor) -> Tensor:
     """e^x, extended linearly and C¹ past MAX_EXPONENT."""
     return torch.exp(x.clamp(max=MAX_EXPONENT)) * (1 + F.relu(x - MAX_EXPONENT))
@@ -106,6 +111,7 @@ LOSSES = {
             "arXiv 2309.16240",
             parameters=("alpha",),
         ),
+        Loss("chi2", "χ² (χPO)", chi_squared_link, bradley_terry, 2, "arXiv 2407.13399"),
     )
 }
 

@@ -30,6 +30,7 @@ BY_HAND = {
     "jsd": (math.log(4 / 3), 0, math.log(2 / 3), math.log(25 / 16), LN2),  # log(2u / (1 + u))
     "fkl": (-1 / 2, -1, -2, math.log(1 + 1 / math.e), LN2),  # −1/u
     "alpha": (2 - SQRT2, 0, 2 - 2 * SQRT2, math.log(1 + math.exp(2 * SQRT2 - 4)), LN2),
+    "chi2": (2 + LN2, 1, 1 / 2 - LN2, math.log(1 + math.exp(-2) / 4), LN2),  # u + log u
 }
 
 
