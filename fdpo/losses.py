@@ -67,6 +67,14 @@ def chi_squared_link(log_ratio: Tensor, _alpha: float) -> Tensor:
     return _exp(log_ratio) + log_ratio
 
 
+def jeffreys_link(log_ratio: Tensor, _alpha: float) -> Tensor:
+    """g(ρ) = ρ − e^{−ρ}: reverse plus forward KL, linear below ρ = −MAX_EXPONENT.
+
+    f(u) = (u − 1) log u, put into theorem 1 of arXiv 2309.16240.
+    """
+    return log_ratio - _exp(-log_ratio)
+
+
 def _exp(x: Tensor) -> Tensor:
     """e^x, extended linearly and C¹ past MAX_EXPONENT."""
     return torch.exp(x.clamp(max=MAX_EXPONENT)) * (1 + F.relu(x - MAX_EXPONENT))
@@ -95,6 +103,15 @@ def hinge(margin: Tensor, _beta: float) -> Tensor:
     return F.relu(1 - margin)
 
 
+def squared_distance(margin: Tensor, beta: float) -> Tensor:
+    """(Δ/β − 1/(2β))²: the difference of log-ratios is drawn to 1/(2β), and no further.
+
+    IPO (Azar et al., arXiv 2310.12036, the sampled loss). TRL's `ipo` first divides log-probabilities
+    by the completions' lengths, which the paper does not.
+    """
+    return (margin / beta - 1 / (2 * beta)) ** 2
+
+
 LOSSES = {
     entry.name: entry
     for entry in (
@@ -111,7 +128,9 @@ LOSSES = {
             "arXiv 2309.16240",
             parameters=("alpha",),
         ),
+        Loss("jeffreys", "Jeffreys", jeffreys_link, bradley_terry, 2, "arXiv 2309.16240"),
         Loss("chi2", "χ² (χPO)", chi_squared_link, bradley_terry, 2, "arXiv 2407.13399"),
+        Loss("ipo", "reverse KL (IPO)", identity_link, squared_distance, 1, "arXiv 2310.12036"),
     )
 }
 

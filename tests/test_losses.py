@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdpo.losses import LOSSES, MAX_EXPONENT, Objective, f_dpo_loss, hinge
+from fdpo.losses import LOSSES, MAX_EXPONENT, Objective, f_dpo_loss, hinge, squared_distance
 
 LN2 = math.log(2)
 SQRT2 = math.sqrt(2)
@@ -21,16 +21,46 @@ def vector(*values: float, dtype: torch.dtype = torch.float64, grad: bool = Fals
     return torch.tensor(values, dtype=dtype, requires_grad=grad)
 
 
-# Worked by hand, a row per loss: the link at ρ = ln 2, 0 and −ln 2, where u = e^ρ is 2, 1 and 1/2
-# (α = 1/2); the loss of a pair with ρ = ln 2 for the chosen and 0 for the rejected completion at
-# β = 2; and the loss of a pair without a margin at β = 2.
+# Worked by hand, a row per loss: its generator f(u); the link at ρ = ln 2, 0 and −ln 2, where
+# u = e^ρ is 2, 1 and 1/2 (α = 1/2); the loss of a pair with ρ = ln 2 for the chosen and 0 for the
+# rejected completion at β = 2; and the loss of a pair without a margin at β = 2.
 BY_HAND = {
-    "sigmoid": (LN2, 0, -LN2, math.log(5 / 4), LN2),  # −log σ(2 ln 2) = log(1 + 1/4)
-    "hinge": (LN2, 0, -LN2, 0, 1),  # 2 ln 2 > 1
-    "jsd": (math.log(4 / 3), 0, math.log(2 / 3), math.log(25 / 16), LN2),  # log(2u / (1 + u))
-    "fkl": (-1 / 2, -1, -2, math.log(1 + 1 / math.e), LN2),  # −1/u
-    "alpha": (2 - SQRT2, 0, 2 - 2 * SQRT2, math.log(1 + math.exp(2 * SQRT2 - 4)), LN2),
-    "chi2": (2 + LN2, 1, 1 / 2 - LN2, math.log(1 + math.exp(-2) / 4), LN2),  # u + log u
+    "sigmoid": (lambda u: u * u.log(), LN2, 0, -LN2, math.log(5 / 4), LN2),
+    "hinge": (lambda u: u * u.log(), LN2, 0, -LN2, 0, 1),
+    "jsd": (
+        lambda u: u * u.log() - (u + 1) * ((u + 1) / 2).log(),
+        math.log(4 / 3),
+        0,
+        math.log(2 / 3),
+        math.log(25 / 16),
+        LN2,
+    ),
+    "fkl": (lambda u: -u.log(), -1 / 2, -1, -2, math.log(1 + 1 / math.e), LN2),
+    "alpha": (
+        lambda u: (u - 2 * u.sqrt()) * 2,
+        2 - SQRT2,
+        0,
+        2 - 2 * SQRT2,
+        math.log(1 + math.exp(2 * SQRT2 - 4)),
+        LN2,
+    ),
+    "jeffreys": (
+        lambda u: (u - 1) * u.log(),
+        LN2 - 1 / 2,
+        -1,
+        -LN2 - 2,
+        math.log(1 + math.exp(-1) / 4),
+        LN2,
+    ),
+    "chi2": (
+        lambda u: u * u.log() + (u - 1) ** 2 / 2,
+        2 + LN2,
+        1,
+        1 / 2 - LN2,
+        math.log(1 + math.exp(-2) / 4),
+        LN2,
+    ),
+    "ipo": (lambda u: u * u.log(), LN2, 0, -LN2, (LN2 - 1 / 4) ** 2, 1 / 16),
 }
 
 
@@ -41,12 +71,21 @@ def test_every_loss_has_values_by_hand():
 @pytest.mark.parametrize("loss", BY_HAND)
 def test_the_link_by_hand(loss):
     values = link(loss, vector(LN2, 0, -LN2), alpha=0.5)
-    torch.testing.assert_close(values, vector(*BY_HAND[loss][:3]), rtol=1e-14, atol=1e-15)
+    torch.testing.assert_close(values, vector(*BY_HAND[loss][1:4]), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", BY_HAND)
+def test_the_link_is_the_derivative_of_the_generator_up_to_a_constant(loss):
+    ratios = torch.linspace(-3, 3, 13, dtype=torch.float64)
+    u = ratios.exp().requires_grad_()
+    (slopes,) = torch.autograd.grad(BY_HAND[loss][0](u).sum(), u)
+    values = link(loss, ratios, 0.5)
+    torch.testing.assert_close(values - values[6], slopes - slopes[6], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("loss", BY_HAND)
 def test_a_pair_by_hand(loss):
-    at_ln2, at_0, _, expected, _ = BY_HAND[loss]
+    _, at_ln2, at_0, _, expected, _ = BY_HAND[loss]
     losses, chosen, rejected = f_dpo_loss(
         Objective(loss, 2.0, 0.5), vector(LN2 - 7), vector(-5.0), vector(-7.0), vector(-5.0)
     )
@@ -59,7 +98,7 @@ def test_a_policy_equal_to_the_reference_has_no_margin(loss):
     logps = vector(-3.0, -200.0, 0.0), vector(-9.0, -1.0, 0.0)
     losses, chosen, rejected = f_dpo_loss(Objective(loss, 2.0, 0.5), *logps, *logps)
     assert torch.equal(chosen, rejected)
-    torch.testing.assert_close(losses, torch.full_like(losses, BY_HAND[loss][4]))
+    torch.testing.assert_close(losses, torch.full_like(losses, BY_HAND[loss][5]))
 
 
 RATIOS = torch.linspace(-3, 3, 13, dtype=torch.float64)
@@ -99,6 +138,8 @@ def test_the_slope_of_alpha_is_exact_far_from_the_reference(alpha):
     torch.testing.assert_close(ratios.grad, exact, rtol=2e-5, atol=0)
 
 
+# Losses that fall as the margin grows; IPO's rises again past its target.
+FALLING = [loss for loss in LOSSES if LOSSES[loss].preference_loss is not squared_distance]
 EXTREMES = [-1e4, -1e3, -89.0, 0.0, 89.0, 1e3, 1e4]
 
 
@@ -112,7 +153,7 @@ def at_extremes(loss, beta, alpha, dtype) -> tuple[torch.Tensor, torch.Tensor, t
     return losses, chosen.grad, rejected.grad
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", FALLING)
 @pytest.mark.parametrize("alpha", [1e-3, 0.5, 0.999])
 @pytest.mark.parametrize("beta", [1e-3, 0.1, 1e3])
 def test_extreme_log_ratios_give_finite_losses_and_gradients_of_the_right_sign(loss, alpha, beta):
@@ -126,6 +167,16 @@ def test_extreme_log_ratios_give_finite_losses_and_gradients_of_the_right_sign(l
         assert (sign * gradient >= 0).all()
         assert (sign * gradient > 0)[sign * exact > 1e-30].all()
         assert (sign * exact > 1e-30).any()
+
+
+@pytest.mark.parametrize("beta", [1e-3, 0.1, 1e3])
+def test_ipo_draws_the_difference_of_log_ratios_to_its_target_from_either_side(beta):
+    losses, chosen, rejected = at_extremes("ipo", beta, 0.5, torch.float32)
+    grid = torch.cartesian_prod(torch.tensor(EXTREMES), torch.tensor(EXTREMES))
+    beyond = grid[:, 0] - grid[:, 1] - 1 / (2 * beta)
+    assert losses.isfinite().all()
+    torch.testing.assert_close(chosen, 2 * beyond, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(rejected, -2 * beyond, rtol=1e-3, atol=1e-2)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -169,7 +220,7 @@ def test_the_link_is_strictly_monotone_where_it_has_not_flattened(loss, ratio, s
     assert low < high
 
 
-@given(loss=st.sampled_from(sorted(LOSSES)), margin=st.floats(-50, 50))
+@given(loss=st.sampled_from(FALLING), margin=st.floats(-50, 50))
 def test_the_loss_falls_with_the_margin(loss, margin):
     zero = vector(0.0)
     here, further = (
