@@ -15,6 +15,7 @@ import yaml
 from benchmarks.measure import ROOT, Row, Run, compared, note
 from benchmarks.workspace import stage, workspace
 from fdpo.core.files import read_json
+from stages import paths
 
 SEEDS = (1, 2, 3)
 METRICS = {
@@ -69,7 +70,7 @@ def train_and_evaluate(root: Path, seed: int, grouped: bool, factor: float) -> R
     with workspace(root, changes) as folder:
         train = stage(folder, "train")
         stage(folder, "evaluate")
-        metrics = read_json(folder / "results/evaluate/metrics.json")
+        metrics = read_json(folder / paths.METRICS_WITH_INTERVALS)
     shown = ", ".join(f"{name} {metrics[name]['value']:.3f}" for name in METRICS)
     side = "grouped" if grouped else "ungrouped"
     note(f"seed {seed}, {side}, {factor:g} times the learning rate: {shown}")

@@ -12,6 +12,7 @@ import yaml
 
 from benchmarks.measure import ROOT, module
 from benchmarks.workspace import stage
+from stages import paths
 
 if TYPE_CHECKING:
     from fdpo.core.records import Generation
@@ -44,14 +45,14 @@ def write(folder: Path) -> None:
     study["train"]["epochs"] = 1
     study["evaluate"]["distinct_budget"] = 5
     folder.joinpath("params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    save(tiny_llama(), folder / "models/reference")
+    save(tiny_llama(), folder / paths.REFERENCE)
     for scorer in ("reward", "judge"):
         (folder / "models" / scorer).mkdir()
         vader.save(folder / "models" / scorer)
     generations = [generation(number) for number in range(TRAIN_PROMPTS + HELDOUT_PROMPTS)]
     prompts = [records.Prompt(id=g.id, prompt=g.prompt, role=g.role) for g in generations]
-    records.write(folder / "data/prompts.jsonl", prompts)
-    records.write(folder / "data/generations.jsonl", generations)
+    records.write(folder / paths.PROMPTS, prompts)
+    records.write(folder / paths.GENERATIONS, generations)
 
 
 def generation(number: int) -> "Generation":

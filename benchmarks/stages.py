@@ -6,6 +6,7 @@ from benchmarks.measure import ROOT, Row, alone, note
 from benchmarks.workspace import stage, timed_stage, workspace
 from fdpo.core import records
 from fdpo.core.records import ScoredGeneration
+from stages import paths
 
 
 def rows(rounds: int, root: Path = ROOT) -> list[Row]:
@@ -14,7 +15,7 @@ def rows(rounds: int, root: Path = ROOT) -> list[Row]:
     samples = {"score": every, "evaluate": heldout}
     runs = {name: [] for name in samples}
     with workspace(root) as folder:
-        if not (folder / "models/policy").exists():
+        if not (folder / paths.POLICY).exists():
             stage(folder, "train")
         for number in range(1, rounds + 1):
             for name in samples:
@@ -39,7 +40,7 @@ def rows(rounds: int, root: Path = ROOT) -> list[Row]:
 def completions(root: Path) -> tuple[int, int]:
     """How many completions evaluation samples (as many as the baseline has) and score scores."""
     heldout = every = 0
-    for generation in records.read(root / "data/scores.jsonl", ScoredGeneration):
+    for generation in records.read(root / paths.SCORES, ScoredGeneration):
         every += len(generation.completions)
         heldout += len(generation.completions) * (generation.role == "heldout")
     return heldout, every

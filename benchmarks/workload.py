@@ -26,10 +26,9 @@ from fdpo.core.randomness import stream
 from fdpo.core.records import Pair, ScoredCompletion, ScoredGeneration
 from fdpo.models.causal_lm import load_tokenizer
 from fdpo.pairing import pairs_of
+from stages import paths
 
 RANKS = [[1, 4], [1, 5], [1, 6], [2, 6], [3, 6], [4, 6]]  # of six completions, as in params.yaml
-REFERENCE = Path("models/reference")
-TRAIN = "data/train.jsonl"
 TINY_VOCABULARY = 500
 
 
@@ -37,21 +36,24 @@ def main() -> None:
     name, folder, prompts = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     folder.mkdir(parents=True, exist_ok=True)
     if name == "smollm2":
-        (folder / "model").symlink_to(REFERENCE.resolve())
-        pairs = recorded_pairs(load_tokenizer(REFERENCE), prompts)
+        (folder / "model").symlink_to(paths.REFERENCE.resolve())
+        pairs = recorded_pairs(load_tokenizer(paths.REFERENCE), prompts)
     else:
         model = gpt2() if name == "gpt2" else tiny_llama() if name == "tiny-llama" else tiny_gpt2()
         save(model, folder / "model")
         pairs = drawn_pairs(prompts, model.config.vocab_size, shortest=8 if "tiny" in name else 40)
     count = records.write(folder / "pairs.jsonl", pairs)
     if count != prompts * len(RANKS):
-        sys.exit(f"{TRAIN}: {count} pairs of prompts with all {len(RANKS)}, not {prompts} prompts")
+        sys.exit(
+            f"{paths.TRAIN_PAIRS}: {count} pairs of prompts with all {len(RANKS)},"
+            f" not {prompts} prompts"
+        )
 
 
 def recorded_pairs(tokenizer: PreTrainedTokenizerBase, prompts: int) -> Iterator[Pair]:
     """The pairs of the embedded study's first prompts that have all six, ids from their text."""
     by_prompt: dict[int, list[Pair]] = {}
-    for pair in records.read(TRAIN, Pair):
+    for pair in records.read(paths.TRAIN_PAIRS, Pair):
         by_prompt.setdefault(pair.id, []).append(pair)
     retokenised = ([again(tokenizer, pair) for pair in own] for own in by_prompt.values())
     whole = (own for own in retokenised if len(own) == len(RANKS) and all(own))

@@ -13,6 +13,7 @@ import yaml
 from benchmarks.measure import ROOT, Run, module
 from benchmarks.timed import TIMES
 from fdpo.core.errors import UserError
+from stages import paths
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def workspace(root: Path, changes: Mapping[str, Any] | None = None) -> Iterator[
     `changes` are values of params.yaml by their dotted names. A stage replaces a link by what it
     writes. Raises `UserError` when the pipeline has not run up to its pairs.
     """
-    needed = root / "data/test.jsonl"
+    needed = root / paths.TEST_PAIRS
     if not needed.exists():
         raise UserError(f"{needed}: missing; run `dvc repro` before this benchmark")
     with tempfile.TemporaryDirectory() as name:

@@ -22,9 +22,7 @@ from fdpo.models import causal_lm
 from fdpo.run.settings import check_params, load_params
 from fdpo.scoring.loading import load_scorer
 from fdpo.sources import hub
-
-REFERENCE = "models/reference"
-SCORES = "data/scores.jsonl"
+from stages import paths
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -57,15 +55,15 @@ def trained_with(settings: Params, options: argparse.Namespace) -> Params:
 
 def measure(adapter: Path, settings: Params) -> Table:
     """The metrics that the stage `evaluate` writes of its policy."""
-    scores = list(records.read_prompt_unique(SCORES, ScoredGeneration))
+    scores = list(records.read_prompt_unique(paths.SCORES, ScoredGeneration))
     return compare(
-        policy=load_policy(REFERENCE, adapter),
-        reference=causal_lm.load_causal_lm(REFERENCE),
-        tokenizer=causal_lm.load_tokenizer(REFERENCE),
-        reward=load_scorer("models/reward"),
-        judge=load_scorer("models/judge"),
-        baseline=heldout(SCORES, scores),
-        pairs=list(records.read("data/test.jsonl", Pair)),
+        policy=load_policy(paths.REFERENCE, adapter),
+        reference=causal_lm.load_causal_lm(paths.REFERENCE),
+        tokenizer=causal_lm.load_tokenizer(paths.REFERENCE),
+        reward=load_scorer(paths.REWARD_MODEL),
+        judge=load_scorer(paths.JUDGE),
+        baseline=heldout(paths.SCORES, scores),
+        pairs=list(records.read(paths.TEST_PAIRS, Pair)),
         settings=settings,
     ).table
 

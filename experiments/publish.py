@@ -20,11 +20,8 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from fdpo.core import errors, files, records
 from fdpo.core.errors import UserError
 from fdpo.training.model_card import card
+from stages import paths
 
-POLICY = Path("models/policy")
-REFERENCE = Path("models/reference")
-METRICS = Path("results/evaluate/metrics.json")
-PAIRS = (Path("data/train.jsonl"), Path("data/test.jsonl"))
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -54,15 +51,15 @@ def publish_policy(repo: str, token: str) -> str:
     Raises:
         UserError: a file is missing, or the Hub refuses.
     """
-    source = files.read_json(REFERENCE / "source.json")
-    config = files.read_json(POLICY / "adapter_config.json")
-    if not (POLICY / WEIGHTS).is_file():
-        raise UserError(f"{POLICY / WEIGHTS}: missing; run `dvc repro` to train the policy")
+    source = files.read_json(paths.REFERENCE / "source.json")
+    config = files.read_json(paths.POLICY / "adapter_config.json")
+    if not (paths.POLICY / WEIGHTS).is_file():
+        raise UserError(f"{paths.POLICY / WEIGHTS}: missing; run `dvc repro` to train the policy")
     if "repo" in source:
         config |= {"base_model_name_or_path": source["repo"], "revision": source["commit"]}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        shutil.copyfile(POLICY / WEIGHTS, folder / WEIGHTS)
+        shutil.copyfile(paths.POLICY / WEIGHTS, folder / WEIGHTS)
         files.write_json(folder / "adapter_config.json", config)
         (folder / "README.md").write_text(policy_card(source), encoding="utf-8")
         return upload(folder, repo, "model", token)
@@ -74,12 +71,14 @@ def policy_card(source: dict[str, str]) -> str:
     if experiment := os.environ.get("DVC_EXP_NAME") or applied_experiment():
         origin["DVC experiment"] = experiment
     sections = [
-        card(files.read_json(POLICY / "objective.json"), base=source.get("repo")),
+        card(files.read_json(paths.POLICY / "objective.json"), base=source.get("repo")),
         markdown_table(("origin", "value"), origin.items()),
     ]
-    if METRICS.exists():
+    if paths.METRICS_WITH_INTERVALS.exists():
         head = ("metric on held-out prompts", "value", "95 % interval")
-        sections.append(markdown_table(head, metric_rows(files.read_json(METRICS))))
+        sections.append(
+            markdown_table(head, metric_rows(files.read_json(paths.METRICS_WITH_INTERVALS)))
+        )
     return "\n".join(sections)
 
 
@@ -118,7 +117,7 @@ def publish_pairs(repo: str, token: str) -> str:
     two rewards. Returns the data set's address. Raises `UserError` as `publish_policy` does.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        for pairs in PAIRS:
+        for pairs in (paths.TRAIN_PAIRS, paths.TEST_PAIRS):
             write_as_text(pairs, Path(scratch, pairs.name))
         Path(scratch, "README.md").write_text(dataset_card(repo), encoding="utf-8")
         return upload(Path(scratch), repo, "dataset", token)
@@ -127,7 +126,7 @@ def publish_pairs(repo: str, token: str) -> str:
 def write_as_text(pairs: Path, target: Path) -> None:
     from fdpo.models.causal_lm import load_tokenizer  # takes seconds, and only pairs need it
 
-    decode = load_tokenizer(REFERENCE).decode
+    decode = load_tokenizer(paths.REFERENCE).decode
     with open(target, "w", encoding="utf-8") as lines:
         for pair in records.read(pairs, records.Pair):
             row = {

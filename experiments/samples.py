@@ -6,17 +6,19 @@ from textwrap import wrap
 
 from fdpo.core import errors, records
 from fdpo.core.records import Sample, SamplesOfPrompt
+from stages import paths
 
-SAMPLES = "results/evaluate/samples.jsonl"
-PROMPTS, COMPLETIONS = 4, 2
+SHOWN_PROMPTS, SHOWN_COMPLETIONS = 4, 2
 
 
 def main() -> None:
     width = min(shutil.get_terminal_size().columns, 120) // 2 - 2
-    for row in islice(records.read(SAMPLES, SamplesOfPrompt), PROMPTS):
+    for row in islice(records.read(paths.SAMPLES, SamplesOfPrompt), SHOWN_PROMPTS):
         print(f"\n{row.prompt}")
         print_beside("reference", "policy", width)
-        for reference, policy in islice(zip(row.reference, row.policy, strict=True), COMPLETIONS):
+        for reference, policy in islice(
+            zip(row.reference, row.policy, strict=True), SHOWN_COMPLETIONS
+        ):
             print_beside(shown(reference), shown(policy), width)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from fdpo.core.errors import UserError, run
 from fdpo.core.files import read_json
+from stages import paths
 
 LOCK = "dvc.lock"
-METRICS = "results/evaluate/metrics.json"
 
 
 def main() -> None:
@@ -25,15 +25,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder, "clone")
         call("git", "clone", "--quiet", ".", str(clone), cwd=".")
-        if not (clone / LOCK).exists() or not (clone / METRICS).exists():
-            raise UserError(f"{LOCK} and {METRICS}: not committed; commit a finished `dvc repro`")
+        if not (clone / LOCK).exists() or not (clone / paths.METRICS_WITH_INTERVALS).exists():
+            raise UserError(
+                f"{LOCK} and {paths.METRICS_WITH_INTERVALS}: not committed; commit a finished"
+                " `dvc repro`"
+            )
         committed_lock = (clone / LOCK).read_bytes()
-        committed = read_json(clone / METRICS)
+        committed = read_json(clone / paths.METRICS_WITH_INTERVALS)
         call(sys.executable, "-m", "dvc", "repro", "--force", cwd=clone)
         if (clone / LOCK).read_bytes() == committed_lock:
             print("verify: the same bytes: dvc.lock came out as committed")
             return
-        outside = beyond(committed, read_json(clone / METRICS))
+        outside = beyond(committed, read_json(clone / paths.METRICS_WITH_INTERVALS))
     print("verify: other bytes than committed: this machine's arithmetic differs")
     if outside:
         raise UserError("beyond the committed 95 % intervals: " + "; ".join(outside))

@@ -1,7 +1,6 @@
 """Sample the policy on held-out prompts and measure it against the reference."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from fdpo.config.params import Params
 from fdpo.core import records
@@ -15,34 +14,26 @@ from fdpo.models import causal_lm
 from fdpo.run import processes, resume, tracking
 from fdpo.run.settings import load_params
 from fdpo.scoring.loading import load_scorer
-
-SCORES = "data/scores.jsonl"
-TEST = "data/test.jsonl"
-REFERENCE = "models/reference"
-POLICY = "models/policy"
-REWARD = "models/reward"
-JUDGE = "models/judge"
-RESULTS = Path("results/evaluate")
-METRICS = "results/metrics.json"
+from stages import paths
 
 
 def main() -> None:
     settings = load_params()
-    scores = list(records.read_prompt_unique(SCORES, ScoredGeneration))
-    pairs = list(records.read(TEST, Pair))
-    baseline = heldout(SCORES, scores)
-    reference = causal_lm.load_causal_lm(REFERENCE)
-    for path, lines in ((SCORES, scores), (TEST, pairs)):
+    scores = list(records.read_prompt_unique(paths.SCORES, ScoredGeneration))
+    pairs = list(records.read(paths.TEST_PAIRS, Pair))
+    baseline = heldout(paths.SCORES, scores)
+    reference = causal_lm.load_causal_lm(paths.REFERENCE)
+    for path, lines in ((paths.SCORES, scores), (paths.TEST_PAIRS, pairs)):
         causal_lm.check_token_ids(reference, path, lines)
     knobs = (settings.loss, settings.beta, settings.alpha, settings.seed)
     active = settings.active
     with resume.folder("evaluate", *knobs, active.generate.heldout, active.evaluate) as work:
         found = compare(
-            policy=load_policy(REFERENCE, POLICY),
+            policy=load_policy(paths.REFERENCE, paths.POLICY),
             reference=reference,
-            tokenizer=causal_lm.load_tokenizer(REFERENCE),
-            reward=load_scorer(REWARD),
-            judge=load_scorer(JUDGE),
+            tokenizer=causal_lm.load_tokenizer(paths.REFERENCE),
+            reward=load_scorer(paths.REWARD_MODEL),
+            judge=load_scorer(paths.JUDGE),
             baseline=baseline,
             pairs=pairs,
             settings=settings,
@@ -54,16 +45,16 @@ def main() -> None:
 
 def report(found: Comparison, baseline: Sequence[ScoredGeneration], settings: Params) -> None:
     """Write, log and print what was measured."""
-    with replacing(RESULTS) as folder:
+    with replacing(paths.EVALUATION_RESULTS) as folder:
         write_json(folder / "metrics.json", metric_groups.as_json(found.table))
         outputs.write_samples(
             folder / "samples.jsonl", baseline, found.texts, found.rewards, found.judgements
         )
         outputs.write_plots(folder, baseline, found.rewards, found.implicit)
     headline = metric_groups.headline(found.table)
-    write_json(METRICS, headline)
+    write_json(paths.HEADLINE_NUMBERS, headline)
     with tracking.logbook(settings) as book:
-        samples = records.read(RESULTS / "samples.jsonl", SamplesOfPrompt)
+        samples = records.read(paths.EVALUATION_RESULTS / "samples.jsonl", SamplesOfPrompt)
         book.results(headline | {"all": metric_groups.as_json(found.table)}, samples)
     print(f"evaluate: {metric_groups.summary(found.table)}")
 

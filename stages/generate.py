@@ -11,20 +11,17 @@ from fdpo.decoding.completions import TokenizedPrompt
 from fdpo.models import causal_lm
 from fdpo.run import processes, resume
 from fdpo.run.settings import load_params
-
-PROMPTS = "data/prompts.jsonl"
-REFERENCE = "models/reference"
-GENERATIONS = "data/generations.jsonl"
+from stages import paths
 
 
 def main() -> None:
     settings = load_params()
     generate = settings.active.generate
-    prompts = list(records.read_prompt_unique(PROMPTS, Prompt))
+    prompts = list(records.read_prompt_unique(paths.PROMPTS, Prompt))
     check_prompts(prompts)
-    tokenizer = causal_lm.load_tokenizer(REFERENCE)
-    model = causal_lm.load_causal_lm(REFERENCE)
-    causal_lm.check_vocabulary(model, tokenizer, REFERENCE)
+    tokenizer = causal_lm.load_tokenizer(paths.REFERENCE)
+    model = causal_lm.load_causal_lm(paths.REFERENCE)
+    causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE)
 
     tokenized = [
         TokenizedPrompt(prompt, tokenizer(prompt.prompt)["input_ids"]) for prompt in prompts
@@ -41,7 +38,7 @@ def main() -> None:
         path = work / "generations.jsonl"
         made = resume.batch_by_batch(path, Generation, batches, complete_batch, "generate")
         if processes.is_main():
-            records.write(GENERATIONS, made)
+            records.write(paths.GENERATIONS, made)
             print(f"generate: the reference's completions of {len(fitting)} prompts", end="")
             print(f"; {len(prompts) - len(fitting)} prompts left out for their length")
 
@@ -50,7 +47,7 @@ def check_prompts(prompts: Sequence[Prompt]) -> None:
     """Raise `UserError` where there is nothing to train on, or nothing to evaluate with."""
     for role in ("train", "heldout"):
         if not any(prompt.role == role for prompt in prompts):
-            raise UserError(f"{PROMPTS}: no {role} prompt; rebuild it with `dvc repro`")
+            raise UserError(f"{paths.PROMPTS}: no {role} prompt; rebuild it with `dvc repro`")
 
 
 if __name__ == "__main__":

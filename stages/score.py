@@ -11,18 +11,16 @@ from fdpo.run import locks
 from fdpo.run.settings import load_params
 from fdpo.scoring.loading import load_scorer
 from fdpo.scoring.scorer import Scorer
-
-GENERATIONS = "data/generations.jsonl"
-SCORES = "data/scores.jsonl"
-REWARD = "models/reward"
-JUDGE = "models/judge"
+from stages import paths
 
 
 def main() -> None:
     batch_size = load_params().active.score.batch_size
-    reward, judge = load_scorer(REWARD), load_scorer(JUDGE)
-    generations = records.read_prompt_unique(GENERATIONS, Generation)
-    count = records.write(SCORES, tqdm(scored(generations, reward, judge, batch_size), "score"))
+    reward, judge = load_scorer(paths.REWARD_MODEL), load_scorer(paths.JUDGE)
+    generations = records.read_prompt_unique(paths.GENERATIONS, Generation)
+    count = records.write(
+        paths.SCORES, tqdm(scored(generations, reward, judge, batch_size), "score")
+    )
     print(f"score: the completions of {count} prompts")
 
 

@@ -6,19 +6,15 @@ from fdpo.core.records import Pair, Prompt
 from fdpo.pairing import held_back
 from fdpo.run import locks
 from fdpo.run.settings import load_params
-
-PROMPTS = "data/prompts.jsonl"
-PAIRS = "data/pairs.jsonl"
-TRAIN = "data/train.jsonl"
-TEST = "data/test.jsonl"
+from stages import paths
 
 
 def main() -> None:
     test_size = load_params().active.split.test_size
-    ids = [pair.id for pair in records.read(PAIRS, Pair)]  # a line each
+    ids = [pair.id for pair in records.read(paths.PAIRS, Pair)]  # a line each
     paired = set(ids)
     # In the order they were drawn in: pairs.jsonl has them by length, from decoding.
-    drawn = list(records.read_prompt_unique(PROMPTS, Prompt))
+    drawn = list(records.read_prompt_unique(paths.PROMPTS, Prompt))
     check_prompts(ids, {prompt.id for prompt in drawn if prompt.role != "heldout"})
     prompts = [prompt for prompt in drawn if prompt.id in paired]
     if test_size == "given":
@@ -26,8 +22,8 @@ def main() -> None:
     else:
         held = held_back([prompt.id for prompt in prompts], test_size)
 
-    train = records.copy(TRAIN, PAIRS, (number not in held for number in ids))
-    test = records.copy(TEST, PAIRS, (number in held for number in ids))
+    train = records.copy(paths.TRAIN_PAIRS, paths.PAIRS, (number not in held for number in ids))
+    test = records.copy(paths.TEST_PAIRS, paths.PAIRS, (number in held for number in ids))
     print(f"split: {train} pairs of {len(paired) - len(held)} prompts to train on, ", end="")
     print(f"{test} of {len(held)} to test on")
 
@@ -37,8 +33,8 @@ def check_prompts(ids: list[int], known: set[int]) -> None:
     for line, number in enumerate(ids, start=1):
         if number not in known:
             raise UserError(
-                f"{PAIRS}:{line}: id = {number} is no train or test prompt of {PROMPTS};"
-                " rebuild both with `dvc repro`"
+                f"{paths.PAIRS}:{line}: id = {number} is no train or test prompt of"
+                f" {paths.PROMPTS}; rebuild both with `dvc repro`"
             )
 
 

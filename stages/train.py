@@ -22,22 +22,17 @@ from fdpo.training import checkpoints
 from fdpo.training.callbacks import Curves, Progress, Tracked
 from fdpo.training.model_card import write_card
 from fdpo.training.trainer import FDPOTrainer
-
-REFERENCE = "models/reference"
-TRAIN = "data/train.jsonl"
-TEST = "data/test.jsonl"
-POLICY = Path("models/policy")
-CURVES = Path("results/train")
+from stages import paths
 
 
 def main() -> None:
     settings = load_params()
-    train = list(records.read(TRAIN, Pair))
-    test = list(records.read(TEST, Pair))
-    tokenizer = causal_lm.load_tokenizer(REFERENCE)
-    model = causal_lm.load_causal_lm(REFERENCE)
-    causal_lm.check_vocabulary(model, tokenizer, REFERENCE)
-    for path, pairs in ((TRAIN, train), (TEST, test)):
+    train = list(records.read(paths.TRAIN_PAIRS, Pair))
+    test = list(records.read(paths.TEST_PAIRS, Pair))
+    tokenizer = causal_lm.load_tokenizer(paths.REFERENCE)
+    model = causal_lm.load_causal_lm(paths.REFERENCE)
+    causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE)
+    for path, pairs in ((paths.TRAIN_PAIRS, train), (paths.TEST_PAIRS, test)):
         causal_lm.check_token_ids(model, path, pairs)
     own = settings.active.train
     if own.lora:
@@ -59,7 +54,7 @@ def main() -> None:
             trainer.remove_callback(callback)
         trainer.add_callback(Progress())
         if processes.is_main():
-            trainer.add_callback(Curves(CURVES))
+            trainer.add_callback(Curves(paths.TRAINING_RESULTS))
         trainer.add_callback(checkpoints.Checkpoints(work))
         with tracking.logbook(settings) as book:
             trainer.add_callback(Tracked(book))
@@ -134,10 +129,10 @@ def save(trainer: FDPOTrainer, settings: Params) -> None:
     weights = gathered(trainer) if trainer.is_fsdp_enabled else None
     if not processes.is_main():
         return
-    with replacing(POLICY) as folder:
+    with replacing(paths.POLICY) as folder:
         trainer.model.save_pretrained(folder, state_dict=weights)
         write_json(folder / "objective.json", objective)
-        write_card(folder, objective)
+        write_card(folder, objective, base=str(paths.REFERENCE))
 
 
 def gathered(trainer: FDPOTrainer) -> dict[str, Tensor]:

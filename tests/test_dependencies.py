@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages import paths
+
 ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 CODE = ("fdpo", "stages")
@@ -121,10 +123,33 @@ def test_no_circle_of_imports():
         visit(file, ())
 
 
-def test_nothing_imports_the_stages_but_their_own_scripts():
-    for top in ("fdpo", "experiments"):
+def test_of_the_stages_others_import_the_names_of_files_alone():
+    for top, allowed in (("fdpo", set()), ("experiments", {"stages", "stages.paths"})):
         for file in (ROOT / top).rglob("*.py"):
-            assert not any(name.startswith("stages.") for name in imported_names(file)), file
+            stages = {name for name in imported_names(file) if name.split(".")[0] == "stages"}
+            assert stages <= allowed, file
+
+
+def test_no_other_script_spells_out_a_file_of_the_pipeline():
+    names = {str(path) for path in vars(paths).values() if isinstance(path, Path)}
+    for top in ("fdpo", "stages", "experiments", "benchmarks"):
+        for file in (ROOT / top).rglob("*.py"):
+            literals = {
+                node.value
+                for node in ast.walk(ast.parse(file.read_text()))
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            }
+            assert not {text for text in literals if text.strip("/") in names and "/" in text}, file
+
+
+def test_the_names_of_files_are_those_of_dvc_yaml():
+    listed = {
+        out if isinstance(out, str) else next(iter(out))
+        for stage in PIPELINE.values()
+        for kind in ("outs", "metrics", "plots")
+        for out in stage.get(kind, [])
+    }
+    assert listed <= {str(path) for path in vars(paths).values() if isinstance(path, Path)}
 
 
 def defined(file: Path) -> set[str]:

@@ -33,6 +33,6 @@ def card(objective: dict[str, Any], base: str | None) -> str:
     return CARD.format(base_model=base_model, settings=settings, **known, **kind)
 
 
-def write_card(folder: Path, objective: dict[str, Any], base: str = "models/reference") -> None:
+def write_card(folder: Path, objective: dict[str, Any], base: str) -> None:
     """Write README.md for the policy in `folder`."""
     (folder / "README.md").write_text(card(objective, base), encoding="utf-8")

@@ -7,6 +7,7 @@ import pytest
 from experiments import samples, verify
 from fdpo.core import records
 from fdpo.core.records import Sample, SamplesOfPrompt
+from stages import paths
 
 
 def sample(text: str, reward: float) -> Sample:
@@ -22,8 +23,8 @@ def test_samples_stand_side_by_side(tmp_path, monkeypatch, capsys):
         reference=[sample(" was dull .", -0.5)] * 3,
         policy=[sample(" was\na joy to see from its first to its last minute .", 1.25)] * 3,
     )
-    (tmp_path / samples.SAMPLES).parent.mkdir(parents=True)
-    records.write(samples.SAMPLES, [row] * 9)
+    (tmp_path / paths.SAMPLES).parent.mkdir(parents=True)
+    records.write(paths.SAMPLES, [row] * 9)
     samples.main()
     lines = capsys.readouterr().out.splitlines()
     assert lines.count("The film") == samples.PROMPTS
