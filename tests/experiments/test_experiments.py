@@ -27,9 +27,9 @@ def test_samples_stand_side_by_side(tmp_path, monkeypatch, capsys):
     records.write(paths.SAMPLES, [row] * 9)
     samples.main()
     lines = capsys.readouterr().out.splitlines()
-    assert lines.count("The film") == samples.PROMPTS
+    assert lines.count("The film") == samples.SHOWN_PROMPTS
     together = "  [-0.50] was dull .            [+1.25] was a joy to see"
-    assert lines.count(together) == samples.PROMPTS * samples.COMPLETIONS
+    assert lines.count(together) == samples.SHOWN_PROMPTS * samples.SHOWN_COMPLETIONS
     assert max(map(len, lines)) <= 60
 
 
