@@ -5,7 +5,7 @@ from itertools import islice, zip_longest
 from textwrap import wrap
 
 from fdpo.core import errors, records
-from fdpo.core.records import Sample, SamplesOfPrompt
+from fdpo.core.records import SamplesOfPrompt, ScoredSample
 from stages import paths
 
 SHOWN_PROMPTS, SHOWN_COMPLETIONS = 4, 2
@@ -22,7 +22,7 @@ def main() -> None:
             print_beside(shown(reference), shown(policy), width)
 
 
-def shown(sample: Sample) -> str:
+def shown(sample: ScoredSample) -> str:
     return f"[{sample.reward:+.2f}] {' '.join(sample.text.split())}"
 
 

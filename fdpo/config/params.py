@@ -14,10 +14,9 @@ from pydantic import (
 )
 
 from fdpo.config.study import Positive, Share, Study, or_word
-from fdpo.config.study_sources import Text
 from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
-from fdpo.core.validation import Strict, among, problems
+from fdpo.core.validation import Strict, Text, among, problems
 
 # DVC reads a dot in a name as a step into a section.
 StudyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]

@@ -11,8 +11,8 @@ from pydantic import (
     model_validator,
 )
 
-from fdpo.config.study_sources import Count, HubSource, PackagesSource, PairsSource, Text
-from fdpo.core.validation import Strict
+from fdpo.config.study_sources import Count, HubSource, PackagesSource, PairsSource
+from fdpo.core.validation import Strict, Text
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 Share = Annotated[float, Field(gt=0, lt=1)]

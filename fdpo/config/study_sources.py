@@ -4,12 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fdpo.core.validation import Strict
+from fdpo.core.validation import Strict, Text
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PackageWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]  # it stands in pip's input
-Text = Annotated[str, Field(min_length=1)]
 
 
 class Package(Strict):

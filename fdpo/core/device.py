@@ -7,7 +7,7 @@ import torch
 
 
 def device() -> torch.device:
-    """A GPU where there is one, of several processes each its own; else the CPU."""
+    """This process's own GPU where there are GPUs, by LOCAL_RANK; else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("cpu")

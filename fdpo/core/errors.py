@@ -19,7 +19,7 @@ class UserError(Exception):
         super().__init__("\n".join(self.lines))
 
 
-# Errors of the disk, which are no bug: what to do about each.
+# Errors of the disk, which are not a bug here, and what to do about each.
 DISK = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
@@ -30,10 +30,10 @@ DISK = {
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; what the user can correct ends the process with its lines on stderr and code 2.
+    """Call `main`; an error that the user can correct ends the process with exit code 2.
 
-    That is a `UserError`, and a disk that is full or not writable. Ctrl-C ends it with 130, as the
-    shell has it.
+    Such an error is a `UserError`, or a disk that is full or not writable; its lines go to stderr.
+    Ctrl-C ends the process with exit code 130, as shells expect.
     """
     try:
         main()

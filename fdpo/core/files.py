@@ -19,7 +19,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a scratch path beside `path`; rename it to `path` when the block ends well.
 
     Works for a file and for a folder (which the block creates). When the block fails, the scratch
-    is removed and whatever stood at `path` stays as it was.
+    is removed and what was at `path` before stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,9 +37,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Within, whatever fails for want of disk space fails with an `OSError` that names `path`.
+    """Make a write that fails for lack of disk space raise an `OSError` that names `path`.
 
-    torch.save and safetensors have errors of their own for it, and a plain write names no file.
+    torch.save and safetensors raise errors of their own then, and a plain write names no file.
     """
     try:
         yield
@@ -60,7 +60,7 @@ def _remove(path: Path) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Wait until the files in `folder`, and their names, are on the disk."""
+    """Wait until the files in `folder`, and their names, have reached the disk."""
     for path in (*folder.iterdir(), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:

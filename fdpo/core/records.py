@@ -1,14 +1,20 @@
-"""The JSON Lines records that pass between stages, read strictly and written whole."""
+"""The JSON Lines records that stages hand on: read strictly, written whole."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_serializer, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing
-from fdpo.core.validation import Strict, first_problem
+from fdpo.core.validation import Strict, Text, first_problem
 
 Id = Annotated[int, Field(ge=0)]
 TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -16,14 +22,13 @@ LogProbability = Annotated[float, Field(le=1e-3)]  # a sum of rounded terms may 
 Rank = Annotated[int, Field(ge=1)]
 Place = Annotated[int, Field(ge=0)]
 Role = Literal["train", "test", "heldout"]  # `test` prompts come with a given split alone
-Text = Annotated[str, Field(min_length=1)]
 
 
 class Sparse(Strict):
     """A record whose absent fields are left out of its line."""
 
     @model_serializer(mode="wrap")
-    def _without_absent(self, serialize):
+    def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in serialize(self).items() if value is not None}
 
 
@@ -73,7 +78,7 @@ class Generation(Sparse):
     published: Completion | None = None
 
     @model_validator(mode="after")
-    def _given_exist(self):
+    def _given_exist(self) -> Self:
         for place in {place for pair in self.given or () for place in pair}:
             if place >= len(self.completions):
                 raise ValueError(f"given has place {place} of {len(self.completions)} completions")
@@ -90,7 +95,8 @@ class ScoredCompletion(Completion, Sparse):
 class ScoredGeneration(Generation):
     """A line of data/scores.jsonl."""
 
-    completions: Annotated[list[ScoredCompletion], Field(min_length=1)]
+    # Records are frozen, so a list of the narrower kind is safe where mypy fears it.
+    completions: Annotated[list[ScoredCompletion], Field(min_length=1)]  # type: ignore[assignment]
 
 
 class Pair(Strict):
@@ -108,7 +114,7 @@ class Pair(Strict):
     rejected_rank: Rank
 
 
-class Sample(Strict):
+class ScoredSample(Strict):
     """A held-out completion with its scores, as results/evaluate/samples.jsonl shows it."""
 
     text: str
@@ -121,15 +127,16 @@ class SamplesOfPrompt(Strict):
 
     id: Id
     prompt: str
-    reference: list[Sample]
-    policy: list[Sample]
+    reference: list[ScoredSample]
+    policy: list[ScoredSample]
 
 
 Record = TypeVar("Record", bound=Strict)
+PromptRecord = TypeVar("PromptRecord", bound=Prompt | Generation)
 
 
 def read(path: str | Path, kind: type[Record]) -> Iterator[Record]:
-    """Yield the records of a file in order.
+    """Yield the records of type `kind` of a file, in order.
 
     Raises `UserError` naming file, line and field when the file is missing, empty, not UTF-8, cut
     short, or when a line is not a record of this kind.
@@ -161,8 +168,8 @@ def _parse(line: bytes, kind: type[Record], place: str) -> Record:
         ) from None
 
 
-def read_prompt_unique(path: str | Path, kind: type[Record]) -> Iterator[Record]:
-    """Like `read`, for files with one record a prompt: a second record of an `id` is refused."""
+def read_prompt_unique(path: str | Path, kind: type[PromptRecord]) -> Iterator[PromptRecord]:
+    """Like `read`, for files with one record per prompt: a second record of an `id` is refused."""
     seen: dict[int, int] = {}
     for number, record in enumerate(read(path, kind), start=1):
         if record.id in seen:
@@ -181,7 +188,7 @@ def dump(record: Strict) -> str:
 
 
 def write(path: str | Path, records: Iterable[Strict]) -> int:
-    """Write records as JSON Lines, whole or not at all; return how many."""
+    """Write records as JSON Lines, whole or not at all; return how many there were."""
     count = 0
     with replacing(path) as scratch, open(scratch, "w", encoding="utf-8") as lines:
         for record in records:
@@ -191,7 +198,15 @@ def write(path: str | Path, records: Iterable[Strict]) -> int:
 
 
 def copy(path: str | Path, source: str | Path, wanted: Iterable[bool]) -> int:
-    """Copy the wanted lines of a file that `read` has accepted, bytes as they are; count them."""
+    """Copy the wanted lines of a file that `read` has accepted, byte for byte.
+
+    Args:
+        path: where to write.
+        source: the JSON Lines file to copy from.
+        wanted: one value per line of `source`.
+
+    Returns: how many lines were copied.
+    """
     count = 0
     with replacing(path) as scratch, open(source, "rb") as lines, open(scratch, "wb") as kept:
         for line, keep in zip(lines, wanted, strict=True):

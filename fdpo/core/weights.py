@@ -1,4 +1,4 @@
-"""What weights must be before they are used: safetensors, all there, finite, enough rows."""
+"""Checks of weights before they are used: safetensors, complete, finite, enough rows."""
 
 from collections.abc import Iterable, Sized
 from pathlib import Path
@@ -14,26 +14,26 @@ _PICKLED = {
 
 
 def require_safetensors(folder: str | Path, name: str, remedy: str) -> None:
-    """Raise `UserError` when `folder` has no file `name`, be there a pickle in its place or not.
+    """Raise `UserError` when `folder` has no file `name`, even if it has a pickle instead.
 
-    Asked before a library is, which would look for a pickle, or for the folder on the Hub.
+    Call this before a library loads the folder: the library would look for a pickle, or on the Hub.
     """
     if (Path(folder) / name).is_file():
         return
     pickled = _PICKLED[name]
-    found = (Path(folder) / pickled).exists()
-    also = f", and pickled weights ({pickled}) are never loaded" if found else ""
-    raise UserError(f"{folder}/{name}: missing{also}; {remedy}")
+    has_pickle = (Path(folder) / pickled).exists()
+    note = f", and pickled weights ({pickled}) are never loaded" if has_pickle else ""
+    raise UserError(f"{folder}/{name}: missing{note}; {remedy}")
 
 
 def require_all(missing: Iterable[str], folder: str | Path, remedy: str) -> None:
-    """Raise `UserError` when the file lacked weights, which the library has drawn at random."""
+    """Raise `UserError` when the file lacked weights: the library has drawn those at random."""
     for name in sorted(missing):
         raise UserError(f"{folder}: no weights for {name}; {remedy}")
 
 
 def require_finite(model: nn.Module, folder: str | Path, remedy: str) -> None:
-    """Raise `UserError` when a weight is NaN or infinite; so would be all that it computes."""
+    """Raise `UserError` when a weight is NaN or infinite, as everything computed would be too."""
     for name, weights in model.named_parameters():
         if not weights.isfinite().all():
             raise UserError(f"{folder}: {name} holds a value that is not finite; {remedy}")
@@ -48,6 +48,6 @@ def require_vocabulary(tokenizer: Sized, rows: int, folder: str | Path) -> None:
         )
 
 
-def reason(error: Exception) -> str:
-    """The beginning of what a library says, on one line."""
+def short_message(error: Exception) -> str:
+    """The first 200 characters of a library's message, on one line, to quote in a `UserError`."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fdpo.core.files import write_json
-from fdpo.core.records import Sample, SamplesOfPrompt, ScoredGeneration, write
+from fdpo.core.records import SamplesOfPrompt, ScoredGeneration, ScoredSample, write
 from fdpo.evaluation.metric_groups import ImplicitRewards, Scores
 from fdpo.evaluation.metrics.preferences import reliability_curve
 
@@ -26,11 +26,11 @@ def write_samples(
                 id=generation.id,
                 prompt=generation.prompt,
                 reference=[
-                    Sample(text=c.text, reward=c.reward, judge=c.judge)
+                    ScoredSample(text=c.text, reward=c.reward, judge=c.judge)
                     for c in generation.completions
                 ],
                 policy=[
-                    Sample(text=text, reward=float(reward), judge=float(judge))
+                    ScoredSample(text=text, reward=float(reward), judge=float(judge))
                     for text, reward, judge in zip(row, values, judged, strict=True)
                 ],
             )

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json
-from fdpo.core.weights import reason, require_finite, require_safetensors
+from fdpo.core.weights import require_finite, require_safetensors, short_message
 from fdpo.models.causal_lm import load_causal_lm
 
 RETRAIN = "delete the folder and run `dvc repro` to train it again"
@@ -33,7 +33,7 @@ def load_policy(reference: str | Path, adapter: str | Path) -> PreTrainedModel:
             policy = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     except Exception as error:  # what a damaged file leads to is not documented
         raise UserError(
-            f"{adapter}: not an adapter of {reference} ({reason(error)}); {RETRAIN}"
+            f"{adapter}: not an adapter of {reference} ({short_message(error)}); {RETRAIN}"
         ) from None
     require_finite(policy, adapter, RETRAIN)
     return policy

@@ -19,11 +19,11 @@ from transformers.utils.logging import disable_progress_bar
 from fdpo.core.device import device
 from fdpo.core.errors import UserError
 from fdpo.core.weights import (
-    reason,
     require_all,
     require_finite,
     require_safetensors,
     require_vocabulary,
+    short_message,
 )
 from fdpo.models.packing import ATTENTION
 
@@ -44,7 +44,7 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
         )
     except Exception as error:  # what a damaged file leads to is not documented
         raise UserError(
-            f"{folder}: no readable tokenizer ({reason(error)}); {REBUILD_MODEL}"
+            f"{folder}: no readable tokenizer ({short_message(error)}); {REBUILD_MODEL}"
         ) from None
 
 
@@ -71,7 +71,7 @@ def load_causal_lm(folder: str | Path) -> PreTrainedModel:
         model, loading = loaded
     except Exception as error:  # what a damaged file leads to is not documented
         raise UserError(
-            f"{folder}: no readable causal LM ({reason(error)}); {REBUILD_MODEL}"
+            f"{folder}: no readable causal LM ({short_message(error)}); {REBUILD_MODEL}"
         ) from None
     require_all(loading["missing_keys"], folder, REBUILD_MODEL)
     require_finite(model, folder, REBUILD_MODEL)

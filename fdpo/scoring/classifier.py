@@ -1,7 +1,8 @@
-"""A sequence classifier as scorer: the logit of one class of a whole text."""
+"""A sequence classifier as scorer: the logit of one class for a whole text."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,17 +20,17 @@ from fdpo.core.device import device
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, write_json
 from fdpo.core.weights import (
-    reason,
     require_all,
     require_finite,
     require_safetensors,
     require_vocabulary,
+    short_message,
 )
-from fdpo.scoring.scorer import SETTINGS
+from fdpo.scoring.scorer import SCORER_FILE
 
-disable_progress_bar()  # weights load in a second
+disable_progress_bar()  # weights load within a second
 
-REBUILD = "run `dvc repro` to rebuild it"
+_REBUILD = "run `dvc repro` to rebuild it"
 BATCH_SIZE = 32  # texts; at 512 tokens a large classifier then needs about 2 GB beside its weights
 
 
@@ -78,8 +79,8 @@ def load(folder: str | Path) -> Classifier:
     has no such class.
     """
     folder = Path(folder)
-    settings = read_json(folder / SETTINGS)
-    require_safetensors(folder, "model.safetensors", REBUILD)
+    settings = read_json(folder / SCORER_FILE)
+    require_safetensors(folder, "model.safetensors", _REBUILD)
     config = _from_folder(AutoConfig, folder)
     index = label_index(config, settings.get("label"), folder)
     model, loading = _from_folder(
@@ -90,7 +91,7 @@ def load(folder: str | Path) -> Classifier:
         output_loading_info=True,
     )
     require_all(loading["missing_keys"], folder, "name a model that has that head")
-    require_finite(model, folder, REBUILD)
+    require_finite(model, folder, _REBUILD)
     tokenizer = _from_folder(AutoTokenizer, folder)
     require_vocabulary(tokenizer, config.vocab_size, folder)
     length = min(tokenizer.model_max_length, _positions(config))
@@ -101,16 +102,17 @@ def write_settings(folder: str | Path, label: str | int) -> None:
     """Write scorer.json beside a fetched classifier, if its config lists the class."""
     folder = Path(folder)
     label_index(_from_folder(AutoConfig, folder), label, folder)
-    write_json(folder / SETTINGS, {"kind": "classifier", "label": label})
+    write_json(folder / SCORER_FILE, {"kind": "classifier", "label": label})
 
 
 def label_index(config: PretrainedConfig, label: str | int | None, folder: Path) -> int:
     """The index of the class named `label`, or `label` itself where it is an index."""
-    for index, name in config.id2label.items():
+    classes: dict[int, str] = {int(key): name for key, name in (config.id2label or {}).items()}
+    for index, name in classes.items():
         if label == name or (label == index and not isinstance(label, bool)):
             return index
-    known = ", ".join(f"{name} ({index})" for index, name in sorted(config.id2label.items()))
-    raise UserError(f"{folder}: label = {label!r}: no such class; choose one of {known}")
+    choices = ", ".join(f"{name} ({index})" for index, name in sorted(classes.items()))
+    raise UserError(f"{folder}: label = {label!r}: no such class; choose one of {choices}")
 
 
 def _positions(config: PretrainedConfig) -> int:
@@ -119,13 +121,16 @@ def _positions(config: PretrainedConfig) -> int:
     return config.max_position_embeddings - taken
 
 
-def _from_folder(kind: type, folder: Path, **options):
-    """`kind.from_pretrained` without the network or the folder's code, failing in one line."""
+def _from_folder(auto_class: Any, folder: Path, **options: Any) -> Any:
+    """`auto_class.from_pretrained` without the network or the folder's code.
+
+    Raises `UserError` whatever goes wrong: what a damaged file leads to is not documented.
+    """
     try:
-        return kind.from_pretrained(
+        return auto_class.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **options
         )
-    except Exception as error:  # what a damaged file leads to is not documented
+    except Exception as error:
         raise UserError(
-            f"{folder}: can't be loaded as a classifier ({reason(error)}); {REBUILD}"
+            f"{folder}: can't be loaded as a classifier ({short_message(error)}); {_REBUILD}"
         ) from None

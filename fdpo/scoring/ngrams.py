@@ -1,4 +1,4 @@
-"""Hashed n-grams: a text as two sets of feature numbers."""
+"""Hashed n-grams: a text as two sets of feature numbers, its words' and its characters'."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ import numpy as np
 
 WORD_ORDERS = (1, 2)
 CHARACTER_ORDERS = (4, 5, 6)  # within a word and the spaces around it
-BUCKETS = 2**17  # a set; with fewer, the n-grams of 10,000 snippets collide so much that it shows
+BUCKETS = 2**17  # per set; with fewer, collisions among the n-grams of 10,000 snippets show
 
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import ValidationError
@@ -14,14 +14,14 @@ from fdpo.core.files import read_json, replacing, write_json
 from fdpo.core.randomness import stream
 from fdpo.core.validation import Strict, first_problem
 from fdpo.scoring import ngrams
-from fdpo.scoring.scorer import SETTINGS
+from fdpo.scoring.scorer import SCORER_FILE
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS_FILE = "weights.safetensors"
 PENALTY = 1.0  # on movie reviews, 0.5 to 2 give the same held-out correlation within 0.01
-FEWEST_TEXTS = 100  # below, a held-out tenth measures nothing
+FEWEST_TEXTS = 100  # with fewer, the held-out tenth is too small to measure quality
 
 
-class Quality(Strict):
+class FitQuality(Strict):
     """How well the model predicts human ratings of texts that it was not fitted to."""
 
     texts: int
@@ -29,22 +29,22 @@ class Quality(Strict):
     sign_agreement: float  # share of texts rated on the same side of 0
 
 
-class Features(Strict):
-    """How the n-grams were made; other settings would need other weights."""
+class NgramFeatures(Strict):
+    """How the n-grams were made; the weights fit these settings alone."""
 
     word_orders: tuple[int, ...] = ngrams.WORD_ORDERS
     character_orders: tuple[int, ...] = ngrams.CHARACTER_ORDERS
     buckets: int = ngrams.BUCKETS
 
 
-class Settings(Strict):
+class RidgeSettings(Strict):
     """scorer.json of a ridge reward model."""
 
     kind: Literal["ridge"] = "ridge"
     penalty: float = PENALTY
-    features: Features = Features()
+    features: NgramFeatures = NgramFeatures()
     fitted_texts: int
-    heldout: Quality
+    heldout: FitQuality
     intercept: float
 
 
@@ -54,12 +54,12 @@ class RidgeReward:
 
     rating = intercept + sum(words[w]) / sqrt(n_w) + sum(characters[c]) / sqrt(n_c), where w and c
     are the text's n_w and n_c distinct features (see `fdpo.scoring.ngrams`). Each set is thus a
-    vector of unit norm, so a text is not rated further from the mean for being long.
+    vector of unit norm, so a text's length alone does not move its rating away from the mean.
     """
 
     words: np.ndarray  # [ngrams.BUCKETS] float32
     characters: np.ndarray  # [ngrams.BUCKETS] float32
-    settings: Settings
+    settings: RidgeSettings
 
     def score(self, texts: list[str]) -> np.ndarray:
         """The predicted rating of each text, float64; a text without words gets the intercept."""
@@ -72,8 +72,8 @@ class RidgeReward:
 
     def save(self, folder: str | Path) -> None:
         """Write scorer.json and weights.safetensors to `folder`; equal models give equal bytes."""
-        write_json(Path(folder) / SETTINGS, self.settings.model_dump())
-        with replacing(Path(folder) / WEIGHTS) as scratch:
+        write_json(Path(folder) / SCORER_FILE, self.settings.model_dump())
+        with replacing(Path(folder) / WEIGHTS_FILE) as scratch:
             save_file({"words": self.words, "characters": self.characters}, scratch)
 
 
@@ -87,14 +87,14 @@ def _scale(features: np.ndarray) -> float:
 
 def load(folder: str | Path) -> RidgeReward:
     """Load what `save` wrote. Raises `UserError` when a file is missing or damaged."""
-    path = Path(folder) / SETTINGS
+    path = Path(folder) / SCORER_FILE
     try:
-        settings = Settings.model_validate(read_json(path), strict=False)
+        settings = RidgeSettings.model_validate(read_json(path), strict=False)
     except ValidationError as error:
         raise _damaged(path, first_problem(error)) from None
-    if settings.features != Features():
-        raise _damaged(path, f"features are {settings.features}, this code makes {Features()}")
-    path = Path(folder) / WEIGHTS
+    if settings.features != NgramFeatures():
+        raise _damaged(path, f"features are {settings.features}, this code makes {NgramFeatures()}")
+    path = Path(folder) / WEIGHTS_FILE
     try:
         weights = load_file(path)
         words, characters = weights["words"], weights["characters"]
@@ -114,15 +114,22 @@ def _damaged(path: Path, problem: str) -> UserError:
 def fit(texts: list[str], ratings: list[float], seed: int) -> RidgeReward:
     """Fit to nine tenths of the texts, drawn by `seed`, and measure on the other tenth.
 
-    The weights stay those of the nine tenths, so the quality measured is theirs. Raises
-    `UserError` when there are fewer than `FEWEST_TEXTS`.
+    The model is not fitted again to all texts, so the measured quality is that of the model.
+
+    Args:
+        texts: what people rated.
+        ratings: one per text, the mean of its human ratings.
+        seed: of the draw.
+
+    Raises:
+        UserError: there are fewer than `FEWEST_TEXTS` texts.
     """
     if len(texts) < FEWEST_TEXTS:
         raise UserError(
             f"reward model: {len(texts)} rated texts are left, at least {FEWEST_TEXTS} are needed;"
             " lower prepare.train_prompts or prepare.heldout_prompts"
         )
-    # Scoring needs neither, and importing them takes longer than scoring everything.
+    # Scoring needs neither library, and importing them takes longer than scoring everything.
     from sklearn.linear_model import Ridge
     from threadpoolctl import threadpool_limits
 
@@ -133,7 +140,7 @@ def fit(texts: list[str], ratings: list[float], seed: int) -> RidgeReward:
     with threadpool_limits(1):  # a sum over threads depends on how many there are
         regression.fit(design[fitted], target[fitted])
     words, characters = np.split(regression.coef_.astype(np.float32), 2)
-    settings = Settings(
+    settings = RidgeSettings(
         fitted_texts=len(fitted),
         heldout=_quality(regression.predict(design[heldout]), target[heldout]),
         intercept=float(regression.intercept_),
@@ -141,7 +148,7 @@ def fit(texts: list[str], ratings: list[float], seed: int) -> RidgeReward:
     return RidgeReward(words, characters, settings)
 
 
-def _design_matrix(texts: list[str]):
+def _design_matrix(texts: list[str]) -> Any:
     """[texts, 2 * BUCKETS] CSR: word features, then character features, each of unit norm."""
     from scipy.sparse import csr_array
 
@@ -155,10 +162,10 @@ def _design_matrix(texts: list[str]):
     return csr_array(parts, shape=(len(texts), 2 * ngrams.BUCKETS))
 
 
-def _quality(predicted: np.ndarray, rated: np.ndarray) -> Quality:
+def _quality(predicted: np.ndarray, rated: np.ndarray) -> FitQuality:
     from scipy.stats import spearmanr
 
-    return Quality(
+    return FitQuality(
         texts=len(rated),
         spearman=float(spearmanr(predicted, rated).statistic),
         sign_agreement=float(np.mean((predicted > 0) == (rated > 0))),

@@ -1,15 +1,15 @@
-"""What a scorer is, and the file that says which kind one is."""
+"""The scorer protocol, and the file in a scorer's folder that names its kind."""
 
 from typing import Protocol
 
 import numpy as np
 
-SETTINGS = "scorer.json"  # in each scorer's folder; its `kind` says how to read the rest
+SCORER_FILE = "scorer.json"  # in each scorer's folder; its `kind` says how to read the rest
 
 
 class Scorer(Protocol):
-    """Says how good texts are; the scale is the scorer's own, larger is better."""
+    """A reward model or a judge: says how good texts are, on a scale of its own; more is better."""
 
     def score(self, texts: list[str]) -> np.ndarray:
-        """One float64 a text, in order."""
+        """One float64 per text, in the order of `texts`."""
         ...

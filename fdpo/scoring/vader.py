@@ -10,9 +10,9 @@ from vaderSentiment import vaderSentiment
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, write_json
-from fdpo.scoring.scorer import SETTINGS
+from fdpo.scoring.scorer import SCORER_FILE
 
-# The analyser's rules and the two word lists it reads stand side by side in the package.
+# The analyser's rules and the two word lists that it reads are in one folder of the package.
 _FILES = ("vaderSentiment.py", "vader_lexicon.txt", "emoji_utf8_lexicon.txt")
 
 
@@ -30,13 +30,13 @@ class Vader:
 
 
 def save(folder: str | Path) -> None:
-    """Record in `folder` which VADER is installed: the package itself holds rules and words."""
-    write_json(Path(folder) / SETTINGS, _installed())
+    """Record in `folder` which VADER is installed; rules and words stay in the package."""
+    write_json(Path(folder) / SCORER_FILE, _installed())
 
 
 def load(folder: str | Path) -> Vader:
-    """The judge. Raises `UserError` when the installed VADER is not the recorded one."""
-    path = Path(folder) / SETTINGS
+    """Load the judge. Raises `UserError` when the installed VADER is not the recorded one."""
+    path = Path(folder) / SCORER_FILE
     installed = _installed()
     if read_json(path) != installed:
         raise UserError(

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from fdpo.core.errors import UserError
-from fdpo.sources.hub import Source, fetch_dataset
+from fdpo.sources.hub import Origin, fetch_dataset
 
-Row = dict[str, Any]
+DatasetRow = dict[str, Any]
 FILE_TYPES = (".jsonl", ".parquet")
 
 
-def read(source: str, revision: str, columns: Sequence[str]) -> tuple[dict[str, list[Row]], Source]:
+def read(
+    source: str, revision: str, columns: Sequence[str]
+) -> tuple[dict[str, list[DatasetRow]], Origin]:
     """The splits of a dataset, each a list of rows with just `columns`, and where they come from.
 
     `source` is a Hub dataset "user/name", read at `revision`, or a JSON Lines or Parquet file. A
-    file is one split, `train`, and its `Source` has the file's sha256 as commit. Raises `UserError`
+    file is one split, `train`, and its `Origin` has the file's sha256 as commit. Raises `UserError`
     when it is missing, can't be read or lacks a column.
     """
     if source.endswith(FILE_TYPES):
@@ -28,7 +30,7 @@ def read(source: str, revision: str, columns: Sequence[str]) -> tuple[dict[str, 
 
 def read_hub(
     repo: str, revision: str, columns: Sequence[str], splits: Sequence[str] | None = None
-) -> tuple[dict[str, list[Row]], Source]:
+) -> tuple[dict[str, list[DatasetRow]], Origin]:
     """Like `read`, for a Hub dataset; `splits` names those wanted, by default all."""
     # The files are fetched and checked first, then `datasets` reads their layout off the network.
     with tempfile.TemporaryDirectory() as scratch:
@@ -45,7 +47,7 @@ def read_hub(
     return rows, source
 
 
-def read_file(path: Path, columns: Sequence[str]) -> list[Row]:
+def read_file(path: Path, columns: Sequence[str]) -> list[DatasetRow]:
     """The rows of one JSON Lines (.jsonl) or Parquet (.parquet) file, as `read` gives them."""
     if not path.is_file():
         raise UserError(f"{path}: missing; name a file, or a Hub dataset as user/name")
@@ -57,7 +59,7 @@ def read_file(path: Path, columns: Sequence[str]) -> list[Row]:
     return [{column: row[column] for column in columns} for row in rows]
 
 
-def _json_row(line: bytes, place: str) -> Row:
+def _json_row(line: bytes, place: str) -> DatasetRow:
     try:
         row = json.loads(line)
     except ValueError as error:
@@ -67,7 +69,7 @@ def _json_row(line: bytes, place: str) -> Row:
     return row
 
 
-def _parquet_rows(path: Path, columns: Sequence[str]) -> list[Row]:
+def _parquet_rows(path: Path, columns: Sequence[str]) -> list[DatasetRow]:
     import pyarrow
     import pyarrow.parquet
 
@@ -100,6 +102,6 @@ def _require(present: Iterable[str], columns: Sequence[str], place: str) -> None
             )
 
 
-def _file_source(path: str) -> Source:
+def _file_source(path: str) -> Origin:
     with open(path, "rb") as content:
-        return Source(path, "local file", hashlib.file_digest(content, "sha256").hexdigest())
+        return Origin(path, "local file", hashlib.file_digest(content, "sha256").hexdigest())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fdpo.core.errors import UserError
 from fdpo.core.records import Prompt, Role, TextPair
 from fdpo.sources import dataset_rows
-from fdpo.sources.hub import Source
+from fdpo.sources.hub import Origin
 
 ROLES: dict[str, Role] = {"train": "train", "test": "test"}  # of a split's prompts
 
@@ -19,7 +19,7 @@ class GivenPair:
     rejected: str
 
 
-def read_pairs(source: str, revision: str) -> tuple[dict[str, list[GivenPair]], Source]:
+def read_pairs(source: str, revision: str) -> tuple[dict[str, list[GivenPair]], Origin]:
     """The pairs of each split, in the order of the source, and where they come from.
 
     `source` is a Hub dataset "user/name", read at `revision`, or a .jsonl or .parquet file, with
@@ -37,7 +37,7 @@ def read_pairs(source: str, revision: str) -> tuple[dict[str, list[GivenPair]], 
     return pairs, where
 
 
-def read_prompts(source: str, revision: str) -> tuple[list[str], Source]:
+def read_prompts(source: str, revision: str) -> tuple[list[str], Origin]:
     """The column prompt of the split `train`, repeats left out, and where it comes from.
 
     `source` is as for `read_pairs`. Raises `UserError` as that does.
@@ -52,7 +52,7 @@ def read_prompts(source: str, revision: str) -> tuple[list[str], Source]:
 
 
 def as_prompts(pairs: dict[str, list[GivenPair]], heldout: list[str]) -> list[Prompt]:
-    """A record a prompt: those of the split train, of the split test, then the held-out ones.
+    """One record per prompt: those of the split train, of the split test, then the held-out ones.
 
     A prompt's pairs are in it as given, in order; other splits are left alone. Held-out prompts
     that pairs have too are left out. Raises `UserError` when a prompt is in both splits, or fewer
@@ -61,28 +61,30 @@ def as_prompts(pairs: dict[str, list[GivenPair]], heldout: list[str]) -> list[Pr
     given: dict[Role, dict[str, list[TextPair]]] = {role: {} for role in ROLES.values()}
     for split, role in ROLES.items():
         for pair in pairs.get(split, []):
-            own = given[role].setdefault(pair.prompt, [])
-            own.append(TextPair(chosen=pair.chosen, rejected=pair.rejected))
+            pairs_of_prompt = given[role].setdefault(pair.prompt, [])
+            pairs_of_prompt.append(TextPair(chosen=pair.chosen, rejected=pair.rejected))
     if both := given["train"].keys() & given["test"].keys():
         raise UserError(
             f"prompt {min(both)[:60]!r} has pairs in both splits, train and test; move them to one,"
             " or name a file with all pairs and set split.test_size to a share"
         )
-    held = [text for text in heldout if text not in given["train"] | given["test"]]
-    if len(held) < 2:
+    unpaired = [text for text in heldout if text not in given["train"] | given["test"]]
+    if len(unpaired) < 2:
         raise UserError(
-            f"prepare.prompts: {len(held)} of {len(heldout)} prompts are in no pair, and evaluation"
-            " needs 2 at least; name other prompts"
+            f"prepare.prompts: {len(unpaired)} of {len(heldout)} prompts are in no pair,"
+            " and evaluation needs 2 at least; name other prompts"
         )
-    rows = [(text, role, own) for role in given for text, own in given[role].items()]
-    rows += [(text, "heldout", None) for text in held]
+    rows: list[tuple[str, Role, list[TextPair] | None]] = [
+        (text, role, text_pairs) for role in given for text, text_pairs in given[role].items()
+    ]
+    rows += [(text, "heldout", None) for text in unpaired]
     return [
-        Prompt(id=number, prompt=text, role=role, given=own)
-        for number, (text, role, own) in enumerate(rows)
+        Prompt(id=number, prompt=text, role=role, given=text_pairs)
+        for number, (text, role, text_pairs) in enumerate(rows)
     ]
 
 
-def _pair(row: dataset_rows.Row, place: str) -> GivenPair:
+def _pair(row: dataset_rows.DatasetRow, place: str) -> GivenPair:
     for column, value in row.items():
         _require_text(value, column, place)
     pair = GivenPair(**row)

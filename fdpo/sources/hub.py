@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub import HfApi, save_torch_state_dict, snapshot_download
 from huggingface_hub.errors import (
@@ -29,12 +29,12 @@ from fdpo.core.files import replacing, write_json
 
 RepoType = Literal["model", "dataset"]
 
-SOURCE = "source.json"
+ORIGIN_FILE = "source.json"
 SAFE = "safetensors"
 PICKLED = "pickle, loaded weights-only"
 
 # What GPT-2, BERT, RoBERTa and their kin need beside weights. Never code: a .py is not fetched.
-SETTINGS = {
+MODEL_FILES = {
     "config.json",
     "generation_config.json",
     "adapter_config.json",
@@ -49,12 +49,12 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """Where a folder's files come from; a model's folder holds this as source.json."""
 
     repo: str
     revision: str  # as params.yaml names it: a branch, a tag or a commit
-    commit: str  # what it stood for
+    commit: str  # 40 hexadecimal digits; of a local file its sha256
     weights: str | None = None  # the format that the repository had; None for a dataset
 
 
@@ -66,7 +66,7 @@ def resolve(repo: str, revision: str, repo_type: RepoType = "model") -> str:
     return _commit_and_names(repo, revision, repo_type)[0]
 
 
-def fetch_model(repo: str, revision: str, destination: str | Path) -> Source:
+def fetch_model(repo: str, revision: str, destination: str | Path) -> Origin:
     """Put config, tokenizer and weights of a model into the folder `destination`, replacing it.
 
     The weights are safetensors; a repository that has only pickled ones has them loaded as plain
@@ -77,14 +77,14 @@ def fetch_model(repo: str, revision: str, destination: str | Path) -> Source:
     return _fetch_weights(repo, revision, destination, "model.safetensors", "pytorch_model.bin")
 
 
-def fetch_adapter(repo: str, revision: str, destination: str | Path) -> Source:
+def fetch_adapter(repo: str, revision: str, destination: str | Path) -> Origin:
     """Like `fetch_model`, for a LoRA adapter as PEFT publishes it."""
     return _fetch_weights(
         repo, revision, destination, "adapter_model.safetensors", "adapter_model.bin"
     )
 
 
-def fetch_dataset(repo: str, revision: str, destination: str | Path) -> Source:
+def fetch_dataset(repo: str, revision: str, destination: str | Path) -> Origin:
     """Put all files of a dataset into the folder `destination`, replacing it.
 
     Raises `UserError` as `fetch_model` does.
@@ -92,12 +92,12 @@ def fetch_dataset(repo: str, revision: str, destination: str | Path) -> Source:
     commit, names = _commit_and_names(repo, revision, "dataset")
     with replacing(destination) as scratch:
         _download(repo, revision, "dataset", commit, names, scratch)
-    return Source(repo, revision, commit)
+    return Origin(repo, revision, commit)
 
 
 def _fetch_weights(
     repo: str, revision: str, destination: str | Path, safe: str, pickled: str
-) -> Source:
+) -> Origin:
     commit, names = _commit_and_names(repo, revision, "model")
     weights = next((name for name in (safe, pickled) if name in names), None)
     if weights is None:
@@ -105,19 +105,19 @@ def _fetch_weights(
             f"model {repo} at revision {revision}: has neither {safe} nor {pickled};"
             " pin another revision or name another model"
         )
-    source = Source(repo, revision, commit, SAFE if weights == safe else PICKLED)
+    source = Origin(repo, revision, commit, SAFE if weights == safe else PICKLED)
     with replacing(destination) as scratch:
-        wanted = [*sorted(SETTINGS.intersection(names)), weights]
+        wanted = [*sorted(MODEL_FILES.intersection(names)), weights]
         _download(repo, revision, "model", commit, wanted, scratch)
         if weights == pickled:
             _make_safe(scratch / pickled, safe, f"model {repo} at revision {revision}: {pickled}")
-        write_json(scratch / SOURCE, asdict(source))
+        write_json(scratch / ORIGIN_FILE, asdict(source))
     return source
 
 
 def _commit_and_names(repo: str, revision: str, repo_type: RepoType) -> tuple[str, list[str]]:
     with _explained(repo, revision, repo_type):
-        info = HfApi().repo_info(repo, revision=revision, repo_type=repo_type)
+        info: Any = HfApi().repo_info(repo, revision=revision, repo_type=repo_type)
     return info.sha, [sibling.rfilename for sibling in info.siblings]
 
 
@@ -202,7 +202,7 @@ def _advice(error: Exception) -> str:
     if answered is None:
         return f"the Hub can't be reached ({type(error).__name__}); check the network and try again"
     match answered.response.status_code:
-        case 401 | 403 | 404:  # it tells strangers apart no further
+        case 401 | 403 | 404:  # the Hub does not say which of the two it is
             return (
                 "not on the Hub, or not open to you; correct its name in params.yaml"
                 " or log in with `hf auth login`"

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import stream
-from fdpo.core.records import Prompt
+from fdpo.core.records import Prompt, Role
 from fdpo.sources import dataset_rows
-from fdpo.sources.hub import Source
+from fdpo.sources.hub import Origin
 
 POSITIVE = 1  # the value of the column `label`
 
 
 def read_prompts(
     repo: str, revision: str, seed: int, train: int, heldout: int
-) -> tuple[list[Prompt], Source]:
+) -> tuple[list[Prompt], Origin]:
     """Draw prompts from the split `train` of a Hub dataset with IMDB's columns, text and label.
 
     Returns the prompts, train ones first, and where they come from. Raises `UserError` when the
@@ -44,6 +44,6 @@ def draw(openings: list[str], seed: int, train: int, heldout: int) -> list[Promp
             f" has only {len(openings)} different openings of positive reviews; lower one of them"
         )
     order = stream(seed, "prompts").permutation(len(openings)).tolist()
-    roles = dict.fromkeys(order[:train], "train")
+    roles: dict[int, Role] = dict.fromkeys(order[:train], "train")
     roles |= dict.fromkeys(order[len(order) - heldout :], "heldout")
     return [Prompt(id=i, prompt=openings[i], role=role) for i, role in roles.items()]

@@ -79,12 +79,12 @@ def _explain(stderr: str) -> str:
         )
     lines = stderr.strip().splitlines() or ["no message"]
     errors = [line for line in lines if line.startswith("ERROR:")]
-    return f"pip download failed ({(errors or lines)[-1]}); mend that and run again"
+    return f"pip download failed ({(errors or lines)[-1]}); fix that and run again"
 
 
-def _mismatch(expected: str, found: str) -> str:
+def _mismatch(expected: str, actual: str) -> str:
     return (
-        f"expected sha256 {expected}, found {found}: not the archive this was made with;"
+        f"expected sha256 {expected}, found {actual}: not the archive this was made with;"
         " ask whoever runs the index, and don't use it"
     )
 
@@ -112,12 +112,12 @@ def extract(archive: Path, member: str, destination: Path) -> None:
 def _content(archive: Path, member: str) -> Iterator[IO[bytes]]:
     """What the plain file `member` holds. Raises `KeyError` where there is none of that name."""
     if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as bundle, bundle.open(member) as content:
+        with zipfile.ZipFile(archive) as wheel, wheel.open(member) as content:
             yield content
     else:
-        with tarfile.open(archive) as bundle:
-            found = bundle.getmember(member)
-            if not found.isreg():
+        with tarfile.open(archive) as sdist:
+            plain = sdist.extractfile(member) if sdist.getmember(member).isreg() else None
+            if plain is None:
                 raise tarfile.ReadError(f"{member} is not a plain file")
-            with bundle.extractfile(found) as content:
-                yield content
+            with plain:
+                yield plain

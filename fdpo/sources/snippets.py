@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import stream
-from fdpo.core.records import Prompt
+from fdpo.core.records import Prompt, Role
 
 RATING_RANGE = (-4.0, 4.0)
 
@@ -31,14 +31,14 @@ def read_snippets(path: str | Path) -> list[Snippet]:
             for number, line in enumerate(lines, start=1):
                 snippet = _parse(line, f"{path}:{number}")
                 if snippet.id in snippets:
-                    raise UserError(f"{path}:{number}: id {snippet.id} stands in an earlier line")
+                    raise UserError(f"{path}:{number}: id {snippet.id} is in an earlier line too")
                 snippets[snippet.id] = snippet
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {error}; run `dvc repro` to fetch it again") from None
     return list(snippets.values())
 
 
-def _parse(line: str, place: str) -> Snippet:
+def _parse(line: str, where: str) -> Snippet:
     low, high = RATING_RANGE
     try:
         number, rating, text = line.rstrip("\n").split("\t")
@@ -48,7 +48,7 @@ def _parse(line: str, place: str) -> Snippet:
         snippet = None
     if snippet is None or not low <= snippet.rating <= high or not snippet.text:
         raise UserError(
-            f"{place}: {line[:60]!r} is not an id, a rating from {low:g} to {high:g} and a text,"
+            f"{where}: {line[:60]!r} is not an id, a rating from {low:g} to {high:g} and a text,"
             " separated by tabs; fetch the file again"
         )
     return snippet
@@ -60,12 +60,22 @@ def prompts(
     """Cut prompts from the first `words` words of snippets; return them and the snippets left.
 
     `{words}` in `template` stands for those words. No two prompts read the same, so none is both
-    train and held out; a prompt's id is that of the first snippet that begins so. A snippet needs
-    more than `words` words, for there to be something to complete. The snippets left share their
-    first words with no prompt: a reward model fitted to them has not seen what it will judge.
+    train and held out; a prompt's id is that of the first snippet with that beginning. A snippet
+    needs more than `words` words, so that something is left to complete. No snippet that is left
+    begins like a prompt, so a reward model fitted to them has not seen what it will judge.
 
     Which snippets are drawn depends on `seed` and the snippets; raising `train` or `heldout` keeps
-    the prompts that were drawn before. Raises `UserError` when there are too few snippets.
+    the prompts that were drawn before.
+
+    Args:
+        snippets: with distinct ids.
+        template: of a prompt; it ends in `{words}`.
+        words: how many words of a snippet begin the prompt.
+        train, heldout: how many prompts of each role to draw.
+        seed: of the draw.
+
+    Raises:
+        UserError: there are too few snippets.
     """
     openings: dict[str, int] = {}
     for snippet in snippets:
@@ -77,9 +87,8 @@ def prompts(
             f" have only {len(openings)} different beginnings of {words} words; lower one of them"
         )
     drawn = [list(openings)[i] for i in stream(seed, "prompts").permutation(len(openings))]
-    roles = dict.fromkeys(drawn[:train], "train") | dict.fromkeys(
-        drawn[len(drawn) - heldout :], "heldout"
-    )
+    roles: dict[str, Role] = dict.fromkeys(drawn[:train], "train")
+    roles |= dict.fromkeys(drawn[len(drawn) - heldout :], "heldout")
     chosen = [
         Prompt(id=openings[opening], prompt=template.replace("{words}", opening), role=role)
         for opening, role in roles.items()

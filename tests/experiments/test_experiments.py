@@ -6,12 +6,12 @@ import pytest
 
 from experiments import samples, verify
 from fdpo.core import records
-from fdpo.core.records import Sample, SamplesOfPrompt
+from fdpo.core.records import SamplesOfPrompt, ScoredSample
 from stages import paths
 
 
-def sample(text: str, reward: float) -> Sample:
-    return Sample(text=text, reward=reward, judge=0.0)
+def sample(text: str, reward: float) -> ScoredSample:
+    return ScoredSample(text=text, reward=reward, judge=0.0)
 
 
 def test_samples_stand_side_by_side(tmp_path, monkeypatch, capsys):

@@ -43,8 +43,8 @@ def test_a_score_worked_by_hand():
     words, characters = np.zeros((2, ngrams.BUCKETS), dtype=np.float32)
     words[buckets(["good"])] = 3
     characters[buckets([" film "])] = 2
-    quality = ridge.Quality(texts=1, spearman=0.0, sign_agreement=0.0)
-    settings = ridge.Settings(fitted_texts=9, heldout=quality, intercept=-0.5)
+    quality = ridge.FitQuality(texts=1, spearman=0.0, sign_agreement=0.0)
+    settings = ridge.RidgeSettings(fitted_texts=9, heldout=quality, intercept=-0.5)
 
     scores = ridge.RidgeReward(words, characters, settings).score(["good good film", "", "plot"])
 

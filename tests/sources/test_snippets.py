@@ -44,7 +44,7 @@ def test_an_id_that_stands_twice_is_refused(tmp_path):
     path = tmp_path / "ratings.txt"
     path.write_text("1\t1.5\tfine\n1\t2\tfiner\n", encoding="utf-8")
 
-    with pytest.raises(UserError, match=r"ratings\.txt:2: id 1 stands in an earlier line"):
+    with pytest.raises(UserError, match=r"ratings\.txt:2: id 1 is in an earlier line too"):
         read_snippets(path)
 
 
