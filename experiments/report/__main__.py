@@ -8,11 +8,11 @@ import vl_convert
 
 from experiments.report import local, tables
 from experiments.report.analysis.points import curve_name
-from experiments.report.analysis.sweep_results import FOLDER, read_sweeps
 from experiments.report.charts.styles import styles
 from experiments.report.contents import contents
 from experiments.report.markdown import markdown
 from experiments.report.page import page
+from experiments.sweep.results import RESULTS, read_sweeps
 from fdpo.core import errors
 from fdpo.core.files import replacing
 
@@ -20,15 +20,17 @@ REPORT = Path("results/report")
 
 
 def main() -> None:
+    """Read the results, write the report's folder whole, and say where it is."""
     sweeps = read_sweeps(arguments().sweeps)
     rows = [row for sweep in sweeps for row in sweep.rows.values()]
-    look = styles(curve_name(row.params) for row in rows)
-    parts = [contents(sweep, look) for sweep in sweeps]
-    own = tables.local(local.experiments(reported={row.made.experiment for row in rows}))
+    style_by_curve = styles(curve_name(row.params) for row in rows)
+    parts = [contents(sweep, style_by_curve) for sweep in sweeps]
+    reported = {row.made.experiment for row in rows}
+    unreported = tables.local(local.experiments(reported))
     with replacing(REPORT) as folder:
         folder.mkdir()
-        (folder / "index.html").write_text(page(parts, own), encoding="utf-8")
-        (folder / "report.md").write_text(markdown(parts, own), encoding="utf-8")
+        (folder / "index.html").write_text(page(parts, unreported), encoding="utf-8")
+        (folder / "report.md").write_text(markdown(parts, unreported), encoding="utf-8")
         for picture in (picture for part in parts for picture in part.pictures):
             drawn = vl_convert.vegalite_to_svg(json.dumps(picture.spec))
             (folder / f"{picture.name}.svg").write_text(drawn, encoding="utf-8")
@@ -37,9 +39,10 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
+    """The sweeps named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
     parser.add_argument(
-        "sweeps", nargs="*", metavar="SWEEP", help=f"of {FOLDER}; all of them where none is named"
+        "sweeps", nargs="*", metavar="SWEEP", help=f"of {RESULTS}; all of them where none is named"
     )
     return parser.parse_args()
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from experiments.report import findings, provenance, tables
 from experiments.report.analysis import equal_kl, frontier
 from experiments.report.analysis.points import curves, ordered, points
-from experiments.report.analysis.sweep_results import Row, Sweep
 from experiments.report.charts import panels, scatter
 from experiments.report.charts.styles import Style
 from experiments.report.charts.vega import Spec
 from experiments.report.findings import Findings
-from experiments.report.tables import Table
+from experiments.report.tables import ReportTable
+from experiments.sweep.results import RowResults, SweepResults
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RowSamples:
 
     name: str
     command: str
-    row: Row
+    row: RowResults
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Contents:
     study: str
     findings: Findings
     frontiers: list[Picture]
-    comparison: list[Table]
+    comparison: list[ReportTable]
     judge: list[Picture]
     training: list[Picture]
-    rows: list[Table]
+    rows: list[ReportTable]
     samples: list[RowSamples]
     facts: list[tuple[str, str]]
     commands: list[str]
@@ -51,36 +51,37 @@ class Contents:
         return [*self.frontiers, *self.judge, *self.training]
 
 
-def contents(sweep: Sweep, look: dict[str, Style]) -> Contents:
-    """Everything computed from a sweep's rows. `look` has a style for each of its losses."""
-    found = points(sweep)
-    standings = frontier.standings(found)
-    pairs = equal_kl.compare(curves(found))
-    plans = {
-        plan.name: Picture(
-            f"{sweep.sweep}-{plan.name}", scatter.scatter(sweep.sweep, found, look, plan)
+def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
+    """Everything computed from a sweep's rows, each of whose losses has a style."""
+    name = sweep.sweep
+    sweep_points = points(sweep)
+    standings = frontier.standings(sweep_points)
+    pairs = equal_kl.compare(curves(sweep_points))
+    scatters = {
+        plot.name: Picture(
+            f"{name}-{plot.name}", scatter.scatter(name, sweep_points, style_by_curve, plot)
         )
-        for plan in scatter.PLANS
+        for plot in scatter.SCATTER_PLOTS
     }
-    judge = plans.pop("judge")
-    calibration = Picture(f"{sweep.sweep}-calibration", panels.calibration(sweep.sweep, found))
+    judge = scatters.pop("judge")
+    calibration = Picture(f"{name}-calibration", panels.calibration(name, sweep_points))
     training = [
-        Picture(f"{sweep.sweep}-{quantity}", panels.training(sweep.sweep, found, quantity))
-        for quantity in panels.CURVES
+        Picture(f"{name}-{quantity}", panels.training(name, sweep_points, quantity))
+        for quantity in panels.TRAINING_CURVES
     ]
     return Contents(
-        name=sweep.sweep,
+        name=name,
         study=sweep.study,
-        findings=findings.findings(sweep, found, standings, pairs),
-        frontiers=list(plans.values()),
+        findings=findings.findings(sweep, sweep_points, standings, pairs),
+        frontiers=list(scatters.values()),
         comparison=[
             tables.pairs(pairs),
-            tables.at_levels(found),
+            tables.at_levels(sweep_points),
             tables.over_seeds(standings),
         ],
         judge=[judge],
         training=[calibration, *training],
-        rows=[tables.headline(sweep), *tables.every_metric(sweep)],
+        rows=[tables.first_metrics(sweep), *tables.every_metric(sweep)],
         samples=[
             RowSamples(name, provenance.row_command(sweep, row), row)
             for name, row in ordered(sweep).items()

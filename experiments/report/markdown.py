@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from tabulate import tabulate
+
 from experiments.report.contents import Contents, Picture
-from experiments.report.tables import Table
+from experiments.report.tables import ReportTable
 
 # What would start markup wherever it stands; of the rest only what does so where it stands.
 _SPECIAL = re.compile(r"[\\`*|~$]|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^[#+>-](?=\s)|^\d+(?=[.)]\s)")
@@ -17,29 +19,16 @@ def escape(text: str) -> str:
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def table(content: Table) -> str:
+def table(content: ReportTable) -> str:
     """A table with its title; the title alone, said to be empty, when it has no rows."""
-    parts = [f"### {escape(content.title)}", escape(content.note)]
-    if content.rows:
-        lines = [
-            _line(content.columns),
-            "|" + "---|" * len(content.columns),
-            *(
-                _line(" ".join(filter(None, (c.text, c.detail))) for c in row)
-                for row in content.rows
-            ),
-        ]
-        parts.append("\n".join(lines))
-    else:
-        parts.append("None.")
+    headers = [escape(column) for column in content.columns]
+    rows = [[escape(f"{cell.text} {cell.detail}") for cell in row] for row in content.rows]
+    body = tabulate(rows, headers, "github", disable_numparse=True) if rows else "None."
+    parts = [f"### {escape(content.title)}", escape(content.note), body]
     return "\n\n".join(filter(None, parts))
 
 
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(map(escape, cells)) + " |"
-
-
-def markdown(sweeps: Sequence[Contents], local: Table) -> str:
+def markdown(sweeps: Sequence[Contents], local: ReportTable) -> str:
     """The whole report but the samples."""
     parts = ["# What the sweeps show"]
     for sweep in sweeps:
@@ -52,7 +41,8 @@ def markdown(sweeps: Sequence[Contents], local: Table) -> str:
 def _sweep(sweep: Contents) -> list[str]:
     return [
         f"## {escape(sweep.name)}",
-        f"Study {escape(sweep.study)}. What the data shows:",
+        f"**{escape(sweep.findings.verdict)}** Study {escape(sweep.study)}.",
+        "What the data shows:",
         _bullets(sweep.findings.shown),
         "What it does not show:",
         _bullets(sweep.findings.not_shown),

@@ -7,10 +7,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from experiments.report.contents import Contents
-from experiments.report.tables import Table
+from experiments.report.tables import ReportTable
 
 
-def page(sweeps: Sequence[Contents], local: Table) -> str:
+def page(sweeps: Sequence[Contents], local: ReportTable) -> str:
     """The page; all text is escaped, in HTML by Jinja and in the charts' JSON by `tojson`."""
     environment = Environment(
         loader=PackageLoader("experiments.report"),
@@ -26,5 +26,5 @@ def page(sweeps: Sequence[Contents], local: Table) -> str:
 
 def _vega_script() -> Markup:
     """Vega, Vega-Lite and Vega-Embed in one script, unable to end its script element early."""
-    script = vl_convert.javascript_bundle()
+    script = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub has no default
     return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))  # noqa: S704

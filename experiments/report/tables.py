@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from experiments.report.analysis.equal_kl import Matched, levels, reward_at
+from experiments.report.analysis.equal_kl import CurvePair, levels, reward_at
 from experiments.report.analysis.estimates import Estimate
 from experiments.report.analysis.frontier import Standing
 from experiments.report.analysis.points import Point, curves, ordered
-from experiments.report.analysis.sweep_results import Interval, Row, Sweep
 from experiments.report.text import ends, number
+from experiments.sweep.results import RowResults, SweepResults
+from fdpo.evaluation.metrics.intervals import Interval
 
-HEADLINE = (
+FIRST_METRICS = (
     "reward_difference",
     "reward_win_rate",
     "judge_difference",
@@ -56,7 +57,9 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
+    """A table with its title and a note on how to read it."""
+
     title: str
     note: str
     columns: list[str]
@@ -68,14 +71,15 @@ def spaced(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def cell(value: Interval | Estimate | None) -> Cell:
+def estimate_cell(value: Interval | Estimate | None) -> Cell:
+    """A number with its interval, or a dash."""
     if value is None:
         return Cell("–")
     return Cell(number(value.value), ends(value), value.value)
 
 
-def amount(value: float | str | None) -> Cell:
-    """A number as it stands, or text."""
+def plain_cell(value: float | str | None) -> Cell:
+    """A number as it stands, or text, or a dash."""
     if value is None:
         return Cell("–")
     if isinstance(value, str):
@@ -83,36 +87,36 @@ def amount(value: float | str | None) -> Cell:
     return Cell(f"{value:g}", order=value)
 
 
-def headline(sweep: Sweep) -> Table:
+def first_metrics(sweep: SweepResults) -> ReportTable:
     """All rows with the numbers to read first."""
-    return Table(
+    return ReportTable(
         title="All rows",
-        note="A row an experiment. 95 % intervals over prompts below the numbers.",
-        columns=["row", "loss", "β", "α", "lr", "seed", *map(spaced, HEADLINE)],
+        note="One row per experiment. Below the numbers: 95 % intervals over prompts.",
+        columns=["row", "loss", "β", "α", "lr", "seed", *map(spaced, FIRST_METRICS)],
         rows=[
             [
                 *_setting(name, row),
-                *(cell(row.metrics.get(metric)) for metric in HEADLINE),
+                *(estimate_cell(row.metrics.get(metric)) for metric in FIRST_METRICS),
             ]
             for name, row in ordered(sweep).items()
         ],
     )
 
 
-def every_metric(sweep: Sweep) -> list[Table]:
+def every_metric(sweep: SweepResults) -> list[ReportTable]:
     """All rows again with every metric there is, by subject."""
     grouped = {name for group in GROUPS.values() for name in group}
-    have = {name for row in sweep.rows.values() for name in row.metrics}
+    measured = {name for row in sweep.rows.values() for name in row.metrics}
     groups = {
-        title: [name for name in group if name in have] for title, group in GROUPS.items()
-    } | {REMAINDER: sorted(have - grouped)}
+        title: [name for name in group if name in measured] for title, group in GROUPS.items()
+    } | {REMAINDER: sorted(measured - grouped)}
     return [
-        Table(
+        ReportTable(
             title=title,
             note="",
             columns=["row", *map(spaced, names)],
             rows=[
-                [Cell(name), *(cell(row.metrics.get(metric)) for metric in names)]
+                [Cell(name), *(estimate_cell(row.metrics.get(metric)) for metric in names)]
                 for name, row in ordered(sweep).items()
             ],
         )
@@ -121,27 +125,21 @@ def every_metric(sweep: Sweep) -> list[Table]:
     ]
 
 
-def _setting(name: str, row: Row) -> list[Cell]:
+def _setting(name: str, row: RowResults) -> list[Cell]:
     params = row.params
     alpha = params.alpha if params.loss == "alpha" else None
-    return [
-        Cell(name),
-        Cell(params.loss),
-        amount(params.beta),
-        amount(alpha),
-        amount(params.lr),
-        amount(params.seed),
-    ]
+    values = (params.beta, alpha, params.lr, params.seed)
+    return [Cell(name), Cell(params.loss), *map(plain_cell, values)]
 
 
-def over_seeds(found: Sequence[Standing]) -> Table:
-    """A row a point: its numbers over seeds, and how it stands to the frontier."""
-    return Table(
+def over_seeds(standings: Sequence[Standing]) -> ReportTable:
+    """One row per point: its numbers over seeds, and how it stands to the frontier."""
+    return ReportTable(
         title="Points over seeds",
         note=(
-            "A row a loss and β: mean over seeds with its 95 % interval; for the reward difference"
-            " also the standard deviation and the range over seeds. Beaten by: the best point that"
-            " has as much reward for no more KL; behind: how much more it has."
+            "One row per loss and β: the mean over seeds with its 95 % interval; for the reward"
+            " difference also the standard deviation and the range over seeds. Beaten by: the best"
+            " point that has as much reward for no more KL; behind: how much more it has."
         ),
         columns=[
             "point",
@@ -155,7 +153,7 @@ def over_seeds(found: Sequence[Standing]) -> Table:
             "behind",
             "more than noise?",
         ],
-        rows=[_point(standing) for standing in found],
+        rows=[_point(standing) for standing in standings],
     )
 
 
@@ -165,77 +163,78 @@ def _point(standing: Standing) -> list[Cell]:
     share = f"{standing.seeds_on} of {seeds} {'seed' if seeds == 1 else 'seeds'}"
     return [
         Cell(point.label),
-        amount(seeds),
-        cell(point.reward),
+        plain_cell(seeds),
+        estimate_cell(point.reward),
         spread(point.reward),
-        cell(point.kl),
-        cell(point.estimate("judge_difference")),
+        estimate_cell(point.kl),
+        estimate_cell(point.estimate("judge_difference")),
         Cell("yes" if standing.on else "no", share, standing.on + standing.seeds_on / seeds),
         Cell(standing.rival or "–"),
-        cell(standing.gap),
-        Cell("–" if standing.on else verdict(standing.beaten)),
+        estimate_cell(standing.gap),
+        Cell("–" if standing.on else "yes" if standing.beaten else "within noise"),
     ]
 
 
 def spread(estimate: Estimate) -> Cell:
+    """Standard deviation over seeds, and their range."""
     if estimate.spread is None:
         return Cell("one seed")
     low, high = min(estimate.values), max(estimate.values)
     return Cell(f"± {number(estimate.spread)}", f"{number(low)} to {number(high)}", estimate.spread)
 
 
-def verdict(apart: bool) -> str:
-    return "yes" if apart else "within noise"
-
-
-def pairs(matched: Sequence[Matched]) -> Table:
-    """A row a pair of losses: their difference at equal KL."""
-    return Table(
+def pairs(curve_pairs: Sequence[CurvePair]) -> ReportTable:
+    """One row per pair of losses: their difference at equal KL."""
+    return ReportTable(
         title="Losses at equal KL",
         note=(
             "The first loss's reward less the second's, each interpolated over KL between its β"
             " values and averaged over the range of KL that both reach in every seed."
         ),
         columns=["first", "second", "KL range", "difference", "single seeds", "more than noise?"],
-        rows=[_pair(pair) for pair in matched],
+        rows=[_pair(pair) for pair in curve_pairs],
     )
 
 
-def _pair(pair: Matched) -> list[Cell]:
+def _pair(pair: CurvePair) -> list[Cell]:
     names = [Cell(pair.first), Cell(pair.second)]
-    if pair.difference is None:
+    if pair.overlap is None:
         return [*names, Cell("none in common"), Cell("–"), Cell("–"), Cell("–")]
-    seeds = ", ".join(map(number, pair.difference.values))
-    ahead = f"yes: {pair.leader} is ahead" if pair.leader else "within noise"
-    kls = Cell(f"{number(pair.low_kl)} to {number(pair.high_kl)}", order=pair.low_kl)
-    return [*names, kls, cell(pair.difference), Cell(seeds), Cell(ahead)]
+    low, high, difference = pair.overlap.low, pair.overlap.high, pair.overlap.difference
+    return [
+        *names,
+        Cell(f"{number(low)} to {number(high)}", order=low),
+        estimate_cell(difference),
+        Cell(", ".join(map(number, difference.values))),
+        Cell(f"yes: {pair.leader} is ahead" if pair.leader else "within noise"),
+    ]
 
 
-def at_levels(points: Sequence[Point]) -> Table:
-    """A row a loss: its interpolated reward at round values of KL."""
-    grouped = curves(points)
-    kls = levels(grouped)
-    return Table(
+def at_levels(points: Sequence[Point]) -> ReportTable:
+    """One row per loss: its interpolated reward at round values of KL."""
+    by_curve = curves(points)
+    kls = levels(by_curve)
+    rows = [
+        [Cell(name), *(estimate_cell(reward_at(curve, kl)) for kl in kls)]
+        for name, curve in by_curve.items()
+    ]
+    return ReportTable(
         title="Reward difference at a given KL",
         note="Interpolated between a loss's β values; – where it does not reach that KL.",
         columns=["loss", *(f"KL {kl:g}" for kl in kls)],
-        rows=[
-            [Cell(name), *(cell(reward_at(own, kl)) for kl in kls)] for name, own in grouped.items()
-        ]
-        if kls
-        else [],
+        rows=rows if kls else [],
     )
 
 
-def local(experiments: Sequence[dict]) -> Table:
+def local(experiments: Sequence[dict]) -> ReportTable:
     """Finished local experiments that no results file has: eight numbers, no intervals."""
     columns = list(experiments[0]) if experiments else []
-    return Table(
+    return ReportTable(
         title="Local experiments",
         note=(
             "Finished here by DVC and in no results file: the headline numbers as DVC"
             " has them, without intervals, so nothing above rests on them."
         ),
         columns=columns,
-        rows=[[amount(row[name]) for name in columns] for row in experiments],
+        rows=[[plain_cell(row[name]) for name in columns] for row in experiments],
     )

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from experiments.report.analysis.estimates import Estimate
-from experiments.report.analysis.sweep_results import Interval
+from fdpo.evaluation.metrics.intervals import Interval
+
+LONGEST = 10  # items of a list in a sentence
 
 
 def number(value: float) -> str:
@@ -30,5 +32,9 @@ def plural(count: int, noun: str) -> str:
 
 
 def listed(parts: Iterable[str]) -> str:
-    *most, last = list(parts) or [""]
+    """`a, b and c`; of more than `LONGEST` the first, and how many more there are."""
+    every = list(parts)
+    if len(every) > LONGEST:
+        every = [*every[: LONGEST - 1], f"{len(every) - LONGEST + 1} more"]
+    *most, last = every or [""]
     return f"{', '.join(most)} and {last}" if most else last

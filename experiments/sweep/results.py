@@ -1,76 +1,158 @@
-"""A sweep's committed results: experiments/results/SWEEP.json, whole after every row."""
+"""What a sweep's results file, experiments/results/SWEEP.json, holds; read and written here."""
 
 from itertools import chain
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
-from experiments.sweep.spec import Row, Sweep
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, write_json
+from fdpo.core.files import write_json
+from fdpo.core.records import SamplesOfPrompt
+from fdpo.core.validation import Strict, first_problem
+from fdpo.evaluation.metrics.intervals import Interval
 
-RECENT = 5  # rows that an estimate of the time left looks back on
-COMPARED = ("metrics", "calibration", "curves", "samples", "counts")
-
-
-class Results:
-    """The rows that are done, by name. A row with other params than the sweep's is not."""
-
-    def __init__(self, path: Path, sweep: Sweep):
-        self.path, self.sweep = path, sweep
-        whole = read_json(path) if path.exists() else {}
-        if not isinstance(whole, dict) or not isinstance(whole.get("rows", {}), dict):
-            raise UserError(f"{path}: not a sweep's results; restore it from Git")
-        if whole.get("study", sweep.study) != sweep.study:
-            raise UserError(
-                f"{path}: of the study {whole['study']!r}, the sweep is of {sweep.study!r}; "
-                "remove the file or give the sweep another name"
-            )
-        self.rows: dict[str, Any] = whole.get("rows", {})
-        self.seconds: list[float] = []  # of the rows run by this process
-
-    def has(self, row: Row) -> bool:
-        return self.rows.get(row.name, {}).get("params") == row.params
-
-    def edited(self, row: Row) -> str:
-        """What differs between the row and the results' row of its name; empty without one."""
-        if row.name not in self.rows:
-            return ""
-        old = self.rows[row.name]["params"]
-        keys = sorted(old.keys() | row.params.keys())
-        changed = [key for key in keys if old.get(key) != row.params.get(key)]
-        return ", ".join(f"{key} {old.get(key)} → {row.params.get(key)}" for key in changed)
-
-    def strangers(self) -> list[str]:
-        """Names in the results that the sweep has not."""
-        return sorted(self.rows.keys() - {row.name for row in self.sweep.rows})
-
-    def add(self, row: Row, record: dict[str, Any], models: dict[str, Any]) -> None:
-        self.rows[row.name] = record
-        if record["made"]["seconds"] is not None:
-            self.seconds.append(record["made"]["seconds"])
-        whole = {"sweep": self.sweep.name, "study": self.sweep.study}
-        write_json(self.path, whole | {"models": models, "rows": self.rows})
-
-    def estimate(self, left: int) -> str:
-        """The time for so many rows at the pace of the last ones; empty where nothing is known."""
-        if not left or not self.seconds:
-            return ""
-        minutes = left * median(self.seconds[-RECENT:]) / 60
-        return f", about {minutes:.0f} min" if minutes >= 1 else ", less than a minute"
+RESULTS = Path("experiments/results")
+# What the report compares rows by; evaluation always measures these.
+NEEDED_METRICS = (
+    "reward",
+    "reward_difference",
+    "judge_difference",
+    "kl",
+    "entropy",
+    "distinct_2",
+)
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], int]:
-    """The names of the values that are not exactly equal, and the number of values compared."""
-    old, new = (dict(chain(*(_flat(x[key], key) for key in COMPARED))) for x in (before, now))
+class RowParams(Strict):
+    """What tells a row from the others; further keys are overrides by dotted path."""
+
+    model_config = ConfigDict(extra="allow")
+
+    loss: str
+    beta: Annotated[float, Field(gt=0)]
+    alpha: float
+    lr: float | str
+    seed: int
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Values of params.yaml that the sweep sets besides the comparison, by dotted path."""
+        return dict(self.model_extra or {})
+
+
+class CalibrationBin(Strict):
+    """A bin of stated probabilities: their mean, the share that came true, how many pairs."""
+
+    confidence: float
+    accuracy: float
+    count: int
+
+
+class RowCounts(Strict):
+    """How much a row was trained and measured on."""
+
+    train_pairs: int
+    test_pairs: int
+    heldout_prompts: int
+    samples: int
+
+
+class Provenance(Strict):
+    """Where a row's numbers come from: the commit it ran from and the experiment's own.
+
+    Time, versions and machine are None where the row was taken from a finished experiment, which
+    another machine may have run.
+    """
+
+    commit: str
+    experiment: str
+    name: str | None = None
+    seconds: float | None
+    python: str | None
+    packages: dict[str, str] | None
+    machine: str | None
+
+
+class RowResults(Strict):
+    """One finished experiment."""
+
+    params: RowParams
+    metrics: dict[str, Interval]
+    calibration: list[CalibrationBin]
+    curves: dict[str, list[tuple[int, float | None]]]  # [step, value]; None: not a number
+    samples: list[SamplesOfPrompt]
+    counts: RowCounts
+    made: Provenance
+
+    @model_validator(mode="after")
+    def _has_what_is_compared(self):
+        missing = [name for name in NEEDED_METRICS if name not in self.metrics]
+        if missing:
+            raise ValueError(f"metrics without {', '.join(missing)}")
+        return self
+
+
+class SweepResults(Strict):
+    """A sweep's finished rows by name, and what its study was made of."""
+
+    sweep: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names files too
+    study: str
+    models: dict[str, Any]
+    rows: Annotated[dict[str, RowResults], Field(min_length=1)]
+
+
+def read_results(path: Path) -> SweepResults:
+    """Read one results file.
+
+    Raises `UserError` when it cannot be read or does not have this format.
+    """
+    try:
+        return SweepResults.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        problem = first_problem(error)
+        raise UserError(
+            f"{path}: {problem}; restore it with `git checkout {path}`, or move it away and run"
+            " the sweep"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def write_results(path: Path, results: SweepResults) -> None:
+    """Write one results file, whole or not at all."""
+    write_json(path, results.model_dump())
+
+
+def read_sweeps(names: list[str], folder: Path = RESULTS) -> list[SweepResults]:
+    """The results of the named sweeps, or of all that have some, by name.
+
+    Raises `UserError` when there are none, or a file is missing or has another format.
+    """
+    available = sorted(path.stem for path in folder.glob("*.json"))
+    if not available:
+        raise UserError(f"{folder}: no results; run `make sweep SWEEP=NAME` first")
+    for name in names:
+        if name not in available:
+            raise UserError(f"{name}: no results in {folder}; choose from {', '.join(available)}")
+    return [read_results(folder / f"{name}.json") for name in dict.fromkeys(names or available)]
+
+
+def differences(before: RowResults, now: RowResults) -> tuple[list[str], int]:
+    """Names of the measured values that are not exactly equal, and how many were compared."""
+    old, new = (
+        dict(_flat(row.model_dump(exclude={"params", "made"}), "")) for row in (before, now)
+    )
     names = sorted(old.keys() | new.keys())
     missing = object()
     return [name for name in names if old.get(name, missing) != new.get(name, missing)], len(names)
 
 
 def _flat(value: Any, name: str) -> list[tuple[str, Any]]:
+    """The single values in nested maps and lists, each with its dotted name."""
     if isinstance(value, dict):
-        return [pair for key, item in value.items() for pair in _flat(item, f"{name}.{key}")]
-    if isinstance(value, list):
-        return [pair for i, item in enumerate(value) for pair in _flat(item, f"{name}[{i}]")]
+        prefix = f"{name}." if name else ""
+        return list(chain(*(_flat(item, f"{prefix}{key}") for key, item in value.items())))
+    if isinstance(value, list | tuple):
+        return list(chain(*(_flat(item, f"{name}[{i}]") for i, item in enumerate(value))))
     return [(name, value)]

@@ -1,6 +1,7 @@
 """Sweeps as data: experiments/sweeps/NAME.yaml, read, checked and spelled as DVC wants it."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError
 
+from experiments.sweep.results import RowParams
 from fdpo.config.params import Params
 from fdpo.config.study import Positive
 from fdpo.core.errors import UserError
 from fdpo.core.validation import Strict, first_problem
 from fdpo.run.settings import check_params
 
-FOLDER = Path("experiments/sweeps")
+SPECS = Path("experiments/sweeps")
 # What every row names, so that nothing of an earlier `dvc exp run -S` slips in.
 COMPARISON = ("loss", "beta", "alpha", "lr", "seed")
 _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")  # fits a Git reference and a shell
@@ -39,53 +41,49 @@ class SweepFile(Strict):
 
 
 @dataclass(frozen=True)
-class Row:
+class RowSpec:
     """One run. `params` are `COMPARISON` and the sweep's overrides by dotted path."""
 
     name: str  # sigmoid-b0.1-s1
     experiment: str  # its name in DVC
-    params: dict[str, Scalar]
+    params: RowParams
     settings: Params  # the whole of params.yaml with these
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """`rows` come seed by seed, so that one seed's completions are sampled once and reused."""
+class SweepSpec:
+    """A sweep to run. Its rows come seed by seed: one seed's completions are sampled once."""
 
     name: str
     study: str
-    rows: list[Row]
+    rows: list[RowSpec]
 
 
-def load(name: str, base: Params, folder: Path = FOLDER) -> Sweep:
+def load(name: str, base: Params, folder: Path = SPECS) -> SweepSpec:
     """Read `folder`/NAME.yaml; its rows are laid over `base`.
 
     Raises `UserError` in one line naming the row, the key, its value and what is allowed.
     """
     path = folder / f"{name}.yaml"
     file = _read(path)
-    sweep = Sweep(
-        name,
-        file.study,
-        [
-            _row(path, file, entry, seed, base)
-            for seed in dict.fromkeys(file.seeds)
-            for entry in file.rows
-        ],
-    )
-    names = [row.name for row in sweep.rows]
+    rows = [
+        _row(path, file, entry, seed, base)
+        for seed in dict.fromkeys(file.seeds)
+        for entry in file.rows
+    ]
+    names = [row.name for row in rows]
     for row_name in names:
         if names.count(row_name) > 1:
-            raise UserError(f"{path}: row {row_name!r} stands twice; give it another name")
-    return sweep
+            raise UserError(f"{path}: row {row_name!r}: two rows have this name; rename one")
+    return SweepSpec(name, file.study, rows)
 
 
 def _read(path: Path) -> SweepFile:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        raise UserError(f"{path}: no such sweep; there are {known or 'none'}") from None
+        available = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+        raise UserError(f"{path}: no such sweep; there are {available or 'none'}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     try:
@@ -94,20 +92,19 @@ def _read(path: Path) -> SweepFile:
         raise UserError(f"{path}: {first_problem(error)}") from None
 
 
-def _row(path: Path, file: SweepFile, entry: dict[str, Scalar], seed: int, base: Params) -> Row:
+def _row(path: Path, file: SweepFile, entry: dict[str, Scalar], seed: int, base: Params) -> RowSpec:
     """One entry of `rows` with one seed, checked."""
-    own = dict(entry)
-    name = f"{own.pop('name', '')}-s{seed}"
+    name = f"{entry.get('name', '')}-s{seed}"
     experiment = file.prefix + name
     if not _NAME.fullmatch(experiment):
         raise UserError(f"{path}: name = {entry.get('name')!r}: must be letters, digits and . _ -")
-    values = file.params | own
+    values = file.params | {key: value for key, value in entry.items() if key != "name"}
     for key in ("study", "seed"):
         if key in values:
-            raise UserError(f"{path}: row {name!r}: {key} stands at the top, not in params")
+            raise UserError(f"{path}: row {name!r}: {key}: belongs at the top of the file")
     rates = file.lr_by_loss
     if rate := rates.get(str(values.get("loss")), rates.get("default")):
-        values = {"lr": rate} | values
+        values = {"lr": rate, **values}
     values["seed"] = seed
     for key in COMPARISON:
         if key not in values:
@@ -115,27 +112,27 @@ def _row(path: Path, file: SweepFile, entry: dict[str, Scalar], seed: int, base:
     if values["lr"] == "auto":
         raise UserError(f"{path}: row {name!r}: lr = 'auto': must be a number")
     try:
-        settings = overlaid(base, {"study": file.study} | values)
+        settings = overlaid(base, {"study": file.study, **values})
     except UserError as error:
         raise UserError(f"{path}: row {name!r}: {error}") from None
     # As params.yaml's own types have them: β = 1 and β = 1.0 are different runs to DVC.
-    whole = settings.model_dump()
-    checked = {key: lookup(whole, key) for key in values}
-    return Row(name, experiment, checked, settings)
+    tree = settings.model_dump()
+    params = RowParams.model_validate({key: lookup(tree, key) for key in values})
+    return RowSpec(name, experiment, params, settings)
 
 
-def overlaid(base: Params, values: dict[str, Scalar]) -> Params:
+def overlaid(base: Params, values: Mapping[str, Scalar]) -> Params:
     """`base` with the values at these dotted paths. Raises `UserError` for what is not allowed."""
-    whole = base.model_dump()
+    tree = base.model_dump()
     for key, value in values.items():
-        if isinstance(lookup(whole, key), dict | list):
+        if isinstance(lookup(tree, key), dict | list):
             raise UserError(f"{key} = {value!r}: a whole section; name one of its keys")
         if isinstance(value, str) and not _WORD.fullmatch(value):
             raise UserError(f"{key} = {value!r}: must be one word of letters, digits and . _ / -")
         *parents, last = key.split(".")
-        section = lookup(whole, ".".join(parents)) if parents else whole
+        section = lookup(tree, ".".join(parents)) if parents else tree
         section[last] = value
-    return check_params(whole)
+    return check_params(tree)
 
 
 def lookup(tree: dict[str, Any], path: str) -> Any:
@@ -147,14 +144,14 @@ def lookup(tree: dict[str, Any], path: str) -> Any:
     return tree
 
 
-def concerning(settings: Params) -> dict[str, Any]:
+def run_settings(settings: Params) -> dict[str, Any]:
     """What of params.yaml a run depends on: the comparison and the active study."""
     return settings.model_dump(exclude={"studies"}) | {"active": settings.active.model_dump()}
 
 
-def settings_for_dvc(row: Row) -> list[str]:
+def as_dvc_arguments(row: RowSpec) -> list[str]:
     """The row as arguments of `dvc exp run`."""
-    values = {"study": row.settings.study} | row.params
+    values = {"study": row.settings.study, **row.params.model_dump()}
     return [part for key, value in values.items() for part in ("-S", f"{key}={spelled(value)}")]
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.sweep.results import SweepResults
+
 NASTY = "</script><script>alert(1)</script> {{ 7 * 7 }} | `a` *b* & <b>c</b>\nnext"
 LOSSES = {"sigmoid": 1.0, "hinge": 1.1, "jsd": 0.5, "fkl": 0.06, "alpha": 0.25}
 
@@ -142,10 +144,11 @@ def seed_table() -> dict[str, Any]:
 
 def write(folder: Path, *sweeps: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for one in sweeps:
-        (folder / f"{one['sweep']}.json").write_text(json.dumps(one), encoding="utf-8")
+    for content in sweeps:
+        (folder / f"{content['sweep']}.json").write_text(json.dumps(content), encoding="utf-8")
     return folder
 
 
-def as_json(one: dict[str, Any]) -> str:
-    return json.dumps(one)
+def results(name: str, rows: dict[str, dict[str, Any]]) -> SweepResults:
+    """A sweep of these rows, read as its file is."""
+    return SweepResults.model_validate_json(json.dumps(sweep(name, rows)))

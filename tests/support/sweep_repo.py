@@ -32,14 +32,17 @@ def write(path, text):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text)
 
-sample = {"id": 7, "prompt": "p", "reference": [{"text": "r"}], "policy": [{"text": "x"}] * 4}
+sampled = {"text": "x", "reward": 0.5, "judge": 0.1}
+sample = {"id": 7, "prompt": "p", "reference": [sampled], "policy": [sampled] * 4}
 write("data/source.json", json.dumps({"snippets": {"name": "made", "version": "1"}}))
 write("data/train.jsonl", "{}\\n" * prepare["train_prompts"])
 write("data/test.jsonl", "{}\\n" * 2)
 write("models/reference/source.json", json.dumps({"name": "tiny"}))
 write("results/metrics.json", json.dumps({"reward": params["beta"]}))
 reward = {"value": params["beta"] + params["seed"] + noise, "low": None, "high": 1 / 3}
-write("results/evaluate/metrics.json", json.dumps({"reward": reward}))
+others = ("reward_difference", "judge_difference", "kl", "entropy", "distinct_2")
+metrics = {"reward": reward} | {name: {"value": 1.0, "low": 0.5, "high": 1.5} for name in others}
+write("results/evaluate/metrics.json", json.dumps(metrics))
 bins = [{"confidence": 0.5, "accuracy": 0.6, "count": 2}]
 write("results/evaluate/calibration.json", json.dumps(bins))
 write("results/evaluate/samples.jsonl", (json.dumps(sample) + "\\n") * prepare["heldout_prompts"])

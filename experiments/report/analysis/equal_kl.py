@@ -8,30 +8,39 @@ import numpy as np
 
 from experiments.report.analysis.estimates import Estimate, combination, minus, over_seeds
 from experiments.report.analysis.points import Point
-from experiments.report.analysis.sweep_results import Interval
+from fdpo.evaluation.metrics.intervals import Interval
 
 
 @dataclass(frozen=True)
-class Matched:
-    """One curve's reward less another's, averaged over the KL range that both cover.
+class KlOverlap:
+    """The KL range that two curves both cover, and the first's reward less the second's there."""
 
-    `low_kl`, `high_kl` and `difference` are None where they have no range in common.
-    """
+    low: float  # nats
+    high: float
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class CurvePair:
+    """Two curves compared at equal KL; `overlap` is None where they have no range in common."""
 
     first: str
     second: str
-    low_kl: float | None = None
-    high_kl: float | None = None
-    difference: Estimate | None = None
+    overlap: KlOverlap | None
 
     @property
     def leader(self) -> str | None:
         """The curve that is ahead by more than noise."""
-        if self.difference is None:
+        if self.overlap is None:
             return None
-        return (
-            self.first if self.difference.above else self.second if self.difference.below else None
-        )
+        if self.overlap.difference.above:
+            return self.first
+        return self.second if self.overlap.difference.below else None
+
+    @property
+    def trailer(self) -> str | None:
+        """The curve that is behind by more than noise."""
+        return {self.first: self.second, self.second: self.first}.get(self.leader or "")
 
 
 def range_weights(kls: Sequence[float], low: float, high: float) -> np.ndarray:
@@ -41,39 +50,43 @@ def range_weights(kls: Sequence[float], low: float, high: float) -> np.ndarray:
     equal KL count as one with their mean reward. With low = high it is the reward at that KL.
     Raises ValueError when the points don't cover [low, high].
     """
-    places, index = np.unique(np.asarray(kls, dtype=np.float64), return_inverse=True)
-    if not places[0] <= low <= high <= places[-1]:
-        raise ValueError(f"[{low}, {high}] is not within [{places[0]}, {places[-1]}]")
-    nodes = np.unique([low, high, *places[(places > low) & (places < high)]])
-    hats = np.array([np.interp(nodes, places, unit) for unit in np.eye(len(places))])
-    at_places = hats[:, 0] if low == high else np.trapezoid(hats, nodes, axis=1) / (high - low)
-    return at_places[index] / np.bincount(index)[index]
+    unique, index = np.unique(np.asarray(kls, dtype=np.float64), return_inverse=True)
+    if not unique[0] <= low <= high <= unique[-1]:
+        raise ValueError(f"[{low}, {high}] is not within [{unique[0]}, {unique[-1]}]")
+    nodes = np.unique([low, high, *unique[(unique > low) & (unique < high)]])
+    hats = np.array([np.interp(nodes, unique, unit) for unit in np.eye(len(unique))])
+    at_unique = hats[:, 0] if low == high else np.trapezoid(hats, nodes, axis=1) / (high - low)
+    return at_unique[index] / np.bincount(index)[index]
 
 
-def compare(curves: dict[str, list[Point]]) -> list[Matched]:
+def compare(curves: dict[str, list[Point]]) -> list[CurvePair]:
     """Every pair of curves, in the order of `curves`."""
-    return [_compare(first, second, curves) for first, second in combinations(curves, 2)]
+    return [
+        CurvePair(first, second, _overlap(curves[first], curves[second]))
+        for first, second in combinations(curves, 2)
+    ]
 
 
-def _compare(first: str, second: str, curves: dict[str, list[Point]]) -> Matched:
-    both = curves[first], curves[second]
-    seeds = [seed for seed in _seeds(both[0]) if seed in _seeds(both[1])]
-    spans = [_span(points, seed) for points in both for seed in seeds]
-    low, high = max((span[0] for span in spans), default=0), min((s[1] for s in spans), default=-1)
+def _overlap(first: Sequence[Point], second: Sequence[Point]) -> KlOverlap | None:
+    seeds = [seed for seed in _seeds(first) if seed in _seeds(second)]
+    if not seeds:
+        return None
+    spans = [_span(points, seed) for points in (first, second) for seed in seeds]
+    low, high = max(span[0] for span in spans), min(span[1] for span in spans)
     if low > high:
-        return Matched(first, second)
+        return None
     differences = [
-        minus(mean_reward(both[0], seed, low, high), mean_reward(both[1], seed, low, high))
+        minus(mean_reward(first, seed, low, high), mean_reward(second, seed, low, high))
         for seed in seeds
     ]
-    return Matched(first, second, low, high, over_seeds(differences))
+    return KlOverlap(low, high, over_seeds(differences))
 
 
 def mean_reward(points: Sequence[Point], seed: int, low: float, high: float) -> Interval:
     """A curve's reward above the reference's in one seed, averaged over a KL range it covers."""
-    have = [point for point in points if seed in point.seeds]
-    weights = range_weights([point.metric("kl", seed).value for point in have], low, high)
-    return combination([point.metric("reward_difference", seed) for point in have], weights)
+    points = [point for point in points if seed in point.seeds]
+    weights = range_weights([point.metric("kl", seed).value for point in points], low, high)
+    return combination([point.metric("reward_difference", seed) for point in points], weights)
 
 
 def reward_at(points: Sequence[Point], kl: float) -> Estimate | None:

@@ -1,15 +1,14 @@
 """Numbers with intervals: differences of them, and one number of several seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from scipy.stats import t
 
-from experiments.report.analysis.sweep_results import Interval
+from fdpo.evaluation.metrics.intervals import CONFIDENCE, Interval
 
-CONFIDENCE = 0.95
 SEEDS_FOR_SPREAD = 3  # of two, the t interval is 13 standard errors wide: it says nothing
 
 
@@ -32,6 +31,13 @@ class Estimate:
     def spread(self) -> float | None:
         """Standard deviation over seeds (n - 1), or None of one seed."""
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+
+    @property
+    def negated(self) -> "Estimate":
+        """The same number with the opposite sign."""
+        low = None if self.high is None else -self.high
+        high = None if self.low is None else -self.low
+        return Estimate(-self.value, low, high, self.basis, tuple(-v for v in self.values))
 
     @property
     def above(self) -> bool:
@@ -62,17 +68,18 @@ def over_seeds(seeds: Sequence[Interval]) -> Estimate:
     return Estimate(mean, total.low, total.high, "prompts", values)
 
 
-def combination(parts: Sequence[Interval], weights: Sequence[float]) -> Interval:
+def combination(parts: Sequence[Interval], weights: Iterable[float]) -> Interval:
     """sum_i w_i x_i of independent x_i; each side's distances add up in quadrature.
 
     Rows of one seed share held-out prompts, so they are not independent; what they share cancels
     in a difference, which makes its interval here too wide rather than too narrow.
     """
+    weights = list(weights)
     value = float(sum(w * part.value for w, part in zip(weights, parts, strict=True)))
-    if any(part.low is None or part.high is None for part in parts):
-        return Interval(value=value, low=None, high=None)
     down = up = 0.0
     for weight, part in zip(weights, parts, strict=True):
+        if part.low is None or part.high is None:
+            return Interval(value=value, low=None, high=None)
         ends = weight * (part.low - part.value), weight * (part.high - part.value)
         down += min(ends) ** 2
         up += max(ends) ** 2

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 
 from experiments.report.analysis.estimates import Estimate, minus, over_seeds
 from experiments.report.analysis.points import Point
-from experiments.report.analysis.sweep_results import Interval
+from fdpo.evaluation.metrics.intervals import Interval
 
-ZERO = Interval(value=0.0, low=0.0, high=0.0)
+NO_CHANGE = Interval(value=0.0, low=0.0, high=0.0)
 REFERENCE = "the reference"
 
 
 def undominated(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
     """For each point, whether no other has at least its gain at no more cost, and one better."""
-    places = list(zip(costs, gains, strict=True))
-    return [not any(_dominates(other, place) for other in places) for place in places]
+    points = list(zip(costs, gains, strict=True))
+    return [not any(_dominates(other, point) for other in points) for point in points]
 
 
-def _dominates(other: tuple[float, float], place: tuple[float, float]) -> bool:
-    return other[0] <= place[0] and other[1] >= place[1] and other != place
+def _dominates(other: tuple[float, float], point: tuple[float, float]) -> bool:
+    """Whether `other` is at least as good in both of (cost, gain), and better in one."""
+    return other[0] <= point[0] and other[1] >= point[1] and other != point
 
 
 @dataclass(frozen=True)
@@ -53,28 +54,28 @@ def standings(points: Sequence[Point]) -> list[Standing]:
 
 
 def _on_frontier(points: Sequence[Point], seed: int) -> set[str]:
-    """Labels of the points that are undominated in one seed, the reference standing by."""
-    have = [point for point in points if seed in point.seeds]
-    costs = [point.metric("kl", seed).value for point in have] + [0.0]
-    gains = [point.metric("reward_difference", seed).value for point in have] + [0.0]
+    """Labels of the points that are undominated in one seed, the reference among them."""
+    present = [point for point in points if seed in point.seeds]
+    costs = [point.metric("kl", seed).value for point in present] + [0.0]
+    gains = [point.metric("reward_difference", seed).value for point in present] + [0.0]
     free = undominated(costs, gains)[:-1]
-    return {point.label for point, is_free in zip(have, free, strict=True) if is_free}
+    return {point.label for point, is_free in zip(present, free, strict=True) if is_free}
 
 
 def _rival(point: Point, points: Sequence[Point]) -> tuple[str | None, Estimate | None]:
     """The dominating point of highest reward among those that share a seed, and its lead."""
-    place = (point.kl.value, point.reward.value)
+    means = (point.kl.value, point.reward.value)
     better = [
         other
         for other in points
-        if _dominates((other.kl.value, other.reward.value), place)
+        if _dominates((other.kl.value, other.reward.value), means)
         and set(other.seeds) & set(point.seeds)
     ]
     if better:
         best = max(better, key=lambda other: other.reward.value)
         return best.label, _lead(best, point)
-    if _dominates((0.0, 0.0), place):
-        behind = [minus(ZERO, point.metric("reward_difference", seed)) for seed in point.seeds]
+    if _dominates((0.0, 0.0), means):
+        behind = [minus(NO_CHANGE, point.metric("reward_difference", seed)) for seed in point.seeds]
         return REFERENCE, over_seeds(behind)
     return None, None
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from experiments.report.analysis.estimates import Estimate, over_seeds
-from experiments.report.analysis.sweep_results import Interval, Row, RowParams, Sweep
+from experiments.sweep.results import RowParams, RowResults, SweepResults
 from fdpo.core.errors import UserError
+from fdpo.evaluation.metrics.intervals import Interval
 from fdpo.losses import LOSSES
 
 
@@ -28,7 +29,7 @@ class Point:
     curve: str
     beta: float
     label: str
-    rows: dict[int, Row]
+    rows: dict[int, RowResults]
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -50,12 +51,12 @@ class Point:
         return self.estimate("kl")
 
 
-def points(sweep: Sweep) -> list[Point]:
+def points(sweep: SweepResults) -> list[Point]:
     """The sweep's points, by loss, then β from large to small; rows by seed.
 
     Raises `UserError` when two rows have the same params.
     """
-    groups: dict[str, dict[int, Row]] = {}
+    groups: dict[str, dict[int, RowResults]] = {}
     for name, row in sorted(sweep.rows.items(), key=lambda item: item[1].params.seed):
         group = groups.setdefault(_setting(row.params), {})
         if row.params.seed in group:
@@ -63,21 +64,21 @@ def points(sweep: Sweep) -> list[Point]:
         group[row.params.seed] = row
     firsts = [next(iter(rows.values())).params for rows in groups.values()]
     labels = _labels(firsts)
-    found = [
+    unsorted = [
         Point(curve_name(params), params.beta, label, rows)
         for params, label, rows in zip(firsts, labels, groups.values(), strict=True)
     ]
-    return sorted(found, key=lambda p: (curve_order(p.curve), -p.beta, p.label))
+    return sorted(unsorted, key=lambda p: (curve_order(p.curve), -p.beta, p.label))
 
 
-def ordered(sweep: Sweep) -> dict[str, Row]:
+def ordered(sweep: SweepResults) -> dict[str, RowResults]:
     """The sweep's rows by name, in the order of its points, then by seed."""
 
-    def place(item: tuple[str, Row]) -> tuple:
+    def order(item: tuple[str, RowResults]) -> tuple:
         params = item[1].params
         return (curve_order(curve_name(params)), -params.beta, params.seed, item[0])
 
-    return dict(sorted(sweep.rows.items(), key=place))
+    return dict(sorted(sweep.rows.items(), key=order))
 
 
 def _setting(params: RowParams) -> str:
@@ -95,13 +96,13 @@ def _labels(settings: list[RowParams]) -> list[str]:
 
 
 def _rest(params: RowParams) -> str:
-    rest = {"lr": params.lr} | params.overrides
-    return " ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in rest.items())
+    settings = {"lr": params.lr} | params.overrides
+    return " ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in settings.items())
 
 
-def curves(found: Iterable[Point]) -> dict[str, list[Point]]:
-    """Points by curve, in the order they come."""
+def curves(points: Iterable[Point]) -> dict[str, list[Point]]:
+    """Points by curve, in the order they have."""
     grouped: dict[str, list[Point]] = {}
-    for point in found:
+    for point in points:
         grouped.setdefault(point.curve, []).append(point)
     return grouped

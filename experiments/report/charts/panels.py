@@ -1,4 +1,4 @@
-"""Small panels, one a loss: calibration and training curves by β, as Vega-Lite."""
+"""Small panels, one per loss: calibration and training curves by β, as Vega-Lite."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -7,27 +7,27 @@ import altair as alt
 import numpy as np
 
 from experiments.report.analysis.points import Point, curves
-from experiments.report.analysis.sweep_results import Bin
 from experiments.report.charts.vega import Data, Spec
+from experiments.sweep.results import CalibrationBin
 
-Panel = Callable[[list[Point]], alt.LayerChart]
+Panel = Callable[[list[Point]], alt.LayerChart | alt.FacetChart]
 
 HALVES = alt.Axis(values=[0.5, 0.75, 1], format="~g")
 SIDE = 150
 COLUMNS = 5
 BIN_WIDTH = 0.05  # evaluation's ten bins from 1/2 to 1
-CURVES = {"loss": "loss", "margin": "margin", "accuracy": "pairs ordered as rewarded"}
+TRAINING_CURVES = {"loss": "loss", "margin": "margin", "accuracy": "pairs ordered as rewarded"}
 
 
 def calibration(sweep: str, points: Sequence[Point]) -> Spec:
-    """Share of pairs that came true by the probability stated, a panel a loss, seeds pooled."""
+    """Share of pairs that came true by the probability stated, one panel per loss, seeds pooled."""
     records = Data()
 
-    def panel(own: list[Point]) -> alt.LayerChart:
+    def panel(curve: list[Point]) -> alt.LayerChart | alt.FacetChart:
         data = [
-            {"β": f"{point.beta:g}", **one.model_dump()}
-            for point in own
-            for one in pooled_bins([row.calibration for row in point.rows.values()])
+            {"β": f"{point.beta:g}", **merged.model_dump()}
+            for point in curve
+            for merged in pooled_bins([row.calibration for row in point.rows.values()])
         ]
         base = records.chart(data).encode(
             x=alt.X("confidence:Q", title="stated", scale=alt.Scale(domain=[0.5, 1]), axis=HALVES),
@@ -47,37 +47,37 @@ def calibration(sweep: str, points: Sequence[Point]) -> Spec:
     return records.spec(_beside(points, panel, title))
 
 
-def pooled_bins(rows: Iterable[Sequence[Bin]]) -> list[Bin]:
+def pooled_bins(rows: Iterable[Sequence[CalibrationBin]]) -> list[CalibrationBin]:
     """The bins of several rows as one: weighted by pairs, ascending."""
-    grouped: dict[int, list[Bin]] = defaultdict(list)
+    grouped: dict[int, list[CalibrationBin]] = defaultdict(list)
     for bins in rows:
-        for one in bins:
-            grouped[int((one.confidence - 0.5) / BIN_WIDTH + 1e-9)].append(one)
+        for bin in bins:
+            grouped[int((bin.confidence - 0.5) / BIN_WIDTH + 1e-9)].append(bin)
     merged = []
-    for place in sorted(grouped):
-        counts = [one.count for one in grouped[place]]
-        stated = float(np.average([one.confidence for one in grouped[place]], weights=counts))
-        true = float(np.average([one.accuracy for one in grouped[place]], weights=counts))
-        merged.append(Bin(confidence=stated, accuracy=true, count=sum(counts)))
+    for _, bins in sorted(grouped.items()):
+        counts = [bin.count for bin in bins]
+        stated = float(np.average([bin.confidence for bin in bins], weights=counts))
+        true = float(np.average([bin.accuracy for bin in bins], weights=counts))
+        merged.append(CalibrationBin(confidence=stated, accuracy=true, count=sum(counts)))
     return merged
 
 
 def training(sweep: str, points: Sequence[Point], quantity: str) -> Spec:
-    """A quantity by step, a panel a loss, mean over seeds: lines in training, points on test."""
+    """A quantity by step, one panel per loss, mean over seeds; lines: training, points: test."""
     records = Data()
 
-    def panel(own: list[Point]) -> alt.LayerChart:
+    def panel(curve: list[Point]) -> alt.LayerChart | alt.FacetChart:
         def chart(split: str) -> alt.Chart:
             data = [
                 {"β": f"{point.beta:g}", "step": step, "value": value}
-                for point in own
+                for point in curve
                 for step, value in mean_curve(
                     row.curves.get(f"{split}/{quantity}", []) for row in point.rows.values()
                 )
             ]
             return records.chart(data).encode(
                 x=alt.X("step:Q", title="step"),
-                y=alt.Y("value:Q", title=CURVES[quantity], scale=alt.Scale(zero=False)),
+                y=alt.Y("value:Q", title=TRAINING_CURVES[quantity], scale=alt.Scale(zero=False)),
                 color=_by_beta(points),
             )
 
@@ -87,7 +87,7 @@ def training(sweep: str, points: Sequence[Point], quantity: str) -> Spec:
             chart("test").mark_point(filled=True, size=50, opacity=1),
         )
 
-    title = f"{sweep}: {CURVES[quantity]}, by step (line: training; points: test)"
+    title = f"{sweep}: {TRAINING_CURVES[quantity]}, by step (line: training; points: test)"
     return records.spec(_beside(points, panel, title))
 
 
@@ -107,8 +107,8 @@ def mean_curve(rows: Iterable[Sequence[tuple[float, float | None]]]) -> list[tup
 def _beside(points: Sequence[Point], panel: Panel, title: str) -> alt.ConcatChart:
     """A panel for each curve, with one scale of colours."""
     panels = [
-        panel(own).properties(title=alt.TitleParams(name, fontSize=12), width=SIDE, height=SIDE)
-        for name, own in curves(points).items()
+        panel(curve).properties(title=alt.TitleParams(name, fontSize=12), width=SIDE, height=SIDE)
+        for name, curve in curves(points).items()
     ]
     return alt.concat(*panels, columns=COLUMNS).properties(
         title=alt.TitleParams(title, offset=14), description=title

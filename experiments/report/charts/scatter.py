@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 
@@ -19,7 +19,7 @@ ROOT_TICKS = [0, 0.01, 0.05, 0.1, 0.2, 0.5, *range(1, 11), 15, *range(20, 100, 1
 
 
 @dataclass(frozen=True)
-class Axis:
+class MetricAxis:
     """A metric on an axis; with `root` the axis is a square root, which opens up small values."""
 
     metric: str
@@ -27,37 +27,37 @@ class Axis:
     root: bool = False
 
 
-REWARD = Axis("reward_difference", "reward above the reference's")
-JUDGE = Axis("judge_difference", "judge's score above the reference's")
+REWARD = MetricAxis("reward_difference", "reward above the reference's")
+JUDGE = MetricAxis("judge_difference", "judge's score above the reference's")
 # Gao et al. (arXiv 2210.10760) plot reward by the square root of KL: near 0 it is a straight line.
-KL = Axis("kl", "KL(π‖π_ref), nats a completion (square-root axis)", root=True)
-ENTROPY = Axis("entropy", "predictive entropy, nats a token")
-DISTINCT = Axis("distinct_2", "distinct-2")
+KL = MetricAxis("kl", "KL(π‖π_ref), nats per completion (square-root axis)", root=True)
+ENTROPY = MetricAxis("entropy", "predictive entropy, nats per token")
+DISTINCT = MetricAxis("distinct_2", "distinct-2")
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScatterPlot:
     """What a picture shows, and its size in pixels."""
 
     name: str
     title: str
-    x: Axis
-    y: Axis
+    x: MetricAxis
+    y: MetricAxis
     sign: int  # of x where more is better: -1 for a cost, such as KL; 0 draws no frontier
     width: int = 480
     height: int = 380
 
 
-PLANS = (
-    Plan("kl", "reward against KL", KL, REWARD, -1, width=1000, height=480),
-    Plan("entropy", "reward against predictive entropy", ENTROPY, REWARD, 1),
-    Plan("distinct_2", "reward against distinct-2", DISTINCT, REWARD, 1),
-    Plan("judge", "judge against reward", REWARD, JUDGE, 0),
+SCATTER_PLOTS = (
+    ScatterPlot("kl", "reward against KL", KL, REWARD, -1, width=1000, height=480),
+    ScatterPlot("entropy", "reward against predictive entropy", ENTROPY, REWARD, 1),
+    ScatterPlot("distinct_2", "reward against distinct-2", DISTINCT, REWARD, 1),
+    ScatterPlot("judge", "judge against reward", REWARD, JUDGE, 0),
 )
 
 
 @dataclass(frozen=True)
-class Scale:
+class AxisRange:
     """The values at an axis's two ends, and where a value lies between them."""
 
     low: float
@@ -71,8 +71,9 @@ class Scale:
         return (value - low) / (high - low)
 
     def altair(self) -> alt.Scale:
-        kind = "sqrt" if self.root else "linear"
-        return alt.Scale(domain=[self.low, self.high], type=kind, nice=False, zero=False)
+        domain = [self.low, self.high]
+        kind: Literal["sqrt", "linear"] = "sqrt" if self.root else "linear"
+        return alt.Scale(domain=domain, type=kind, nice=False, zero=False)
 
     def axis(self) -> alt.Axis:
         """A root axis gets its own ticks: Vega's are evenly spaced and crowd at the high end."""
@@ -82,90 +83,92 @@ class Scale:
         return alt.Axis(values=ticks, format="~g", labelOverlap="greedy")
 
 
-def scatter(sweep: str, points: Sequence[Point], look: dict[str, Style], plan: Plan) -> Spec:
+def scatter(
+    sweep: str, points: Sequence[Point], style_by_curve: dict[str, Style], plot: ScatterPlot
+) -> Spec:
     """Means over seeds with 95 % intervals, single seeds as small dots, β beside each point."""
-    origin = _origin(points, plan.x)
-    x = _scale(points, plan.x, [] if origin is None else [origin])
-    y = _scale(points, plan.y, [0.0])
-    data = _labelled(_data(points, plan), plan, x, y)
-    named = encodings(look, dict.fromkeys(point.curve for point in points))
+    origin = _origin(points, plot.x)
+    x = _scale(points, plot.x, [] if origin is None else [origin])
+    y = _scale(points, plot.y, [0.0])
+    data = _labelled(_data(points, plot), plot, x, y)
+    encoded = encodings(style_by_curve, dict.fromkeys(point.curve for point in points))
     records = Data()
     base = records.chart(data).encode(
-        x=alt.X("x:Q", title=plan.x.title, scale=x.altair(), axis=x.axis()),
-        y=alt.Y("y:Q", title=plan.y.title, scale=y.altair()),
-        color=named["color"],
+        x=alt.X("x:Q", title=plot.x.title, scale=x.altair(), axis=x.axis()),
+        y=alt.Y("y:Q", title=plot.y.title, scale=y.altair()),
+        color=encoded.color,
     )
-    seeds = records.chart(_seeds(points, plan)).encode(
-        x="x:Q", y="y:Q", color=named["color"], shape=named["shape"]
+    seeds = records.chart(_seeds(points, plot)).encode(
+        x="x:Q", y="y:Q", color=encoded.color, shape=encoded.shape
     )
     tooltip = [alt.Tooltip(f"{key}:N", title=key) for key in ("point", "seeds", "across", "up")]
     layers = [
-        *_reference(records, origin, plan),
-        *([_frontier(records, points, plan, origin)] if plan.sign else []),
-        base.mark_line(strokeWidth=1.5).encode(order="order:Q", strokeDash=named["strokeDash"]),
+        *_reference(records, origin, plot),
+        *([_frontier(records, points, plot, origin)] if plot.sign else []),
+        base.mark_line(strokeWidth=1.5).encode(order="order:Q", strokeDash=encoded.dash),
         base.mark_rule(clip=True, strokeWidth=1.6, opacity=0.6).encode(x="x_low:Q", x2="x_high:Q"),
         base.mark_rule(clip=True, strokeWidth=1.6, opacity=0.6).encode(y="y_low:Q", y2="y_high:Q"),
         seeds.mark_point(size=20, opacity=0.55, filled=True),
         base.mark_point(size=80, filled=True, opacity=1).encode(
-            shape=named["shape"], tooltip=tooltip
+            shape=encoded.shape, tooltip=tooltip
         ),
         _text(base, stroke="white", strokeWidth=3).encode(color=alt.ColorValue("white")),
         _text(base),
     ]
     chart = alt.layer(*layers).properties(
-        width=plan.width,
-        height=plan.height,
-        title=alt.TitleParams(f"{sweep}: {plan.title}", subtitle=_key(points, plan)),
-        description=f"{plan.title}, means over seeds; the numbers are in the tables.",
+        width=plot.width,
+        height=plot.height,
+        title=alt.TitleParams(f"{sweep}: {plot.title}", subtitle=_key(points, plot)),
+        description=f"{plot.title}, means over seeds; the numbers are in the tables.",
     )
     return records.spec(chart)
 
 
-def _key(points: Sequence[Point], plan: Plan) -> list[str]:
+def _key(points: Sequence[Point], plot: ScatterPlot) -> list[str]:
     """What the marks mean, for a picture that stands alone."""
     several = max(len(point.seeds) for point in points) > 1
     parts = ["numbers beside points: β", "bars: 95 % intervals"]
     parts += ["small dots: single seeds"] if several else []
-    parts += ["grey band: the frontier"] if plan.sign else []
-    lines = [parts] if plan.width > NARROW else [parts[:2], parts[2:]]
+    parts += ["grey band: the frontier"] if plot.sign else []
+    lines = [parts] if plot.width > NARROW else [parts[:2], parts[2:]]
     return ["; ".join(line) for line in lines]
 
 
 def _text(base: alt.Chart, **mark: Any) -> alt.Chart:
-    """The labels at their places; drawn in white first, they stand clear of what they cross."""
+    """The labels at their positions; drawn in white first, they stand clear of what they cross."""
     return base.mark_text(
         fontSize=11, fontWeight="bold", dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), **mark
     ).encode(text="text:N")
 
 
-def _origin(points: Sequence[Point], axis: Axis) -> float | None:
+def _origin(points: Sequence[Point], axis: MetricAxis) -> float | None:
     """Where the reference lies on the axis, or None where its value was not measured."""
     if axis in (KL, REWARD):
         return 0.0
     name = f"{axis.metric}_reference"
     rows = [row for point in points for row in point.rows.values()]
-    known = [row.metrics[name].value for row in rows if name in row.metrics]
-    return sum(known) / len(known) if known else None
+    measured = [row.metrics[name].value for row in rows if name in row.metrics]
+    return sum(measured) / len(measured) if measured else None
 
 
-def _scale(points: Sequence[Point], axis: Axis, shown: list[float]) -> Scale:
+def _scale(points: Sequence[Point], axis: MetricAxis, shown: list[float]) -> AxisRange:
     """Room for all points, `shown`, and of the intervals what leaves the points room."""
-    found = [point.estimate(axis.metric) for point in points]
-    values = [v for one in found for v in one.values] + shown
+    estimates = [point.estimate(axis.metric) for point in points]
+    values = [value for estimate in estimates for value in estimate.values] + shown
     low, high = min(values), max(values)
     span = high - low or 1.0  # a single point has none
     room, edge = 0.3 * span, 0.05 * span
-    ends = [end for one in found for end in (one.low, one.high) if end is not None]
+    ends = [end for e in estimates for end in (e.low, e.high) if end is not None]
     low = max(min([low, *ends]), low - room) - edge
     high = min(max([high, *ends]), high + room) + edge
-    return Scale(0.0 if axis.root else low, high, axis.root)
+    return AxisRange(0.0 if axis.root else low, high, axis.root)
 
 
-def _data(points: Sequence[Point], plan: Plan) -> Records:
-    """A record a point."""
+def _data(points: Sequence[Point], plot: ScatterPlot) -> Records:
+    """One record per point."""
     rows = []
     for order, point in enumerate(points):
-        across, up = point.estimate(plan.x.metric), point.estimate(plan.y.metric)
+        across, up = point.estimate(plot.x.metric), point.estimate(plot.y.metric)
         rows.append(
             {
                 "curve": point.curve,
@@ -175,32 +178,32 @@ def _data(points: Sequence[Point], plan: Plan) -> Records:
                 "seeds": ", ".join(map(str, point.seeds)),
                 **{"x": across.value, "x_low": across.low, "x_high": across.high},
                 **{"y": up.value, "y_low": up.low, "y_high": up.high},
-                "across": f"{plan.x.metric} {with_ends(across)}",
-                "up": f"{plan.y.metric} {with_ends(up)}",
+                "across": f"{plot.x.metric} {with_ends(across)}",
+                "up": f"{plot.y.metric} {with_ends(up)}",
             }
         )
     return rows
 
 
-def _labelled(data: Records, plan: Plan, x: Scale, y: Scale) -> Records:
+def _labelled(data: Records, plot: ScatterPlot, x: AxisRange, y: AxisRange) -> Records:
     """The records with their labels' offsets from their points, in pixels."""
-    places = [
-        (x.share(row["x"]) * plan.width, (1 - y.share(row["y"])) * plan.height) for row in data
+    marks = [
+        (x.share(row["x"]) * plot.width, (1 - y.share(row["y"])) * plot.height) for row in data
     ]
-    centres = labels.place(places, [row["text"] for row in data], plan.width, plan.height)
+    centres = labels.place(marks, [row["text"] for row in data], plot.width, plot.height)
     return [
-        row | {"dx": round(centre[0] - place[0], 1), "dy": round(centre[1] - place[1], 1)}
-        for row, place, centre in zip(data, places, centres, strict=True)
+        row | {"dx": round(centre[0] - mark[0], 1), "dy": round(centre[1] - mark[1], 1)}
+        for row, mark, centre in zip(data, marks, centres, strict=True)
     ]
 
 
-def _seeds(points: Sequence[Point], plan: Plan) -> Records:
-    """A record a row, of points that have more seeds than one."""
+def _seeds(points: Sequence[Point], plot: ScatterPlot) -> Records:
+    """One record per row, of points that have more seeds than one."""
     return [
         {
             "curve": point.curve,
-            "x": point.metric(plan.x.metric, seed).value,
-            "y": point.metric(plan.y.metric, seed).value,
+            "x": point.metric(plot.x.metric, seed).value,
+            "y": point.metric(plot.y.metric, seed).value,
         }
         for point in points
         for seed in point.seeds
@@ -208,8 +211,8 @@ def _seeds(points: Sequence[Point], plan: Plan) -> Records:
     ]
 
 
-def _reference(records: Data, origin: float | None, plan: Plan) -> list[alt.Chart]:
-    """The reference: a line at its reward, and a mark where its place across is known."""
+def _reference(records: Data, origin: float | None, plot: ScatterPlot) -> list[alt.Chart]:
+    """The reference: a line at its reward, and a mark where its x is known."""
     line = records.chart([{"y": 0.0}])
     layers = [line.mark_rule(color=GREY, strokeDash=[4, 4]).encode(y="y:Q")]
     if origin is not None:
@@ -219,25 +222,25 @@ def _reference(records: Data, origin: float | None, plan: Plan) -> list[alt.Char
         layers.append(
             mark.mark_text(color="black", align="left", dx=8, dy=12).encode(text="text:N")
         )
-    if plan.x is REWARD:
+    if plot.x is REWARD:
         across = records.chart([{"x": 0.0}])
         layers.append(across.mark_rule(color=GREY, strokeDash=[4, 4]).encode(x="x:Q"))
     return layers
 
 
 def _frontier(
-    records: Data, points: Sequence[Point], plan: Plan, origin: float | None
+    records: Data, points: Sequence[Point], plot: ScatterPlot, origin: float | None
 ) -> alt.Chart:
     """The frontier on the means, as the most reward to be had at no worse x: a staircase."""
-    places = [
-        (point.estimate(plan.x.metric).value, point.estimate(plan.y.metric).value)
+    means = [
+        (point.estimate(plot.x.metric).value, point.estimate(plot.y.metric).value)
         for point in points
     ]
     if origin is not None:
-        places.append((origin, 0.0))
-    free = undominated([-plan.sign * x for x, _ in places], [y for _, y in places])
-    steps = [{"x": x, "y": y} for (x, y), keep in zip(places, free, strict=True) if keep]
-    drawn = "step-after" if plan.sign < 0 else "step-before"
+        means.append((origin, 0.0))
+    free = undominated([-plot.sign * x for x, _ in means], [y for _, y in means])
+    steps = [{"x": x, "y": y} for (x, y), keep in zip(means, free, strict=True) if keep]
+    drawn: Literal["step-after", "step-before"] = "step-after" if plot.sign < 0 else "step-before"
     return (
         records.chart(steps)
         .mark_line(interpolate=drawn, color=GREY, strokeWidth=9, opacity=0.25)

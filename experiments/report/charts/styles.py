@@ -6,12 +6,13 @@ tell losses apart without colour.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
 from experiments.report.analysis.points import curve_order
 
-STYLES = (
+STYLES: tuple[tuple[str, str, list[int]], ...] = (
     ("#0072B2", "circle", []),
     ("#E69F00", "square", [6, 3]),
     ("#009E73", "triangle-up", [2, 2]),
@@ -24,28 +25,41 @@ STYLES = (
 
 @dataclass(frozen=True)
 class Style:
+    """How one loss is drawn: colour, point and line."""
+
     color: str
     shape: str
     dash: list[int]
 
 
+@dataclass(frozen=True)
+class Encodings:
+    """The channels that tell losses apart, with one legend."""
+
+    color: alt.Color
+    shape: alt.Shape
+    dash: alt.StrokeDash
+
+
 def styles(curves: Iterable[str]) -> dict[str, Style]:
-    """A style a curve, in their order; past seven the styles begin again."""
+    """One style per curve, in their order; past seven the styles begin again."""
     ordered = sorted(set(curves), key=curve_order)
     return {name: Style(*STYLES[i % len(STYLES)]) for i, name in enumerate(ordered)}
 
 
-def encodings(look: dict[str, Style], curves: Iterable[str]) -> dict[str, alt.SchemaBase]:
-    """Colour, shape and dash by the field `curve`, in one legend for the curves that are there."""
+def encodings(style_by_curve: dict[str, Style], curves: Iterable[str]) -> Encodings:
+    """Colour, shape and dash by the field `curve`, for the curves that are there."""
     names = list(curves)
-    chosen = [look[name] for name in names]
+    shown = [style_by_curve[name] for name in names]
     legend = alt.Legend(orient="top", title=None, symbolSize=90, labelFontSize=12, columns=7)
-    channels = {
-        "color": (alt.Color, [style.color for style in chosen]),
-        "shape": (alt.Shape, [style.shape for style in chosen]),
-        "strokeDash": (alt.StrokeDash, [style.dash or [1, 0] for style in chosen]),
-    }
-    return {
-        channel: kind("curve:N", scale=alt.Scale(domain=names, range=values), legend=legend)
-        for channel, (kind, values) in channels.items()
-    }
+
+    def scale(values: list[Any]) -> alt.Scale:
+        return alt.Scale(domain=names, range=values)
+
+    colors, shapes = [style.color for style in shown], [style.shape for style in shown]
+    dashes = [style.dash or [1, 0] for style in shown]
+    return Encodings(
+        alt.Color("curve:N", scale=scale(colors), legend=legend),
+        alt.Shape("curve:N", scale=scale(shapes), legend=legend),
+        alt.StrokeDash("curve:N", scale=scale(dashes), legend=legend),
+    )

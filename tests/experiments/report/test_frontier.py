@@ -4,18 +4,18 @@ import pytest
 
 from experiments.report.analysis.frontier import REFERENCE, standings, undominated
 from experiments.report.analysis.points import points
-from experiments.report.analysis.sweep_results import Sweep
+from experiments.sweep.results import SweepResults
 from tests.support import report_fakes
 
 
-def sweep(*rows: tuple[str, float, int, float, float], reach: float = 0.11) -> Sweep:
+def sweep(*rows: tuple[str, float, int, float, float], reach: float = 0.11) -> SweepResults:
     """Rows of (loss, β, seed, KL, reward difference)."""
     made = {}
     for loss, beta, seed, kl, reward in rows:
         row = report_fakes.row(loss, beta, seed, kl=kl, reward=reward)
         row["metrics"]["reward_difference"] = report_fakes.interval(reward, reach)
         made[f"{loss}-b{beta:g}-s{seed}"] = row
-    return Sweep.model_validate_json(report_fakes.as_json(report_fakes.sweep("by-hand", made)))
+    return report_fakes.results("by-hand", made)
 
 
 def test_a_point_is_undominated_unless_another_is_as_good_in_both_and_better_in_one():

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.sweep import runner, spec
+from experiments.sweep import finished, spec
+from experiments.sweep.results import NEEDED_METRICS
 from fdpo.run.settings import load_params
 from tests.support import sweep_repo
 from tests.support.sweep_repo import SWEEP, SweepRepo
@@ -122,7 +123,8 @@ def test_the_results_hold_what_the_runs_wrote_and_what_made_them(first):
         "studies.embedded.prepare.train_prompts": 8,
         "studies.embedded.prepare.heldout_prompts": 5,
     }
-    assert row["metrics"] == {"reward": {"value": 3.0, "low": None, "high": 1 / 3}}
+    assert row["metrics"]["reward"] == {"value": 3.0, "low": None, "high": 1 / 3}
+    assert set(row["metrics"]) == set(NEEDED_METRICS)
     assert row["calibration"] == [{"confidence": 0.5, "accuracy": 0.6, "count": 2}]
     assert row["curves"] == {
         f"{split}/{what}": [[1, 0.1], [2, None]]
@@ -204,10 +206,10 @@ def test_a_row_edited_since_is_said_and_runs_again(repo):
 def test_an_experiment_of_other_code_is_not_taken_up(repo, monkeypatch):
     monkeypatch.chdir(repo.folder)
     row = spec.load("tiny", load_params()).rows[0]
-    assert runner.find(row, "HEAD").ref.endswith("/sigmoid-b1-s1")
+    assert finished.find(row, "HEAD").ref.endswith("/sigmoid-b1-s1")
     repo.write("dvc.yaml", (repo.folder / "dvc.yaml").read_text(encoding="utf-8") + "# more\n")
     repo.commit()
-    assert runner.find(row, "HEAD") is None
+    assert finished.find(row, "HEAD") is None
 
 
 def test_interrupted_it_leaves_nothing_running_and_a_second_one_is_refused(repo):

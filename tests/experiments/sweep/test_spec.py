@@ -17,21 +17,21 @@ rows: [{name: hinge-b10, loss: hinge, beta: 10}]
 """
 
 
-def loaded(tmp_path, text: str) -> spec.Sweep:
+def loaded(tmp_path, text: str) -> spec.SweepSpec:
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     return spec.load("mine", BASE, tmp_path)
 
 
 def test_the_seed_table_has_the_18_published_runs():
     sweep = spec.load("seed-table", BASE)
-    ran = {(row.params["loss"], row.params["beta"]) for row in sweep.rows[:12]}
+    ran = {(row.params.loss, row.params.beta) for row in sweep.rows[:12]}
     assert ran == {
         *((loss, beta) for loss in ("hinge", "sigmoid") for beta in (10, 1, 0.5, 0.1)),
         *((loss, beta) for loss in ("jsd", "fkl") for beta in (1, 0.1)),
     }
-    alphas = [(row.params["alpha"], row.params["beta"]) for row in sweep.rows[12:]]
+    alphas = [(row.params.alpha, row.params.beta) for row in sweep.rows[12:]]
     assert sorted(alphas) == [(a, b) for a in (0.3, 0.5, 0.7) for b in (0.1, 1)]
-    assert {row.params["loss"] for row in sweep.rows[12:]} == {"alpha"}
+    assert {row.params.loss for row in sweep.rows[12:]} == {"alpha"}
     assert len({row.name for row in sweep.rows}) == 18
     assert sweep.rows[7].name == sweep.rows[7].experiment == "sigmoid-b0.1-s1"
     assert sweep.rows[12].name == "alpha0.3-b1-s1"
@@ -41,21 +41,25 @@ def test_the_seed_tables_learning_rates_keep_the_published_ratios_and_the_defaul
     published = BASE.studies["imdb"].train
     own = BASE.studies["embedded"].train.lr_of("sigmoid")
     for row in spec.load("seed-table", BASE).rows:
-        ratio = published.lr_of(row.params["loss"]) / published.lr_of("sigmoid")
-        assert row.params["lr"] == pytest.approx(own * ratio, rel=1e-12)
+        ratio = published.lr_of(row.params.loss) / published.lr_of("sigmoid")
+        assert row.params.lr == pytest.approx(own * ratio, rel=1e-12)
 
 
 def test_the_controlled_sweep_varies_loss_and_beta_alone():
     sweep = spec.load("controlled", BASE)
-    seeds = Counter(row.params["seed"] for row in sweep.rows)
+    seeds = Counter(row.params.seed for row in sweep.rows)
     assert len(seeds) >= 2
     assert len(set(seeds.values())) == 1
-    first = [row for row in sweep.rows if row.params["seed"] == 1]
-    betas = Counter(row.params["loss"] for row in first)
+    first = [row for row in sweep.rows if row.params.seed == 1]
+    betas = Counter(row.params.loss for row in first)
     assert sorted(betas) == ["alpha", "fkl", "hinge", "jsd", "sigmoid"]
     assert min(betas.values()) >= 4
     same = [
-        {key: value for key, value in row.params.items() if key not in ("loss", "beta")}
+        {
+            key: value
+            for key, value in row.params.model_dump().items()
+            if key not in ("loss", "beta")
+        }
         for row in first
     ]
     assert all(values == same[0] for values in same)
@@ -63,20 +67,20 @@ def test_the_controlled_sweep_varies_loss_and_beta_alone():
 
 
 def test_sweeps_share_no_experiment_name_and_rows_come_seed_by_seed():
-    sweeps = [spec.load(file.stem, BASE) for file in spec.FOLDER.glob("*.yaml")]
+    sweeps = [spec.load(file.stem, BASE) for file in spec.SPECS.glob("*.yaml")]
     names = [row.experiment for sweep in sweeps for row in sweep.rows]
     assert len(names) == len(set(names))
     for sweep in sweeps:
-        seeds = [row.params["seed"] for row in sweep.rows]
+        seeds = [row.params.seed for row in sweep.rows]
         assert seeds == sorted(seeds)
 
 
 def test_a_row_names_the_whole_comparison_and_its_name_tells_it():
-    for file in spec.FOLDER.glob("*.yaml"):
+    for file in spec.SPECS.glob("*.yaml"):
         for row in spec.load(file.stem, BASE).rows:
-            assert set(spec.COMPARISON) <= row.params.keys()
-            alpha = f"{row.params['alpha']:g}" if row.params["loss"] == "alpha" else ""
-            told = f"{row.params['loss']}{alpha}-b{row.params['beta']:g}-s{row.params['seed']}"
+            assert set(spec.COMPARISON) <= row.params.model_dump().keys()
+            alpha = f"{row.params.alpha:g}" if row.params.loss == "alpha" else ""
+            told = f"{row.params.loss}{alpha}-b{row.params.beta:g}-s{row.params.seed}"
             assert row.name == told
 
 
@@ -84,8 +88,8 @@ def test_a_row_becomes_arguments_for_dvc(tmp_path):
     text = ONE.replace("lr: 1", "lr: 0.00001, studies.embedded.prepare.train_prompts: 24")
     (row,) = loaded(tmp_path, text).rows
     assert row.name == "hinge-b10-s3"
-    assert spec.settings_for_dvc(row)[::2] == ["-S"] * 7
-    assert sorted(spec.settings_for_dvc(row)[1::2]) == [
+    assert spec.as_dvc_arguments(row)[::2] == ["-S"] * 7
+    assert sorted(spec.as_dvc_arguments(row)[1::2]) == [
         "alpha=0.5",
         "beta=10.0",
         "loss=hinge",
@@ -116,8 +120,8 @@ rows:
   - {name: b, loss: fkl, beta: 1, lr: 0.3, alpha: 0.7}
 """
     a, b = loaded(tmp_path, text).rows
-    assert (a.params["lr"], a.params["alpha"]) == (0.1, 0.5)
-    assert (b.params["lr"], b.params["alpha"]) == (0.3, 0.7)
+    assert (a.params.lr, a.params.alpha) == (0.1, 0.5)
+    assert (b.params.lr, b.params.alpha) == (0.3, 0.7)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,7 @@ rows:
         ("loss: hinge", "loss: hinges", "loss = 'hinges': "),
         ("lr: 1", "lr: auto", "lr = 'auto': must be a number"),
         ("lr: 1", "lr: 1, studies.imdb: 1", "studies.imdb = 1: a whole section"),
-        ("lr: 1", "lr: 1, seed: 1", "seed stands at the top, not in params"),
+        ("lr: 1", "lr: 1, seed: 1", "seed: belongs at the top of the file"),
         ("lr: 1", "lr: 1, studies.embedded.prepare.template: a b", "must be one word"),
         ("study: embedded", "study: embeded", "study = 'embeded': no such study; choose one of"),
         ("name: hinge-b10", "name: a b", "name = 'a b': must be letters, digits and . _ -"),
@@ -151,7 +155,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, old, new, says):
 
 def test_a_name_twice_and_a_missing_sweep_are_refused(tmp_path):
     row = "{name: hinge-b10, loss: hinge, beta: 10}"
-    with pytest.raises(UserError, match="row 'hinge-b10-s3' stands twice"):
+    with pytest.raises(UserError, match="row 'hinge-b10-s3': two rows have this name"):
         loaded(tmp_path, ONE.replace(row, f"{row}, {row}"))
     with pytest.raises(UserError, match=r"other\.yaml: no such sweep; there are mine"):
         spec.load("other", BASE, tmp_path)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments.report.analysis.points import points
-from experiments.report.analysis.sweep_results import read_sweeps
+from experiments.sweep.results import read_sweeps
 from fdpo.core.errors import UserError
 from tests.support import report_fakes
 

@@ -5,20 +5,19 @@ import pytest
 
 from experiments.report.analysis.equal_kl import compare, levels, range_weights, reward_at
 from experiments.report.analysis.points import curves, points
-from experiments.report.analysis.sweep_results import Sweep
 from tests.support import report_fakes
 
 BETAS = (1.0, 0.3, 0.1, 0.03)
 
 
 def grouped(lines: dict[tuple[str, int], list[tuple[float, float]]]):
-    """Curves from (loss, seed): [(KL, reward), …], a β a place."""
+    """Curves from (loss, seed): [(KL, reward), …], one β after another."""
     rows = {
         f"{loss}-b{beta:g}-s{seed}": report_fakes.row(loss, beta, seed, kl=kl, reward=reward)
         for (loss, seed), line in lines.items()
         for beta, (kl, reward) in zip(BETAS, line, strict=False)
     }
-    sweep = Sweep.model_validate_json(report_fakes.as_json(report_fakes.sweep("by-hand", rows)))
+    sweep = report_fakes.results("by-hand", rows)
     return curves(points(sweep))
 
 
@@ -48,12 +47,17 @@ def test_two_losses_are_compared_over_the_range_that_both_reach():
     (pair,) = compare(
         grouped({("sigmoid", 1): [(1, 0.1), (3, 0.3)], ("jsd", 1): [(2, 0.1), (4, 0.3)]})
     )
-    assert (pair.first, pair.second, pair.low_kl, pair.high_kl) == ("sigmoid", "jsd", 2, 3)
-    assert pair.difference.value == pytest.approx(0.25 - 0.15)
+    assert (pair.first, pair.second, pair.overlap.low, pair.overlap.high) == (
+        "sigmoid",
+        "jsd",
+        2,
+        3,
+    )
+    assert pair.overlap.difference.value == pytest.approx(0.25 - 0.15)
     # Each is 1/4 of one row and 3/4 of the other, each row ± 0.11.
     reach = 0.11 * (2 * (0.25**2 + 0.75**2)) ** 0.5
-    assert pair.difference.low == pytest.approx(0.1 - reach)
-    assert pair.difference.basis == "prompts"
+    assert pair.overlap.difference.low == pytest.approx(0.1 - reach)
+    assert pair.overlap.difference.basis == "prompts"
     assert pair.leader is None
 
 
@@ -63,12 +67,12 @@ def test_three_seeds_are_paired_and_show_who_is_ahead():
         lines["sigmoid", seed] = [(1, 0.2 + lift), (2, 0.4 + lift)]
         lines["fkl", seed] = [(1, 0.1 + lift + seed / 1000), (2, 0.3 + lift + seed / 1000)]
     (pair,) = compare(grouped(lines))
-    assert pair.difference.values == pytest.approx((0.099, 0.098, 0.097))
+    assert pair.overlap.difference.values == pytest.approx((0.099, 0.098, 0.097))
     reach = 4.302653 * 0.001 / 3**0.5
-    assert (pair.difference.low, pair.difference.high) == pytest.approx(
+    assert (pair.overlap.difference.low, pair.overlap.difference.high) == pytest.approx(
         (0.098 - reach, 0.098 + reach), abs=1e-6
     )
-    assert pair.leader == "sigmoid"
+    assert (pair.leader, pair.trailer) == ("sigmoid", "fkl")
 
 
 def test_without_a_common_range_there_is_no_difference():
@@ -76,7 +80,7 @@ def test_without_a_common_range_there_is_no_difference():
     single = {("sigmoid", 1): [(1, 0.1), (2, 0.2)], ("fkl", 1): [(1.5, 0.1)]}
     for lines in (apart, single):
         (pair,) = compare(grouped(lines))
-        assert pair.difference is None
+        assert pair.overlap is None
         assert pair.leader is None
 
 
@@ -88,7 +92,7 @@ def test_the_range_holds_in_every_seed():
         ("jsd", 2): [(0.5, 0.1), (2.2, 0.3)],
     }
     (pair,) = compare(grouped(lines))
-    assert (pair.low_kl, pair.high_kl) == (1.5, 2.2)
+    assert (pair.overlap.low, pair.overlap.high) == (1.5, 2.2)
 
 
 def test_rewards_at_round_levels_that_two_losses_reach():

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.report.markdown import escape, table
-from experiments.report.tables import Cell, Table
+from experiments.report.tables import Cell, ReportTable
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ def test_text_is_no_markup(text, escaped):
     assert escape(text) == escaped
 
 
-def test_a_table_has_a_line_a_row_and_a_cell_a_column():
-    content = Table(
+def test_a_table_has_a_line_per_row_and_a_cell_per_column():
+    content = ReportTable(
         title="T",
         note="N",
         columns=["name", "value"],
@@ -35,12 +35,12 @@ def test_a_table_has_a_line_a_row_and_a_cell_a_column():
         "",
         "N",
         "",
-        "| name | value |",
-        "|---|---|",
+        "| name   | value          |",
+        "|--------|----------------|",
         r"| a\|b c | 0.1 [0.0, 0.2] |",
-        "| d | – |",
+        "| d      | –              |",
     ]
 
 
 def test_an_empty_table_says_so():
-    assert table(Table(title="T", note="", columns=["name"])) == "### T\n\nNone."
+    assert table(ReportTable(title="T", note="", columns=["name"])) == "### T\n\nNone."
