@@ -81,7 +81,7 @@ def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
         ],
         judge=[judge],
         training=[calibration, *training],
-        rows=[tables.first_metrics(sweep), *tables.every_metric(sweep)],
+        rows=[tables.overview(sweep), *tables.every_metric(sweep)],
         samples=[
             RowSamples(name, provenance.row_command(sweep, row), row)
             for name, row in ordered(sweep).items()

@@ -3,18 +3,10 @@
 from typing import Any
 
 from fdpo.core.errors import UserError
+from fdpo.evaluation.metric_registry import HEADLINE_METRICS
 
 PARAMS = ("study", "loss", "beta", "alpha", "lr", "seed")
-METRICS = (
-    "reward",
-    "reward_reference",
-    "win_rate",
-    "kl",
-    "entropy",
-    "distinct_2",
-    "judge",
-    "accuracy",
-)
+METRICS = tuple(metric.headline for metric in HEADLINE_METRICS if metric.headline)
 COMMITS = 10  # back from HEAD; DVC takes 0.3 seconds to read one
 
 

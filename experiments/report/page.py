@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from experiments.report.contents import Contents
 from experiments.report.tables import ReportTable
+from fdpo.evaluation.metric_registry import OVERVIEW_METRICS
 
 
 def page(sweeps: Sequence[Contents], local: ReportTable) -> str:
@@ -20,7 +21,7 @@ def page(sweeps: Sequence[Contents], local: ReportTable) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html").render(
-        sweeps=sweeps, local=local, vega=_vega_script()
+        sweeps=sweeps, local=local, glossary=OVERVIEW_METRICS, vega=_vega_script()
     )
 
 

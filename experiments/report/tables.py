@@ -9,42 +9,10 @@ from experiments.report.analysis.frontier import Standing
 from experiments.report.analysis.points import Point, curves, ordered
 from experiments.report.text import ends, number
 from experiments.sweep.results import RowResults, SweepResults
+from fdpo.evaluation.metric_registry import OVERVIEW_METRICS, MetricGroup, metrics_of
 from fdpo.evaluation.metrics.intervals import Interval
 
-FIRST_METRICS = (
-    "reward_difference",
-    "reward_win_rate",
-    "judge_difference",
-    "kl",
-    "entropy",
-    "distinct_2",
-    "accuracy",
-    "calibration_error",
-)
-GROUPS = {
-    "Reward and judge": (
-        "reward",
-        "reward_reference",
-        "reward_difference",
-        "reward_win_rate",
-        "judge",
-        "judge_reference",
-        "judge_difference",
-        "judge_win_rate",
-    ),
-    "Divergence and diversity": (
-        "kl",
-        "kl_monte_carlo",
-        "forward_kl_token_sum",
-        "jsd_token_sum",
-        "entropy",
-        "unigram_entropy",
-        "distinct_1",
-        "distinct_2",
-        "self_bleu",
-    ),
-}
-REMAINDER = "Test pairs and texts"
+OVERVIEW = tuple(metric.name for metric in OVERVIEW_METRICS)
 
 
 @dataclass(frozen=True)
@@ -87,16 +55,16 @@ def plain_cell(value: float | str | None) -> Cell:
     return Cell(f"{value:g}", order=value)
 
 
-def first_metrics(sweep: SweepResults) -> ReportTable:
+def overview(sweep: SweepResults) -> ReportTable:
     """All rows with the numbers to read first."""
     return ReportTable(
         title="All rows",
         note="One row per experiment. Below the numbers: 95 % intervals over prompts.",
-        columns=["row", "loss", "β", "α", "lr", "seed", *map(spaced, FIRST_METRICS)],
+        columns=["row", "loss", "β", "α", "lr", "seed", *map(spaced, OVERVIEW)],
         rows=[
             [
                 *_setting(name, row),
-                *(estimate_cell(row.metrics.get(metric)) for metric in FIRST_METRICS),
+                *(estimate_cell(row.metrics.get(metric)) for metric in OVERVIEW),
             ]
             for name, row in ordered(sweep).items()
         ],
@@ -104,12 +72,12 @@ def first_metrics(sweep: SweepResults) -> ReportTable:
 
 
 def every_metric(sweep: SweepResults) -> list[ReportTable]:
-    """All rows again with every metric there is, by subject."""
-    grouped = {name for group in GROUPS.values() for name in group}
+    """All rows again with every metric that was measured, one table per group."""
     measured = {name for row in sweep.rows.values() for name in row.metrics}
     groups = {
-        title: [name for name in group if name in measured] for title, group in GROUPS.items()
-    } | {REMAINDER: sorted(measured - grouped)}
+        str(group): [metric.name for metric in metrics_of(group) if metric.name in measured]
+        for group in MetricGroup
+    }
     return [
         ReportTable(
             title=title,

@@ -17,8 +17,8 @@ def curve_name(params: RowParams) -> str:
 
 
 def curve_order(name: str) -> tuple[int, str]:
-    loss = name.split()[0]
-    order = list(LOSSES)
+    """Sorts curves as the losses are declared; a loss that is declared no more comes last."""
+    loss, order = name.split()[0], list(LOSSES)
     return (order.index(loss) if loss in order else len(order), name)
 
 
