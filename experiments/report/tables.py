@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from experiments.report.analysis.equal_kl import CurvePair, levels, reward_at
 from experiments.report.analysis.estimates import Estimate
 from experiments.report.analysis.frontier import Standing
-from experiments.report.analysis.points import Point, curves, ordered
+from experiments.report.analysis.points import Point, curves, ordered, reads_alpha
 from experiments.report.text import ends, number
 from experiments.sweep.results import RowResults, SweepResults
 from fdpo.evaluation.metric_registry import OVERVIEW_METRICS, MetricGroup, metrics_of
@@ -95,7 +95,7 @@ def every_metric(sweep: SweepResults) -> list[ReportTable]:
 
 def _setting(name: str, row: RowResults) -> list[Cell]:
     params = row.params
-    alpha = params.alpha if params.loss == "alpha" else None
+    alpha = params.alpha if reads_alpha(params.loss) else None
     values = (params.beta, alpha, params.lr, params.seed)
     return [Cell(name), Cell(params.loss), *map(plain_cell, values)]
 

@@ -7,14 +7,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError
 
 from experiments.sweep.results import RowParams
 from fdpo.config.params import Params
 from fdpo.config.study import Positive
+from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
-from fdpo.core.validation import Strict, first_problem
+from fdpo.core.validation import Strict, among, problems
+from fdpo.losses import LOSSES
 from fdpo.run.settings import check_params
 
 SPECS = Path("experiments/sweeps")
@@ -34,7 +35,7 @@ class SweepFile(Strict):
     prefix: str = ""  # of the experiments' names, where another sweep has rows of the same name
     # Of all rows, dotted paths of params.yaml.
     params: dict[str, Scalar] = Field(default_factory=dict)
-    # `lr` of the rows that have none of their own.
+    # `lr` of the rows that have none of their own; `default` is of the losses that are not named.
     lr_by_loss: dict[str, Positive] = Field(default_factory=dict)
     # `name`, and params that go over those above.
     rows: Annotated[list[dict[str, Scalar]], Field(min_length=1)]
@@ -79,17 +80,19 @@ def load(name: str, base: Params, folder: Path = SPECS) -> SweepSpec:
 
 
 def _read(path: Path) -> SweepFile:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         available = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        raise UserError(f"{path}: no such sweep; there are {available or 'none'}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: no such sweep; there are {available or 'none'}")
+    values = read_yaml(path)
     try:
-        return SweepFile.model_validate(raw)
+        file = SweepFile.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error)}") from None
+        raise UserError(*(f"{path}: {line}" for line in problems(error, values))) from None
+    names = ("default", *LOSSES)
+    for loss in file.lr_by_loss:
+        if loss not in names:
+            raise UserError(f"{path}: lr_by_loss.{loss}: no such loss; {among(names)}")
+    return file
 
 
 def _row(path: Path, file: SweepFile, entry: dict[str, Scalar], seed: int, base: Params) -> RowSpec:
@@ -114,7 +117,7 @@ def _row(path: Path, file: SweepFile, entry: dict[str, Scalar], seed: int, base:
     try:
         settings = overlaid(base, {"study": file.study, **values})
     except UserError as error:
-        raise UserError(f"{path}: row {name!r}: {error}") from None
+        raise UserError(*(f"{path}: row {name!r}: {line}" for line in error.lines)) from None
     # As params.yaml's own types have them: β = 1 and β = 1.0 are different runs to DVC.
     tree = settings.model_dump()
     params = RowParams.model_validate({key: lookup(tree, key) for key in values})

@@ -12,8 +12,13 @@ from fdpo.losses import LOSSES
 
 
 def curve_name(params: RowParams) -> str:
-    """The loss, with its α where it has one: what a curve over β is named by."""
-    return f"alpha {params.alpha:g}" if params.loss == "alpha" else params.loss
+    """The loss, with its α where it reads one: what a curve over β is named by."""
+    return f"{params.loss} {params.alpha:g}" if reads_alpha(params.loss) else params.loss
+
+
+def reads_alpha(loss: str) -> bool:
+    """Whether α makes a difference to a loss; a loss that is declared no more is taken not to."""
+    return loss in LOSSES and "alpha" in LOSSES[loss].parameters
 
 
 def curve_order(name: str) -> tuple[int, str]:
@@ -33,12 +38,15 @@ class Point:
 
     @property
     def seeds(self) -> tuple[int, ...]:
+        """Its rows' seeds, ascending."""
         return tuple(self.rows)
 
     def metric(self, name: str, seed: int) -> Interval:
+        """One seed's metric, with its interval over prompts."""
         return self.rows[seed].metrics[name]
 
     def estimate(self, name: str) -> Estimate:
+        """A metric's mean over seeds."""
         return over_seeds([row.metrics[name] for row in self.rows.values()])
 
     @cached_property
@@ -48,6 +56,7 @@ class Point:
 
     @cached_property
     def kl(self) -> Estimate:
+        """KL(π‖π_ref), nats per completion."""
         return self.estimate("kl")
 
 
@@ -83,7 +92,9 @@ def ordered(sweep: SweepResults) -> dict[str, RowResults]:
 
 def _setting(params: RowParams) -> str:
     """All params but the seed; α only where the loss has one."""
-    return params.model_dump_json(exclude={"seed"} | ({"alpha"} - {params.loss}))
+    return params.model_dump_json(
+        exclude={"seed"} if reads_alpha(params.loss) else {"seed", "alpha"}
+    )
 
 
 def _labels(settings: list[RowParams]) -> list[str]:

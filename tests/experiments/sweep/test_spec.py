@@ -114,14 +114,16 @@ def test_a_rows_own_params_go_over_the_common_ones_and_lr_by_loss_under_both(tmp
 study: embedded
 seeds: [1]
 params: {alpha: 0.5}
-lr_by_loss: {hinge: 0.1, fkl: 0.2}
+lr_by_loss: {hinge: 0.1, fkl: 0.2, default: 1e-5}
 rows:
   - {name: a, loss: hinge, beta: 1}
   - {name: b, loss: fkl, beta: 1, lr: 0.3, alpha: 0.7}
+  - {name: c, loss: jsd, beta: 1}
 """
-    a, b = loaded(tmp_path, text).rows
+    a, b, c = loaded(tmp_path, text).rows
     assert (a.params.lr, a.params.alpha) == (0.1, 0.5)
     assert (b.params.lr, b.params.alpha) == (0.3, 0.7)
+    assert c.params.lr == 0.00001  # a number, as DVC reads it
 
 
 @pytest.mark.parametrize(
@@ -139,18 +141,30 @@ rows:
         ("name: hinge-b10", "name: a b", "name = 'a b': must be letters, digits and . _ -"),
         ("name: hinge-b10, ", "", "name = None: must be letters"),
         ("seeds: [3]", "seeds: []", "seeds = []: "),
-        ("seeds: [3]", "seed: 3", "seed: unknown key"),
+        ("seeds: [3]", "seeds: [3]\nseed: 3", "seed: unknown key"),
         ("seeds: [3]", "seeds: [-1]", "seed = -1: "),
         ("rows: [", "rows: {", "not YAML: "),
+        ("beta: 10", "beta: 10, beta: 1", "key 'beta' occurs twice"),
+        ("params:", "lr_by_loss: {hinges: 1}\nparams:", "lr_by_loss.hinges: no such loss; must be"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path, old, new, says):
     assert old in ONE
     with pytest.raises(UserError) as error:
         loaded(tmp_path, ONE.replace(old, new))
-    assert str(error.value).startswith(f"{tmp_path}/mine.yaml: ")
+    assert str(error.value).startswith(f"{tmp_path}/mine.yaml:")
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_every_problem_of_the_file_has_a_line(tmp_path):
+    with pytest.raises(UserError) as error:
+        loaded(tmp_path, ONE.replace("seeds: [3]", "seed: 3"))
+    path = tmp_path / "mine.yaml"
+    assert error.value.lines == [
+        f"{path}: seed: unknown key; remove it or correct its spelling",
+        f"{path}: seeds: missing; add it",
+    ]
 
 
 def test_a_name_twice_and_a_missing_sweep_are_refused(tmp_path):
