@@ -12,7 +12,7 @@ from experiments.report.charts.styles import styles
 from experiments.report.contents import contents
 from experiments.report.markdown import markdown
 from experiments.report.page import page
-from experiments.sweep.results import RESULTS, read_sweeps
+from experiments.sweep.results import SWEEP_RESULTS, read_sweeps
 from fdpo.core import errors
 from fdpo.core.files import replacing
 
@@ -42,7 +42,10 @@ def arguments() -> argparse.Namespace:
     """The sweeps named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
     parser.add_argument(
-        "sweeps", nargs="*", metavar="SWEEP", help=f"of {RESULTS}; all of them where none is named"
+        "sweeps",
+        nargs="*",
+        metavar="SWEEP",
+        help=f"of {SWEEP_RESULTS}; all of them where none is named",
     )
     return parser.parse_args()
 

@@ -17,7 +17,7 @@ import sys
 from experiments.sweep import finished
 from experiments.sweep.commands import call
 from experiments.sweep.private_clone import private_clone, stop_runs
-from experiments.sweep.results import RESULTS
+from experiments.sweep.results import SWEEP_RESULTS
 from experiments.sweep.run_rows import SCRATCH, SweepRun
 from experiments.sweep.spec import RowSpec, SweepSpec, load
 from fdpo.core import errors
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
             signal.signal(number, interrupt)
     with exclusive_lock(SCRATCH / "lock", "sweep"):
         stop_runs()
-        sweep_run = SweepRun(RESULTS / f"{sweep.name}.json", sweep, commit)
+        sweep_run = SweepRun(SWEEP_RESULTS / f"{sweep.name}.json", sweep, commit)
         if options.again and not sweep_run.has(rows[0]):
             raise UserError(
                 f"row {options.again!r}: not in {sweep_run.path} as it is; run it first"

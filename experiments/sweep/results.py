@@ -12,7 +12,7 @@ from fdpo.core.records import SamplesOfPrompt
 from fdpo.core.validation import Strict, first_problem
 from fdpo.evaluation.metrics.intervals import Interval
 
-RESULTS = Path("experiments/results")
+SWEEP_RESULTS = Path("experiments/results")
 # What the report compares rows by; evaluation always measures these.
 NEEDED_METRICS = (
     "reward",
@@ -124,7 +124,7 @@ def write_results(path: Path, results: SweepResults) -> None:
     write_json(path, results.model_dump())
 
 
-def read_sweeps(names: list[str], folder: Path = RESULTS) -> list[SweepResults]:
+def read_sweeps(names: list[str], folder: Path = SWEEP_RESULTS) -> list[SweepResults]:
     """The results of the named sweeps, or of all that have some, by name.
 
     Raises `UserError` when there are none, or a file is missing or has another format.

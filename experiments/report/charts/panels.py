@@ -14,7 +14,7 @@ Panel = Callable[[list[Point]], alt.LayerChart | alt.FacetChart]
 
 HALVES = alt.Axis(values=[0.5, 0.75, 1], format="~g")
 SIDE = 150
-COLUMNS = 5
+PANELS_PER_ROW = 5
 BIN_WIDTH = 0.05  # evaluation's ten bins from 1/2 to 1
 TRAINING_CURVES = {"loss": "loss", "margin": "margin", "accuracy": "pairs ordered as rewarded"}
 
@@ -110,7 +110,7 @@ def _beside(points: Sequence[Point], panel: Panel, title: str) -> alt.ConcatChar
         panel(curve).properties(title=alt.TitleParams(name, fontSize=12), width=SIDE, height=SIDE)
         for name, curve in curves(points).items()
     ]
-    return alt.concat(*panels, columns=COLUMNS).properties(
+    return alt.concat(*panels, columns=PANELS_PER_ROW).properties(
         title=alt.TitleParams(title, offset=14), description=title
     )
 
