@@ -106,8 +106,8 @@ def hinge(margin: Tensor, _beta: float) -> Tensor:
 def squared_distance(margin: Tensor, beta: float) -> Tensor:
     """(Δ/β − 1/(2β))²: the difference of log-ratios is drawn to 1/(2β), and no further.
 
-    IPO (Azar et al., arXiv 2310.12036, the sampled loss). TRL's `ipo` first divides log-probabilities
-    by the completions' lengths, which the paper does not.
+    IPO (Azar et al., arXiv 2310.12036, the sampled loss). TRL's `ipo` divides log-probabilities by
+    the completions' lengths first, which the paper does not.
     """
     return (margin / beta - 1 / (2 * beta)) ** 2
 

@@ -1,4 +1,4 @@
-"""The settings of one study, a section a stage, as params.yaml writes them."""
+"""The settings of one study as params.yaml writes them, one section per stage."""
 
 from typing import Annotated, Any, Literal
 
@@ -65,6 +65,7 @@ class DiverseBeam(Strict):
 
     @property
     def completions(self) -> int:
+        """Completions per prompt."""
         return self.groups
 
 
@@ -91,6 +92,12 @@ class Heldout(Strict):
 
 
 class Generate(Strict):
+    """How the reference's completions are made.
+
+    `max_length` bounds a prompt and its completion together, in tokens. `prompts_per_batch` times
+    the completions of a prompt are the rows that are decoded at once.
+    """
+
     max_length: Annotated[int, Field(ge=2, le=10_000_000)]
     train: Annotated[Sampling | DiverseBeam | Given, Field(discriminator="strategy")]
     heldout: Heldout
@@ -98,6 +105,8 @@ class Generate(Strict):
 
 
 class Score(Strict):
+    """How completions are scored: `batch_size` prompts at once."""
+
     batch_size: Count
 
 
@@ -116,18 +125,24 @@ Ranks = Annotated[
 
 
 class PairParams(Strict):
+    """Which completions of a prompt make a pair: their ranks by reward, or the pairs as given."""
+
     ranks: Annotated[
         Ranks | Literal["given"], or_word("given", Ranks, "a list of [better, worse] ranks")
     ]
 
 
 class Split(Strict):
+    """Which prompts' pairs only test: a share of the prompts, or the split as given."""
+
     test_size: Annotated[
         Share | Literal["given"], or_word("given", Share, "a share between 0 and 1")
     ]
 
 
 class Lora(Strict):
+    """The adapter (LoRA, arXiv 2106.09685): rank `r`, scaling `alpha` / `r`, and where it goes."""
+
     r: Annotated[int, Field(ge=1, le=1024)]
     alpha: Count
     target_modules: Annotated[list[str], Field(min_length=1)]
@@ -140,6 +155,13 @@ def _has_default(rates: dict[str, float]) -> dict[str, float]:
 
 
 class Train(Strict):
+    """How the policy is trained.
+
+    A step takes `pairs_per_step` pairs, with `group_by_prompt` those of whole prompts.
+    `tokens_per_forward` bounds the distinct tokens of one forward pass, and so the memory.
+    `lr_by_loss` has a `default` for losses without a rate of their own. `log_every` counts steps.
+    """
+
     epochs: Count
     pairs_per_step: Count
     group_by_prompt: bool
@@ -147,7 +169,7 @@ class Train(Strict):
     warmup_steps: Whole
     max_grad_norm: Positive
     lr_by_loss: Annotated[dict[str, Positive], AfterValidator(_has_default)]
-    lora: Lora | None  # none: all parameters are trained
+    lora: Lora | None  # null: all parameters are trained
     gradient_checkpointing: bool
     log_every: Count
 
@@ -157,13 +179,20 @@ class Train(Strict):
 
 
 class Evaluate(Strict):
+    """How the policy is measured.
+
+    `prompts_per_batch` times the samples of a prompt are the rows that are decoded at once,
+    `tokens_per_forward` bounds the distinct tokens of a forward pass over test pairs, and
+    `distinct_budget` is how many n-grams distinct-n counts over.
+    """
+
     prompts_per_batch: Count
     tokens_per_forward: Count
     distinct_budget: Count
 
 
 class Study(Strict):
-    """The settings of one study, a section a stage."""
+    """The settings of one study, one section per stage."""
 
     prepare: Annotated[PackagesSource | HubSource | PairsSource, Field(discriminator="source")]
     generate: Generate
@@ -192,8 +221,11 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _ranks_exist(self):
-        for pair in [] if self.pair.ranks == "given" else self.pair.ranks:
-            completions = self.generate.train.completions
+        strategy = self.generate.train
+        if self.pair.ranks == "given" or isinstance(strategy, Given):
+            return self
+        completions = strategy.completions
+        for pair in self.pair.ranks:
             if pair[1] > completions:
                 raise ValueError(
                     f"pair.ranks has {pair}, but generate.train.completions = {completions}; "
