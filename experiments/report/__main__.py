@@ -45,7 +45,7 @@ def arguments() -> argparse.Namespace:
         "sweeps",
         nargs="*",
         metavar="SWEEP",
-        help=f"of {SWEEP_RESULTS}; all of them where none is named",
+        help=f"of {SWEEP_RESULTS}; all where none is named",
     )
     return parser.parse_args()
 

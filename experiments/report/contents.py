@@ -67,7 +67,7 @@ def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
     calibration = Picture(f"{name}-calibration", panels.calibration(name, sweep_points))
     training = [
         Picture(f"{name}-{quantity}", panels.training(name, sweep_points, quantity))
-        for quantity in panels.TRAINING_CURVES
+        for quantity in panels.CURVE_TITLES
     ]
     return Contents(
         name=name,

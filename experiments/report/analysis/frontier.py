@@ -8,7 +8,7 @@ from experiments.report.analysis.points import Point
 from fdpo.evaluation.metrics.intervals import Interval
 
 NO_CHANGE = Interval(value=0.0, low=0.0, high=0.0)
-REFERENCE = "the reference"
+THE_REFERENCE = "the reference"
 
 
 def undominated(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
@@ -76,7 +76,7 @@ def _rival(point: Point, points: Sequence[Point]) -> tuple[str | None, Estimate 
         return best.label, _lead(best, point)
     if _dominates((0.0, 0.0), means):
         behind = [minus(NO_CHANGE, point.metric("reward_difference", seed)) for seed in point.seeds]
-        return REFERENCE, over_seeds(behind)
+        return THE_REFERENCE, over_seeds(behind)
     return None, None
 
 

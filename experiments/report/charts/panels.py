@@ -16,7 +16,7 @@ HALVES = alt.Axis(values=[0.5, 0.75, 1], format="~g")
 SIDE = 150
 PANELS_PER_ROW = 5
 BIN_WIDTH = 0.05  # evaluation's ten bins from 1/2 to 1
-TRAINING_CURVES = {"loss": "loss", "margin": "margin", "accuracy": "pairs ordered as rewarded"}
+CURVE_TITLES = {"loss": "loss", "margin": "margin", "accuracy": "pairs ordered as rewarded"}
 
 
 def calibration(sweep: str, points: Sequence[Point]) -> Spec:
@@ -77,7 +77,7 @@ def training(sweep: str, points: Sequence[Point], quantity: str) -> Spec:
             ]
             return records.chart(data).encode(
                 x=alt.X("step:Q", title="step"),
-                y=alt.Y("value:Q", title=TRAINING_CURVES[quantity], scale=alt.Scale(zero=False)),
+                y=alt.Y("value:Q", title=CURVE_TITLES[quantity], scale=alt.Scale(zero=False)),
                 color=_by_beta(points),
             )
 
@@ -87,7 +87,7 @@ def training(sweep: str, points: Sequence[Point], quantity: str) -> Spec:
             chart("test").mark_point(filled=True, size=50, opacity=1),
         )
 
-    title = f"{sweep}: {TRAINING_CURVES[quantity]}, by step (line: training; points: test)"
+    title = f"{sweep}: {CURVE_TITLES[quantity]}, by step (line: training; points: test)"
     return records.spec(_beside(points, panel, title))
 
 

@@ -27,12 +27,12 @@ class MetricAxis:
     root: bool = False
 
 
-REWARD = MetricAxis("reward_difference", "reward above the reference's")
-JUDGE = MetricAxis("judge_difference", "judge's score above the reference's")
+REWARD_AXIS = MetricAxis("reward_difference", "reward above the reference's")
+JUDGE_AXIS = MetricAxis("judge_difference", "judge's score above the reference's")
 # Gao et al. (arXiv 2210.10760) plot reward by the square root of KL: near 0 it is a straight line.
-KL = MetricAxis("kl", "KL(π‖π_ref), nats per completion (square-root axis)", root=True)
-ENTROPY = MetricAxis("entropy", "predictive entropy, nats per token")
-DISTINCT = MetricAxis("distinct_2", "distinct-2")
+KL_AXIS = MetricAxis("kl", "KL(π‖π_ref), nats per completion (square-root axis)", root=True)
+ENTROPY_AXIS = MetricAxis("entropy", "predictive entropy, nats per token")
+DISTINCT_AXIS = MetricAxis("distinct_2", "distinct-2")
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class ScatterPlot:
 
 
 SCATTER_PLOTS = (
-    ScatterPlot("kl", "reward against KL", KL, REWARD, -1, width=1000, height=480),
-    ScatterPlot("entropy", "reward against predictive entropy", ENTROPY, REWARD, 1),
-    ScatterPlot("distinct_2", "reward against distinct-2", DISTINCT, REWARD, 1),
-    ScatterPlot("judge", "judge against reward", REWARD, JUDGE, 0),
+    ScatterPlot("kl", "reward against KL", KL_AXIS, REWARD_AXIS, -1, width=1000, height=480),
+    ScatterPlot("entropy", "reward against predictive entropy", ENTROPY_AXIS, REWARD_AXIS, 1),
+    ScatterPlot("distinct_2", "reward against distinct-2", DISTINCT_AXIS, REWARD_AXIS, 1),
+    ScatterPlot("judge", "judge against reward", REWARD_AXIS, JUDGE_AXIS, 0),
 )
 
 
@@ -143,7 +143,7 @@ def _text(base: alt.Chart, **mark: Any) -> alt.Chart:
 
 def _origin(points: Sequence[Point], axis: MetricAxis) -> float | None:
     """Where the reference lies on the axis, or None where its value was not measured."""
-    if axis in (KL, REWARD):
+    if axis in (KL_AXIS, REWARD_AXIS):
         return 0.0
     name = f"{axis.metric}_reference"
     rows = [row for point in points for row in point.rows.values()]
@@ -222,7 +222,7 @@ def _reference(records: Data, origin: float | None, plot: ScatterPlot) -> list[a
         layers.append(
             mark.mark_text(color="black", align="left", dx=8, dy=12).encode(text="text:N")
         )
-    if plot.x is REWARD:
+    if plot.x is REWARD_AXIS:
         across = records.chart([{"x": 0.0}])
         layers.append(across.mark_rule(color=GREY, strokeDash=[4, 4]).encode(x="x:Q"))
     return layers

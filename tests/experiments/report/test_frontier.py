@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.report.analysis.frontier import REFERENCE, standings, undominated
+from experiments.report.analysis.frontier import THE_REFERENCE, standings, undominated
 from experiments.report.analysis.points import points
 from experiments.sweep.results import SweepResults
 from tests.support import report_fakes
@@ -48,7 +48,7 @@ def test_a_lead_smaller_than_the_intervals_is_noise():
 
 def test_a_reward_below_the_references_is_beaten_by_the_reference():
     (standing,) = standings(points(sweep(("sigmoid", 1, 1, 1.0, -0.3))))
-    assert standing.rival == REFERENCE
+    assert standing.rival == THE_REFERENCE
     assert standing.gap.value == pytest.approx(0.3)
     assert standing.beaten
 
