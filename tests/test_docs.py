@@ -1,6 +1,8 @@
 """README, docs and CONTRIBUTING name what exists, and say what the committed results say."""
 
+import contextlib
 import importlib.util
+import io
 import json
 import re
 import textwrap
@@ -228,3 +230,21 @@ def test_python_examples_run(monkeypatch, capsys):
         exec(compile(block, "docs/python.md", "exec"), {})  # noqa: S102 - our own page
     headline = json.loads((ROOT / "results/metrics.json").read_text(encoding="utf-8"))
     assert f"{headline['reward']} {headline['kl']}" in capsys.readouterr().out
+
+
+def test_the_notebook_runs_and_shows_what_the_committed_results_give(monkeypatch):
+    """Its code, cell after cell; what cells print is compared with what they show."""
+    monkeypatch.chdir(ROOT / "docs")
+    path = ROOT / "docs/results.ipynb"
+    assert path.stat().st_size < 60_000
+    namespace: dict[str, object] = {}
+    printing = 0
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec("".join(cell["source"]), namespace)  # noqa: S102 - our own page
+            stated = [line for out in cell["outputs"] for line in out.get("text", [])]
+            assert printed.getvalue() == "".join(stated)
+            printing += bool(stated)
+    assert printing == 2
