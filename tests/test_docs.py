@@ -4,17 +4,22 @@ import contextlib
 import importlib.util
 import io
 import json
+import math
 import re
 import textwrap
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from fdpo import losses
 from fdpo.core import records
+from fdpo.core.errors import UserError
 from fdpo.evaluation.metric_registry import HEADLINE_METRICS
-from fdpo.losses import LOSSES
+from fdpo.losses import LOSSES, Objective, f_dpo_loss
+from fdpo.run.settings import check_params
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -142,9 +147,13 @@ def test_files_named_in_code_exist_or_are_outputs(page):
             assert (ROOT / name).exists(), name
 
 
-def test_readme_has_a_row_for_each_loss():
+def test_readme_has_a_row_for_each_loss_with_its_curvature_and_source():
     rows = table((ROOT / "README.md").read_text(encoding="utf-8"), "`loss`")
-    assert [row[0].strip("`") for row in rows] == list(LOSSES)
+    stated = {name.strip("`"): (curvature, source) for name, _, _, curvature, source in rows}
+    assert list(stated) == list(LOSSES)
+    for name, (curvature, source) in stated.items():
+        assert float(curvature.replace("½", "0.5")) == LOSSES[name].curvature
+        assert LOSSES[name].source.removeprefix("arXiv ") in source
 
 
 def test_the_default_run_in_readme_is_the_committed_one():
@@ -212,12 +221,34 @@ def test_contributing_says_what_a_change_makes_out_of_date():
     assert f"\n{right}\n\n" in text, f"the table should be\n{right}"
 
 
-def test_the_loss_that_contributing_adds_is_as_in_the_registry():
+def test_the_loss_that_contributing_adds_is_one(monkeypatch):
+    """It is a loss for this test's duration: params.yaml may name it, and it has its values."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^ *```python\n(.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE)
-    code = (ROOT / "fdpo/losses.py").read_text(encoding="utf-8")
-    for part in textwrap.dedent(example).strip().split("\n\n\n"):
-        assert part in code
+    code, row = re.findall(r"^ *```python\n(.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE)
+    link, entry = textwrap.dedent(code).strip().split("\n\n\n")
+    namespace = dict(vars(losses)) | {"LN2": math.log(2), "SQRT2": math.sqrt(2)}
+    exec(link, namespace)  # noqa: S102 - our own page
+    added = eval(entry, namespace)  # noqa: S307
+    ((name, by_hand),) = eval(row.strip(), namespace).items()  # noqa: S307
+    assert name == added.name
+    with pytest.raises(UserError, match=f"loss = '{name}'"):
+        check_params(PARAMS | {"loss": name})
+
+    monkeypatch.setitem(LOSSES, name, added)
+    assert check_params(PARAMS | {"loss": name}).loss == name
+    generator, at_ln2, at_0, _, of_a_pair, without_a_margin = by_hand
+    u = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(generator(u).sum(), u, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), u)
+    assert curvature.item() == pytest.approx(added.curvature)
+    ln2, zero = math.log(2) * torch.ones(1, dtype=torch.float64), torch.zeros(1)
+    objective = Objective(name, beta=2.0, alpha=0.5)
+    loss, chosen, rejected = f_dpo_loss(objective, ln2, zero, zero, zero)
+    assert (chosen - rejected).item() == pytest.approx(2 * (at_ln2 - at_0))
+    assert loss.item() == pytest.approx(of_a_pair)
+    assert f_dpo_loss(objective, zero, zero, zero, zero)[0].item() == pytest.approx(
+        without_a_margin
+    )
 
 
 def test_python_examples_run(monkeypatch, capsys):
