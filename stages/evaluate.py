@@ -6,6 +6,7 @@ from fdpo.config.params import Params
 from fdpo.core import records
 from fdpo.core.files import replacing, write_json
 from fdpo.core.records import Pair, SamplesOfPrompt, ScoredGeneration
+from fdpo.decoding.decoder_probe import probe_model
 from fdpo.evaluation import metric_groups, outputs
 from fdpo.evaluation.baseline import heldout
 from fdpo.evaluation.policy import load_policy
@@ -23,8 +24,10 @@ def main() -> None:
     pairs = list(records.read(paths.TEST_PAIRS, Pair))
     baseline = heldout(paths.SCORES, scores)
     reference = causal_lm.load_causal_lm(paths.REFERENCE)
-    for path, lines in ((paths.SCORES, scores), (paths.TEST_PAIRS, pairs)):
-        causal_lm.check_token_ids(reference, path, lines)
+    longest_prompt = causal_lm.check_token_ids(reference, paths.SCORES, scores)
+    longest_pair = causal_lm.check_token_ids(reference, paths.TEST_PAIRS, pairs)
+    new_tokens = settings.active.generate.heldout.max_new_tokens
+    probe_model(reference, max(longest_prompt + new_tokens, longest_pair))
     knobs = (settings.loss, settings.beta, settings.alpha, settings.seed)
     active = settings.active
     with resume.folder("evaluate", *knobs, active.generate.heldout, active.evaluate) as work:

@@ -8,6 +8,7 @@ from fdpo.core.errors import UserError
 from fdpo.core.records import Generation, Prompt
 from fdpo.decoding import completions
 from fdpo.decoding.completions import TokenizedPrompt
+from fdpo.decoding.decoder_probe import probe_model
 from fdpo.models import causal_lm
 from fdpo.run import processes, resume
 from fdpo.run.settings import load_params
@@ -29,6 +30,7 @@ def main() -> None:
     fitting = [item for item in tokenized if len(item.ids) < generate.max_length]
     completions.check_roles(fitting, generate.max_length)
     completions.check_positions(fitting, generate, model)
+    probe_model(model, completions.longest_sequence(fitting, generate))
     batches = completions.batches_by_length(fitting, generate.prompts_per_batch)
 
     def complete_batch(batch: Sequence[TokenizedPrompt]) -> list[Generation]:

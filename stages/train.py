@@ -16,6 +16,7 @@ from fdpo.core.files import replacing, write_json
 from fdpo.core.records import Pair
 from fdpo.losses import Objective
 from fdpo.models import causal_lm
+from fdpo.models.packing_probe import probe_packing
 from fdpo.run import processes, resume, tracking
 from fdpo.run.settings import load_params
 from fdpo.training import checkpoints
@@ -32,8 +33,11 @@ def main() -> None:
     tokenizer = causal_lm.load_tokenizer(paths.REFERENCE)
     model = causal_lm.load_causal_lm(paths.REFERENCE)
     causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE)
-    for path, pairs in ((paths.TRAIN_PAIRS, train), (paths.TEST_PAIRS, test)):
+    lengths = [
         causal_lm.check_token_ids(model, path, pairs)
+        for path, pairs in ((paths.TRAIN_PAIRS, train), (paths.TEST_PAIRS, test))
+    ]
+    probe_packing(model, max(lengths))
     own = settings.active.train
     if own.lora:
         causal_lm.check_modules(model, own.lora.target_modules)

@@ -1,6 +1,7 @@
 """Next-token logits of many rows at once, with a cache that copies nothing to grow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -8,7 +9,8 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from fdpo.core.device import autocast
-from fdpo.models.causal_lm import backbone, head_weight
+from fdpo.models.causal_lm import backbone
+from fdpo.models.lm_head import lm_head
 
 ABSENT = -1  # fills the left of a prompt shorter than its neighbours; equal to no token id
 TILE = 1024  # tokens whose logits are made at a time, into memory kept between steps: with GPT-2's
@@ -38,18 +40,29 @@ class CachedDecoder:
     Rows stand in the order copy 0 of every prompt, copy 1 of every prompt, and so on.
     """
 
-    def __init__(self, model: PreTrainedModel, prompts: Tensor, copies: int):
-        """Run each of `prompts` [P, width] once and give each of its copies the cache."""
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Tensor,
+        copies: int,
+        precision: Callable[[], AbstractContextManager] = autocast,
+    ):
+        """Run each of `prompts` [P, width] once and give each of its copies the cache.
+
+        The layers run within `precision`.
+        """
+        self.precision = precision
         self.layers = backbone(model)
-        self.head = head_weight(model)
-        self.logits = self.head.new_empty(len(prompts) * copies, len(self.head))
+        self.head = lm_head(model)
+        weight = self.head.weight
+        self.products = weight.new_empty(len(prompts) * copies, len(weight))
         present = prompts != ABSENT
-        with autocast():
+        with self.precision():
             output = self.layers(
                 input_ids=prompts.clamp(min=0),
                 attention_mask=present.long(),
                 position_ids=(present.cumsum(dim=1) - 1).clamp(min=0),
-                past_key_values=DynamicCache(config=model.config),
+                past_key_values=DynamicCache(),  # all of it, under a window too: masks say which
                 use_cache=True,
             )
         self.hidden = output.last_hidden_state[:, -1].repeat(copies, 1)
@@ -59,17 +72,20 @@ class CachedDecoder:
 
     def next_logits(self) -> Tensor:
         """Logits [rows, vocabulary] after each row's history; the next call overwrites them."""
-        logits = self.logits[: len(self.hidden)]
-        hidden = self.hidden.to(self.head.dtype)
-        for start in range(0, len(self.head), TILE):
+        weight = self.head.weight
+        products = self.products[: len(self.hidden)]
+        hidden = self.hidden.to(weight.dtype)
+        for start in range(0, len(weight), TILE):
             tile = slice(start, start + TILE)
-            torch.mm(hidden, self.head[tile].T, out=logits[:, tile])
-        return logits
+            torch.mm(hidden, weight[tile].T, out=products[:, tile])
+        if self.head.bias is not None:
+            products += self.head.bias
+        return self.head.transform(products)
 
     def advance(self, history: Tensor) -> None:
         """Run the last token of every row's `history` [rows, width], as it stands after `keep`."""
         present = history != ABSENT
-        with autocast():
+        with self.precision():
             output = self.layers(
                 input_ids=history[:, -1:],
                 attention_mask=present.long(),
@@ -98,9 +114,9 @@ class _Layer(DynamicLayer):
         self._make_room(keys, values, copies)
 
     def _make_room(self, keys: Tensor, values: Tensor, copies: int = 1) -> None:
-        rows, heads, length, size = keys.shape
-        shape = (copies * rows, heads, length + ROOM, size)
-        self.stores = (keys.new_empty(shape), values.new_empty(shape))
+        rows, heads, length, _ = keys.shape
+        shape = (copies * rows, heads, length + ROOM)
+        self.stores = tuple(part.new_empty(*shape, part.shape[3]) for part in (keys, values))
         self._show(copies * rows, length)
         self.keys.unflatten(0, (copies, rows))[:] = keys
         self.values.unflatten(0, (copies, rows))[:] = values

@@ -11,7 +11,7 @@ from fdpo.core.records import Completion, Generation, Prompt
 from fdpo.decoding import length_limit
 from fdpo.decoding.sampling import Sampled
 from fdpo.decoding.strategies import decode_heldout, decode_published, decode_train
-from fdpo.models.causal_lm import cached_attention, end_of_text_ids
+from fdpo.models.causal_lm import cached_attention, end_of_text_ids, position_limit
 from fdpo.models.logprobs import forward_logps
 
 
@@ -36,15 +36,26 @@ def check_positions(
     prompts: Sequence[TokenizedPrompt], generate: Generate, model: PreTrainedModel
 ) -> None:
     """Raise `UserError` where a completion could outgrow what the model was made for."""
-    longest = max(len(ids) for _, ids in prompts)
-    strategies = (generate.train, generate.heldout, generate.heldout.published)
-    new = max(getattr(settings, "max_new_tokens", 0) for settings in strategies)
-    positions = model.config.max_position_embeddings
-    if longest + new > positions:
+    longest, new = _longest_prompt_and_completion(prompts, generate)
+    positions = position_limit(model)
+    if positions and longest + new > positions:
         raise UserError(
             f"generate: a prompt of {longest} tokens and max_new_tokens = {new} exceed the"
             f" {positions} positions of {model.name_or_path}; lower max_new_tokens or max_length"
         )
+
+
+def longest_sequence(prompts: Sequence[TokenizedPrompt], generate: Generate) -> int:
+    """The most tokens of prompt and completion that the model will run at a time."""
+    return sum(_longest_prompt_and_completion(prompts, generate))
+
+
+def _longest_prompt_and_completion(
+    prompts: Sequence[TokenizedPrompt], generate: Generate
+) -> tuple[int, int]:
+    longest = max(len(item.ids) for item in prompts)
+    strategies = (generate.train, generate.heldout, generate.heldout.published)
+    return longest, max(getattr(settings, "max_new_tokens", 0) for settings in strategies)
 
 
 def batches_by_length(prompts: Sequence[TokenizedPrompt], size: int) -> list[list[TokenizedPrompt]]:

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 
 from fdpo.core.errors import UserError
 from fdpo.decoding.cached_decoder import ABSENT, CachedDecoder, compaction_order, left_padded
+from fdpo.models.causal_lm import position_limit
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def diverse_beam_search(
 
 def _check_lengths(model: PreTrainedModel, prompts: list[list[int]], config: BeamSettings) -> None:
     longest = max(len(prompt) for prompt in prompts)
-    limit = model.config.max_position_embeddings
-    if longest + config.max_new_tokens > limit:
+    limit = position_limit(model)
+    if limit and longest + config.max_new_tokens > limit:
         raise UserError(
             f"max_new_tokens = {config.max_new_tokens} after a prompt of {longest} tokens exceeds "
             f"the model's {limit} positions; lower max_new_tokens or shorten the prompts"

@@ -20,6 +20,7 @@ from fdpo.evaluation.metric_groups import ImplicitRewards, Scores, Table
 from fdpo.evaluation.metrics.divergence import TokenDivergences, token_divergences
 from fdpo.losses import Objective
 from fdpo.models import causal_lm
+from fdpo.models.lm_head import lm_head
 from fdpo.models.logprobs import completion_hidden, pair_logps
 from fdpo.models.micro_batches import MicroBatch, micro_batches, rows
 from fdpo.models.packing import pack
@@ -150,8 +151,8 @@ def diverge(
         columns = token_divergences(
             torch.cat([completion.hidden for row in sampled for completion in row]),
             completion_hidden(reference, branches),
-            causal_lm.head_weight(policy),
-            causal_lm.head_weight(reference),
+            lm_head(policy),
+            lm_head(reference),
             branches.targets,
         )
     lengths = [sum(map(len, row)) for row in completions]

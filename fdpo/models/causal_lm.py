@@ -25,7 +25,8 @@ from fdpo.core.weights import (
     require_vocabulary,
     short_message,
 )
-from fdpo.models.packing import ATTENTION
+from fdpo.models.attention import BRANCHES, CACHED, UnknownAttention
+from fdpo.models.packing import pack
 
 disable_progress_bar()  # weights load in a second
 
@@ -52,10 +53,11 @@ def load_causal_lm(folder: str | Path) -> PreTrainedModel:
     """The causal language model saved in `folder`, float32, in evaluation mode, on the device.
 
     It attends within the branches of packed rows; `cached_attention` switches to cached decoding.
+    What it computes is checked by `fdpo.models.packing_probe`, before anything is made of it.
 
     Raises:
-        UserError: files or weights are missing or damaged, it is no causal language model, or its
-            logits are more than a linear head over its last hidden states.
+        UserError: files or weights are missing or damaged, or it is no causal language model with
+            a linear head.
     """
     require_safetensors(folder, "model.safetensors", REBUILD_MODEL)
     try:
@@ -66,7 +68,6 @@ def load_causal_lm(folder: str | Path) -> PreTrainedModel:
             output_loading_info=True,
             use_safetensors=True,
             dtype=torch.float32,
-            attn_implementation=ATTENTION,
         )
         model, loading = loaded
     except Exception as error:  # what a damaged file leads to is not documented
@@ -75,21 +76,55 @@ def load_causal_lm(folder: str | Path) -> PreTrainedModel:
         ) from None
     require_all(loading["missing_keys"], folder, REBUILD_MODEL)
     require_finite(model, folder, REBUILD_MODEL)
-    if model.get_output_embeddings() is None or getattr(model.lm_head, "bias", None) is not None:
+    if not isinstance(model.get_output_embeddings(), nn.Linear):
         raise UserError(
-            f"{folder}: {type(model).__name__} has no plain linear LM head; choose another"
+            f"{folder}: {type(model).__name__} has no linear LM head; choose a model of a family"
+            " in docs/models.md"
         )
-    return model.eval().to(device())
+    model = model.eval().to(device())
+    use_branch_attention(model)
+    return model
 
 
 @contextmanager
 def cached_attention(model: PreTrainedModel) -> Iterator[None]:
     """Within, a model loaded for packed rows decodes with a cache instead."""
-    model.set_attn_implementation("sdpa")
+    with attention_implementation(model, CACHED):
+        yield
+
+
+def use_branch_attention(model: PreTrainedModel) -> None:
+    """Let a model attend within the branches of packed rows, if its code leads there.
+
+    It does where attention is Transformers' interface and keywords reach it. Other models stay as
+    they are, and their sequences are run as rows of their own.
+    """
+    if not model._can_set_attn_implementation():  # the public setter would warn
+        return
+    before = model.config._attn_implementation
+    model.set_attn_implementation(BRANCHES)
+    branches = pack([([0], [[0, 0]])]).to(model.device)
+    try:
+        with torch.inference_mode():
+            backbone(model)(branches.input_ids, use_cache=False, **branches.attention)
+    except TypeError:  # the indices did not arrive
+        model.set_attn_implementation(before)
+    except UnknownAttention:
+        pass  # the probe says so
+
+
+@contextmanager
+def attention_implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """Within, a model that has Transformers' attention interface attends by `name`."""
+    before = model.config._attn_implementation
+    if before != BRANCHES:  # a model without that interface has one attention
+        yield
+        return
+    model.set_attn_implementation(name)
     try:
         yield
     finally:
-        model.set_attn_implementation(ATTENTION)
+        model.set_attn_implementation(before)
 
 
 def backbone(model: PreTrainedModel) -> nn.Module:
@@ -100,6 +135,11 @@ def backbone(model: PreTrainedModel) -> nn.Module:
 def head_weight(model: PreTrainedModel) -> Tensor:
     """The LM head's weight, [vocabulary, hidden]."""
     return model.get_output_embeddings().weight
+
+
+def position_limit(model: PreTrainedModel) -> int | None:
+    """The most tokens of a sequence that the model was made for; None where its config has none."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 def end_of_text_ids(model: PreTrainedModel) -> list[int]:
@@ -113,7 +153,7 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     require_vocabulary(tokenizer, head_weight(model).shape[0], folder)
 
 
-def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence) -> None:
+def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence) -> int:
     """Check that prompts, alone or with either side of a pair, are ids and positions of the model.
 
     Args:
@@ -121,11 +161,14 @@ def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence)
         path: the file that they come from.
         records: its records, one per line.
 
+    Returns: the length of the longest in tokens.
+
     Raises:
         UserError: naming the first line that the model cannot read.
     """
+    longest = 0
     rows, folder = head_weight(model).shape[0], model.name_or_path
-    positions = model.config.max_position_embeddings
+    positions = position_limit(model)
     for number, record in enumerate(records, start=1):
         prompt = {"prompt_ids": record.prompt_ids}
         sides = {name: getattr(record, name, []) for name in ("chosen_ids", "rejected_ids")}
@@ -133,16 +176,18 @@ def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence)
             length = len(ids) if ids is record.prompt_ids else len(record.prompt_ids) + len(ids)
             if max(ids, default=0) >= rows:
                 problem = f"{name} has {max(ids)}, but {folder} has the ids 0 to {rows - 1}"
-            elif length > positions:
+            elif positions is not None and length > positions:
                 problem = (
                     f"prompt_ids and {name} are {length} tokens, but {folder} has {positions}"
                     " positions"
                 )
             else:
+                longest = max(longest, length)
                 continue
             raise UserError(
                 f"{path}:{number}: {problem}; correct the line or rebuild with `dvc repro`"
             )
+    return longest
 
 
 def check_modules(model: PreTrainedModel, wanted: Sequence[str]) -> None:

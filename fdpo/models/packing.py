@@ -4,11 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from transformers import AttentionInterface
-
-ATTENTION = "branches"
 
 
 @dataclass(frozen=True)
@@ -94,38 +90,3 @@ def _output_index(sequences: list[list[int]], longest: int, total: int) -> Tenso
         for position, token in enumerate(tokens):
             index[token] = number * longest + position
     return torch.tensor(index)
-
-
-def branch_attention(
-    module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    gather_index: Tensor,
-    output_index: Tensor,
-    scaling: float | None = None,
-    **_,
-) -> tuple[Tensor, None]:
-    """Attention within each sequence of a `Branches` row; [1, heads, T, d] → [1, T, heads, d].
-
-    The sequences are laid out right-padded, so causality alone keeps padding out of every output
-    that is read back, and the mask-free kernel serves. A shared prompt's queries are computed once
-    per branch; that is attention alone, a small part of the work.
-    """
-    query, key, value = (_unpack(states, gather_index) for states in (query, key, value))
-    grouped = query.shape[1] != key.shape[1]
-    out = F.scaled_dot_product_attention(
-        query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
-    )
-    return out.transpose(1, 2).flatten(0, 1).index_select(0, output_index).unsqueeze(0), None
-
-
-def _unpack(states: Tensor, gather_index: Tensor) -> Tensor:
-    """[1, heads, T, d] → [S, heads, L, d]."""
-    flat = states[0].transpose(0, 1).index_select(0, gather_index.flatten())
-    return flat.unflatten(0, gather_index.shape).transpose(1, 2)
-
-
-AttentionInterface.register(ATTENTION, branch_attention)

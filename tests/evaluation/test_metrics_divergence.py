@@ -19,6 +19,7 @@ from fdpo.evaluation.metrics.divergence import (
     sequence_kl,
     token_divergences,
 )
+from fdpo.models.lm_head import LMHead
 
 FIELDS = ("policy_logp", "reference_logp", "kl", "forward_kl", "jsd", "entropy")
 
@@ -40,6 +41,12 @@ def oracle(policy_logits, reference_logits, ids):
     }
 
 
+def of_heads(policy_hidden, reference_hidden, policy_weight, reference_weight, ids, *tile, **more):
+    """`token_divergences` with heads of these weights and nothing else."""
+    heads = (LMHead(policy_weight), LMHead(reference_weight))
+    return token_divergences(policy_hidden, reference_hidden, *heads, ids, *tile, **more)
+
+
 def of_logits(policy_logits, reference_logits, ids, tile_tokens=128):
     """`token_divergences` of given logits: hidden states are the logits, the heads identities."""
     policy, reference = (
@@ -47,7 +54,7 @@ def of_logits(policy_logits, reference_logits, ids, tile_tokens=128):
         for logits in (policy_logits, reference_logits)
     )
     head = torch.eye(policy.shape[1])
-    return token_divergences(policy, reference, head, head, torch.as_tensor(ids), tile_tokens)
+    return of_heads(policy, reference, head, head, torch.as_tensor(ids), tile_tokens)
 
 
 # An autoregressive model over a, b and end-of-text with at most three tokens, in full: a context
@@ -93,7 +100,7 @@ def toy_divergences(prompt_tokens=0, later_tokens=0):
         ids += [A] * prompt_tokens + written
         lengths.append(prompt_tokens + len(written))
     hidden = torch.eye(PROMPT_CONTEXT + 1)[contexts]
-    return token_divergences(hidden, hidden, *HEADS, torch.tensor(ids)), lengths
+    return of_heads(hidden, hidden, *HEADS, torch.tensor(ids)), lengths
 
 
 def expected(per_sequence):
@@ -179,7 +186,7 @@ def test_agrees_with_scipy_whatever_the_tile(tile_tokens):
     ids = draws.integers(500, size=40)
     arrays = [torch.from_numpy(array) for array in (*hidden, *heads, ids)]
     before = [array.clone() for array in arrays]
-    found = token_divergences(*arrays, tile_tokens=tile_tokens)
+    found = of_heads(*arrays, tile_tokens=tile_tokens)
     truth = oracle(hidden[0] @ heads[0].T, hidden[1] @ heads[1].T, ids)
     for field in FIELDS:
         values = getattr(found, field)
@@ -196,7 +203,7 @@ def test_a_policy_near_the_reference_keeps_its_digits():
     ids = np.zeros(32, dtype=np.int64)
     reference_head = torch.from_numpy(reference.T.copy())
     policy_head = torch.from_numpy(policy.T.copy())
-    found = token_divergences(
+    found = of_heads(
         torch.eye(32), torch.eye(32), policy_head, reference_head, torch.from_numpy(ids)
     )
     truth = oracle(policy, reference, ids)
@@ -263,13 +270,13 @@ def test_no_block_is_larger_than_the_tile():
 
     hidden, head, ids = torch.randn(100, 4), torch.randn(1000, 4), torch.zeros(100, dtype=int)
     with Watch():
-        token_divergences(hidden, hidden, head, head, ids, tile_tokens=20)
+        of_heads(hidden, hidden, head, head, ids, tile_tokens=20)
     assert largest == 20 * 1000
 
 
 def test_wrong_shapes_are_refused():
     hidden, head, ids = torch.zeros(4, 3), torch.zeros(7, 3), torch.zeros(4, dtype=int)
-    token_divergences(hidden, hidden, head, head, ids)
+    of_heads(hidden, hidden, head, head, ids)
     for wrong in (
         (hidden[:3], hidden, head, head, ids),
         (hidden, torch.zeros(4, 2), head, head, ids),
@@ -277,4 +284,4 @@ def test_wrong_shapes_are_refused():
         (hidden, hidden, head, head, ids[:3]),
     ):
         with pytest.raises(ValueError, match=r"needed|not equal"):
-            token_divergences(*wrong)
+            of_heads(*wrong)

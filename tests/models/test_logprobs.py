@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from fdpo.models import logprobs
+from fdpo.models.lm_head import LMHead
 from fdpo.models.logprobs import sequence_logps, token_logps
 from fdpo.models.packing import pack
 from tests.support import tiny
@@ -25,7 +26,7 @@ def by_autograd(hidden, head, targets):
 def test_a_token_by_hand():
     head = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # logits are the hidden state
     hidden = torch.tensor([[0.0, 0.0], [torch.tensor(3.0).log(), 0.0]])
-    values = token_logps(hidden, head, torch.tensor([0, 0]))
+    values = token_logps(hidden, LMHead(head), torch.tensor([0, 0]))
     torch.testing.assert_close(values, torch.tensor([0.5, 0.75]).log())
 
 
@@ -34,7 +35,10 @@ def test_values_and_gradients_are_those_of_autograd_whatever_the_tiles(monkeypat
     monkeypatch.setattr(logprobs, "TILE_ELEMENTS", rows * 11)
     hidden, head, targets = tokens()
     upstream = torch.linspace(-2, 3, 13, dtype=torch.float64)
-    values, expected = token_logps(hidden, head, targets), by_autograd(hidden, head, targets)
+    values, expected = (
+        token_logps(hidden, LMHead(head), targets),
+        by_autograd(hidden, head, targets),
+    )
     (gradient,) = torch.autograd.grad(values, hidden, upstream)
     (expected_gradient,) = torch.autograd.grad(expected, hidden, upstream)
     torch.testing.assert_close(values, expected, rtol=1e-13, atol=1e-13)
@@ -47,7 +51,10 @@ def test_a_head_that_is_trained_has_its_gradient_too(monkeypatch, rows):
     hidden, head, targets = tokens()
     inputs = (hidden, head.requires_grad_())
     upstream = torch.linspace(-2, 3, 13, dtype=torch.float64)
-    values, expected = token_logps(hidden, head, targets), by_autograd(hidden, head, targets)
+    values, expected = (
+        token_logps(hidden, LMHead(head), targets),
+        by_autograd(hidden, head, targets),
+    )
     gradients = torch.autograd.grad(values, inputs, upstream)
     torch.testing.assert_close(values, expected, rtol=1e-13, atol=1e-13)
     for ours, theirs in zip(
@@ -58,20 +65,20 @@ def test_a_head_that_is_trained_has_its_gradient_too(monkeypatch, rows):
 
 def test_gradients_are_those_of_finite_differences():
     hidden, head, targets = tokens(count=3)
-    assert torch.autograd.gradcheck(lambda h: token_logps(h, head, targets), hidden)
+    assert torch.autograd.gradcheck(lambda h: token_logps(h, LMHead(head), targets), hidden)
 
 
 def test_a_vocabulary_larger_than_a_tile_goes_a_row_at_a_time(monkeypatch):
     monkeypatch.setattr(logprobs, "TILE_ELEMENTS", 3)
     hidden, head, targets = tokens()
     expected = by_autograd(hidden, head, targets)
-    torch.testing.assert_close(token_logps(hidden, head, targets), expected)
+    torch.testing.assert_close(token_logps(hidden, LMHead(head), targets), expected)
 
 
 def test_extreme_logits_neither_overflow_nor_vanish():
     head = torch.tensor([[1.0], [-1.0]])
     hidden = torch.tensor([[1e4], [-1e4]], requires_grad=True)
-    values = token_logps(hidden, head, torch.tensor([0, 0]))
+    values = token_logps(hidden, LMHead(head), torch.tensor([0, 0]))
     values.sum().backward()
     assert values.tolist() == [0.0, -2e4]
     assert hidden.grad.tolist() == [[0.0], [2.0]]
@@ -79,7 +86,7 @@ def test_extreme_logits_neither_overflow_nor_vanish():
 
 def test_half_precision_states_give_float32_log_probabilities():
     hidden, head, targets = tokens(torch.bfloat16)
-    values = token_logps(hidden, head, targets)
+    values = token_logps(hidden, LMHead(head), targets)
     (gradient,) = torch.autograd.grad(values.sum(), hidden)
     assert values.dtype == torch.float32
     assert gradient.dtype == torch.bfloat16
@@ -91,7 +98,7 @@ def test_half_precision_states_give_float32_log_probabilities():
 def test_without_gradients_none_are_made():
     hidden, head, targets = tokens()
     with torch.no_grad():
-        values = token_logps(hidden, head, targets)
+        values = token_logps(hidden, LMHead(head), targets)
     assert not values.requires_grad
     torch.testing.assert_close(values, by_autograd(hidden, head, targets))
 

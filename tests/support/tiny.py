@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from fdpo.core.records import Pair
-from fdpo.models.packing import ATTENTION
+from fdpo.models.attention import BRANCHES
 
 VOCABULARY = 37
 END = 0
@@ -70,7 +70,7 @@ def gpt2(dtype: torch.dtype = torch.float64, dropout: float = 0.0) -> GPT2LMHead
 
 
 def _ready(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    model.set_attn_implementation(ATTENTION)
+    model.set_attn_implementation(BRANCHES)
     return model.to(dtype).eval()
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from fdpo.models.lm_head import LMHead
+
 CACHE_ROWS = 16  # rows of [V] worked on at once: a few 3 MB buffers stay in a CPU's cache
 
 
@@ -35,17 +37,17 @@ class TokenDivergences:
 def token_divergences(
     policy_hidden: torch.Tensor,
     reference_hidden: torch.Tensor,
-    policy_head: torch.Tensor,
-    reference_head: torch.Tensor,
+    policy_head: LMHead,
+    reference_head: LMHead,
     sampled_ids: torch.Tensor,
     tile_tokens: int = 128,
 ) -> TokenDivergences:
     """Exact next-token divergences at each sampled token, from last hidden states.
 
     policy_hidden, reference_hidden: [T, H], the states that *predict* the sampled tokens: those of
-    the place before each, over completion tokens only. policy_head, reference_head: [V, H], no
-    bias. sampled_ids: [T] int64. No more than two [tile_tokens, V] blocks of logits exist at a
-    time (25 MB each at 128 x 49,152).
+    the place before each, over completion tokens only. policy_head, reference_head: over V tokens.
+    sampled_ids: [T] int64. No more than two [tile_tokens, V] blocks of logits exist at a time (25
+    MB each at 128 x 49,152).
 
     Logits and probabilities are float32, normalisers and results float64. Divergences and entropy
     are cut at their bounds, which rounding can pass by about 1e-7; log-probabilities are not.
@@ -53,21 +55,22 @@ def token_divergences(
     Raises ValueError when the shapes do not fit.
     """
     tokens = len(sampled_ids)
-    hidden_shape = (tokens, policy_head.shape[-1])
+    hidden_shape = (tokens, policy_head.weight.shape[-1])
     if policy_hidden.shape != hidden_shape or reference_hidden.shape != hidden_shape:
         raise ValueError(
             f"hidden states of {tuple(policy_hidden.shape)} and {tuple(reference_hidden.shape)}: "
             f"{hidden_shape} is needed, one row a sampled token"
         )
-    if policy_head.shape != reference_head.shape:
+    if policy_head.weight.shape != reference_head.weight.shape:
         raise ValueError(
-            f"heads of {tuple(policy_head.shape)} and {tuple(reference_head.shape)}: not equal"
+            f"heads of {tuple(policy_head.weight.shape)} and"
+            f" {tuple(reference_head.weight.shape)}: not equal"
         )
     columns = torch.empty(6, tokens, dtype=torch.float64)
     for start in range(0, tokens, tile_tokens):
         tile = slice(start, start + tile_tokens)
-        policy_logits = (policy_hidden[tile] @ policy_head.T).float()
-        reference_logits = (reference_hidden[tile] @ reference_head.T).float()
+        policy_logits = policy_head.logits(policy_hidden[tile]).float()
+        reference_logits = reference_head.logits(reference_hidden[tile]).float()
         for first in range(0, len(policy_logits), CACHE_ROWS):
             rows = slice(first, first + CACHE_ROWS)
             places = slice(start + first, start + first + len(policy_logits[rows]))
