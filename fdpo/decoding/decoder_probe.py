@@ -10,7 +10,7 @@ from fdpo.decoding.cached_decoder import CachedDecoder, left_padded
 from fdpo.models.causal_lm import cached_attention
 from fdpo.models.packing_probe import PlainForward, probe_packing, refusal, require_equal
 
-STEPS = 4  # tokens decoded one by one, behind prompts of unequal length
+STEPS = 3  # tokens decoded one by one, behind prompts of unequal length
 
 
 def probe_model(model: PreTrainedModel, longest: int) -> None:
@@ -28,27 +28,26 @@ def probe_model(model: PreTrainedModel, longest: int) -> None:
 
 @torch.inference_mode()
 def probe_decoder(model: PreTrainedModel, plain: PlainForward) -> None:
-    """Decode the last tokens of the longest and the shortest sequence of `plain` with a cache.
+    """Decode the last tokens of both sequences of `plain`, which are of unequal length.
 
     Raises:
         UserError: their log-probabilities are not those of `plain`, or the model has no such cache.
     """
-    compared = [(plain.sequences[i], plain.logps[i]) for i in (0, -1)]
-    steps = min(STEPS, *(len(ids) for (_, ids), _ in compared))
-    texts = [torch.tensor([*prompt, *ids], device=model.device) for (prompt, ids), _ in compared]
-    expected = torch.stack([logps[-steps:] for _, logps in compared], dim=1)
+    steps = min(STEPS, *map(len, plain.completions))
+    texts = [[*plain.prompt, *completion] for completion in plain.completions]
     decoded = []
     try:
         with cached_attention(model):
-            history = left_padded([text[:-steps].tolist() for text in texts], model.device)
+            history = left_padded([text[:-steps] for text in texts], model.device)
             decoder = CachedDecoder(model, history, copies=1, precision=nullcontext)
             for step in range(-steps, 0):
-                tokens = torch.stack([text[step] for text in texts])[:, None]
+                tokens = torch.tensor([[text[step]] for text in texts], device=model.device)
                 logits = decoder.next_logits().float()
                 decoded.append(logits.log_softmax(dim=1).gather(1, tokens)[:, 0])
+                history = torch.cat([history, tokens], dim=1)
                 if step < -1:
-                    history = torch.cat([history, tokens], dim=1)
                     decoder.advance(history)
     except Exception as error:  # what a model lacks shows in whatever its code then does
         raise refusal(model, f"does not decode with a cache ({reason(error)})") from None
+    expected = torch.stack([logps[-steps:] for logps in plain.logps], dim=1)
     require_equal(model, "when decoded with a cache", torch.stack(decoded), expected)

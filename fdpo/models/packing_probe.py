@@ -7,7 +7,6 @@ sequence at a time by its eager attention.
 """
 
 import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +21,7 @@ from fdpo.models.lm_head import lm_head
 from fdpo.models.logprobs import completion_hidden, token_logps
 from fdpo.models.packing import pack
 
-COMPARED = 32  # tokens at the end of a sequence as long as allowed, where a window binds
+COMPARED = 32  # tokens at the end of the long branch, where a window binds
 EAGER_TOKENS = 2048  # beyond, eager attention's [heads, L, L] takes gigabytes
 # Nats per token. Rounding stays below 1e-4 in the models that were tried; what is wrong, far above.
 ABSOLUTE, RELATIVE = 1e-3, 1e-4
@@ -30,23 +29,18 @@ ABSOLUTE, RELATIVE = 1e-3, 1e-4
 
 @dataclass(frozen=True)
 class PlainForward:
-    """Token ids, and what the model's own forward pass says of them."""
+    """Sequences, and what the model's own forward pass says of the last tokens of each."""
 
-    prompts: list[tuple[list[int], list[list[int]]]]  # as `pack` takes them
-    logps: list[Tensor]  # per completion, of its tokens, float32 in nats
-
-    @property
-    def sequences(self) -> list[tuple[list[int], list[int]]]:
-        """(prompt, completion) in the order of `logps`."""
-        return [(prompt, ids) for prompt, completions in self.prompts for ids in completions]
+    prompt: list[int]
+    completions: list[list[int]]
+    logps: list[Tensor]  # per completion, of its last tokens, float32 in nats
 
 
 @torch.inference_mode()
 def probe_packing(model: PreTrainedModel, longest: int) -> PlainForward:
-    """Compare a packed row with plain forward passes.
+    """Compare a packed row of two branches with plain forward passes, in full precision.
 
-    The row has a prompt with two branches, the first as long as `longest` allows, and a short
-    prompt with a short branch. Full precision, whatever the device.
+    One branch is as long as `longest` and the model allow, the other a few tokens.
 
     Args:
         model: as `load_causal_lm` gives it.
@@ -57,15 +51,16 @@ def probe_packing(model: PreTrainedModel, longest: int) -> PlainForward:
     Raises:
         UserError: they differ, or the model cannot be run so.
     """
-    prompts = _prompts(model, longest)
-    plain = PlainForward(prompts, _plain_logps(model, prompts))
+    plain = _plain_forward(model, longest)
     try:
-        branches = pack(prompts).to(model.device)
+        branches = pack([(plain.prompt, plain.completions)]).to(model.device)
         hidden = completion_hidden(model, branches)
-        packed = token_logps(hidden, lm_head(model), branches.targets)
+        logps = token_logps(hidden, lm_head(model), branches.targets)
     except Exception as error:  # what a model lacks shows in whatever its code then does
         raise refusal(model, f"does not run in packed rows ({reason(error)})") from None
-    require_equal(model, "in packed rows", packed, torch.cat(plain.logps))
+    of_branches = logps.split([len(ids) for ids in plain.completions])
+    packed = [branch[-len(last) :] for branch, last in zip(of_branches, plain.logps, strict=True)]
+    require_equal(model, "in packed rows", torch.cat(packed), torch.cat(plain.logps))
     return plain
 
 
@@ -89,34 +84,24 @@ def refusal(model: PreTrainedModel, problem: str) -> UserError:
     )
 
 
-def _prompts(model: PreTrainedModel, longest: int) -> list[tuple[list[int], list[list[int]]]]:
+def _plain_forward(model: PreTrainedModel, longest: int) -> PlainForward:
     longest = max(2, min(longest, position_limit(model) or longest))
-    compared = min(COMPARED, longest // 2)
-    lengths = [
-        (longest - compared, [compared, (compared + 1) // 2]),
-        (min(3, longest - 1), [min(5, longest - min(3, longest - 1))]),
-    ]
-    generator = torch.Generator().manual_seed(0)
+    shared = min(3, longest - 1)
     vocabulary = len(lm_head(model).weight)
-
-    def draw(count: int) -> list[int]:
-        return torch.randint(vocabulary, (count,), generator=generator).tolist()
-
-    return [(draw(prompt), [draw(count) for count in counts]) for prompt, counts in lengths]
-
-
-def _plain_logps(
-    model: PreTrainedModel, prompts: Sequence[tuple[list[int], list[list[int]]]]
-) -> list[Tensor]:
-    sequences = [(prompt, ids) for prompt, completions in prompts for ids in completions]
-    longest = max(len(prompt) + len(ids) for prompt, ids in sequences)
-    selects = "logits_to_keep" in inspect.signature(model.forward).parameters
-    logps = []
+    ids = torch.randint(vocabulary, (longest + 5,), generator=torch.Generator().manual_seed(0))
+    prompt, long, short = (part.tolist() for part in ids.split([shared, longest - shared, 5]))
+    completions = [long, short[: len(long)]]
     with attention_implementation(model, "eager" if longest <= EAGER_TOKENS else CACHED):
-        for prompt, ids in sequences:
-            keep = {"logits_to_keep": len(ids) + 1} if selects else {}
-            inputs = torch.tensor([[*prompt, *ids]], device=model.device)
-            logits = model(input_ids=inputs, use_cache=False, **keep).logits[0, -len(ids) - 1 : -1]
-            targets = torch.tensor(ids, device=model.device)[:, None]
-            logps.append(logits.float().log_softmax(dim=1).gather(1, targets)[:, 0])
-    return logps
+        return PlainForward(
+            prompt, completions, [_plain_logps(model, prompt, branch) for branch in completions]
+        )
+
+
+def _plain_logps(model: PreTrainedModel, prompt: list[int], completion: list[int]) -> Tensor:
+    """log π of the completion's last tokens, from one forward pass of one sequence."""
+    targets = torch.tensor(completion[-COMPARED:], device=model.device)
+    selects = "logits_to_keep" in inspect.signature(model.forward).parameters
+    keep = {"logits_to_keep": len(targets) + 1} if selects else {}
+    sequence = torch.tensor([[*prompt, *completion]], device=model.device)
+    logits = model(input_ids=sequence, use_cache=False, **keep).logits[0, -len(targets) - 1 : -1]
+    return logits.float().log_softmax(dim=1).gather(1, targets[:, None])[:, 0]
