@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import torch
 from transformers import PreTrainedModel
 
-from fdpo.core.weights import reason
+from fdpo.core.weights import short_message
 from fdpo.decoding.cached_decoder import CachedDecoder, left_padded
 from fdpo.models.causal_lm import cached_attention
 from fdpo.models.packing_probe import PlainForward, probe_packing, refusal, require_equal
@@ -48,6 +48,6 @@ def probe_decoder(model: PreTrainedModel, plain: PlainForward) -> None:
                 if step < -1:
                     decoder.advance(history)
     except Exception as error:  # what a model lacks shows in whatever its code then does
-        raise refusal(model, f"does not decode with a cache ({reason(error)})") from None
+        raise refusal(model, f"does not decode with a cache ({short_message(error)})") from None
     expected = torch.stack([logps[-steps:] for logps in plain.logps], dim=1)
     require_equal(model, "when decoded with a cache", torch.stack(decoded), expected)

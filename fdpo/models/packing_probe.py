@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from fdpo.core.errors import UserError
-from fdpo.core.weights import reason
+from fdpo.core.weights import short_message
 from fdpo.models.attention import CACHED
 from fdpo.models.causal_lm import attention_implementation, position_limit
 from fdpo.models.lm_head import lm_head
@@ -57,7 +57,7 @@ def probe_packing(model: PreTrainedModel, longest: int) -> PlainForward:
         hidden = completion_hidden(model, branches)
         logps = token_logps(hidden, lm_head(model), branches.targets)
     except Exception as error:  # what a model lacks shows in whatever its code then does
-        raise refusal(model, f"does not run in packed rows ({reason(error)})") from None
+        raise refusal(model, f"does not run in packed rows ({short_message(error)})") from None
     of_branches = logps.split([len(ids) for ids in plain.completions])
     packed = [branch[-len(last) :] for branch, last in zip(of_branches, plain.logps, strict=True)]
     require_equal(model, "in packed rows", torch.cat(packed), torch.cat(plain.logps))
