@@ -46,6 +46,13 @@ def test_the_pinned_version_is_one_that_the_package_declares(declared):
     assert requirement.specifier.contains(version)
 
 
+def test_every_pinned_package_of_the_pipeline_is_declared():
+    """But setuptools, which pip needs to build the snippets' source package."""
+    declared = chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
+    names = {canonicalize_name(Requirement(package).name) for package in declared}
+    assert set(PIPELINE) - names == {"setuptools"}
+
+
 def test_the_installed_package_imports_from_anywhere(tmp_path):
     """Built from a copy, as setuptools leaves files beside what it builds."""
     copy, installed, elsewhere = (tmp_path / name for name in ("copy", "installed", "elsewhere"))
