@@ -15,11 +15,12 @@ def ranked(completions: Sequence[ScoredCompletion]) -> list[ScoredCompletion]:
 def pairs_of(
     generation: ScoredGeneration, ranks: Sequence[Sequence[int]] | Literal["given"]
 ) -> Iterator[Pair | None]:
-    """A pair for each (better, worse) of `ranks`, counted from 1; None where the rewards tie.
+    """A pair for each (better, worse) of `ranks`, counted from 1; None where the two are alike.
 
-    With `given` the pairs that came with the prompt, as they are, whatever the rewards say; None
-    where the length limit left the same tokens of both. Their ranks are 1 and 2. Raises `UserError`
-    when a rank is beyond the completions of this prompt.
+    Two completions are alike when their tokens are, or their rewards. With `given` the pairs are
+    those that came with the prompt, whatever the rewards say; None where the tokens are the same,
+    as the length limit may leave them. Their ranks are 1 and 2. Raises `UserError` when a rank is
+    beyond the completions of this prompt.
     """
     if ranks == "given":
         for chosen, rejected in generation.given or ():
@@ -33,9 +34,9 @@ def pairs_of(
                 f"pair.ranks has [{better}, {worse}], but prompt {generation.id} has "
                 f"{len(order)} completions; lower the rank or raise generate.train.completions"
             )
-        chosen, rejected = order[better - 1], order[worse - 1]
-        tied = chosen.reward == rejected.reward
-        yield None if tied else _pair(generation, chosen, rejected, better, worse)
+        first, second = order[better - 1], order[worse - 1]
+        alike = first.reward == second.reward or first.ids == second.ids
+        yield None if alike else _pair(generation, first, second, better, worse)
 
 
 def _pair(

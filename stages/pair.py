@@ -31,7 +31,7 @@ def main() -> None:
             )
 
     count = records.write(paths.PAIRS, at_least_one(pairs()))
-    equal = "texts" if ranks == "given" else "rewards"
+    equal = "tokens" if ranks == "given" else "rewards or tokens"
     print(f"pair: {count} pairs of {prompts} prompts; {ties} left out for equal {equal}")
 
 

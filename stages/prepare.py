@@ -128,7 +128,7 @@ def fetch_models(models: HubModels) -> None:
     fetch_model(models.reference, paths.REFERENCE)
     for folder, scorer in ((paths.REWARD_MODEL, models.reward), (paths.JUDGE, models.judge)):
         fetch_model(scorer, folder)
-        write_settings(folder, scorer.label)
+        write_settings(folder, scorer.label, scorer.too_long)
 
 
 def fetch_model(model: HubRepo, folder: Path) -> None:

@@ -10,7 +10,7 @@ from fdpo.core.records import Generation, ScoredCompletion, ScoredGeneration
 from fdpo.run import locks
 from fdpo.run.settings import load_params
 from fdpo.scoring.loading import load_scorer
-from fdpo.scoring.scorer import Scorer
+from fdpo.scoring.scorer import Scorer, report_cut_texts
 from stages import paths
 
 
@@ -22,6 +22,8 @@ def main() -> None:
     count = records.write(
         paths.SCORES, tqdm(scored(generations, reward, judge, batch_size), "score")
     )
+    for scorer, folder in ((reward, paths.REWARD_MODEL), (judge, paths.JUDGE)):
+        report_cut_texts(scorer, folder)
     print(f"score: the completions of {count} prompts")
 
 

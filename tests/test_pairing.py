@@ -60,6 +60,16 @@ def test_six_completions_give_six_pairs_by_hand():
     )
 
 
+def test_completions_of_the_same_tokens_make_no_pair_whatever_their_rewards():
+    first = generation([0.9, 0.5, 0.1])
+    same = first.completions[0].model_copy(update={"reward": 0.3})
+    twice = first.model_copy(update={"completions": [*first.completions, same]})
+    made = list(pairs_of(twice, [[1, 3], [1, 2], [3, 4]]))
+    assert made[0] is None
+    assert (made[1].chosen_ids, made[1].rejected_ids) == ([0, 0], [1, 1])
+    assert (made[2].chosen_ids, made[2].rejected_ids) == ([0, 0], [2, 2])
+
+
 @given(REWARDS, st.data())
 def test_a_pair_prefers_the_greater_reward_and_ties_make_none(rewards, data):
     places = st.integers(1, len(rewards))

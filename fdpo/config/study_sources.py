@@ -48,9 +48,13 @@ class HubRepo(Strict):
 
 
 class HubClassifier(HubRepo):
-    """A text classifier as scorer: the logit of class number `label`."""
+    """A text classifier as scorer: the logit of class number `label`.
+
+    `too_long` says what happens to a text of more tokens than the model reads.
+    """
 
     label: Annotated[int, Field(ge=0)]
+    too_long: Literal["refuse", "cut"]
 
 
 class HubModels(Strict):

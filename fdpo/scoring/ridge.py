@@ -61,6 +61,11 @@ class RidgeReward:
     characters: np.ndarray  # [ngrams.BUCKETS] float32
     settings: RidgeSettings
 
+    @property
+    def texts_cut(self) -> int:
+        """None: a text of any length is read."""
+        return 0
+
     def score(self, texts: list[str]) -> np.ndarray:
         """The predicted rating of each text, float64; a text without words gets the intercept."""
         return np.array([self._score(text) for text in texts], dtype=np.float64)

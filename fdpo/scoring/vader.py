@@ -23,6 +23,11 @@ class Vader:
     def __init__(self) -> None:
         self._analyzer = vaderSentiment.SentimentIntensityAnalyzer()
 
+    @property
+    def texts_cut(self) -> int:
+        """None: a text of any length is read."""
+        return 0
+
     def score(self, texts: list[str]) -> np.ndarray:
         """The compound score of each text, float64 in [-1, 1]; 0 where no word has a sentiment."""
         scores = [self._analyzer.polarity_scores(text)["compound"] for text in texts]

@@ -27,7 +27,7 @@ TEXTS = [
 def folder(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("classifiers") / request.param
     getattr(hub_repos, request.param)(folder)
-    classifier.write_settings(folder, "POSITIVE")
+    classifier.write_settings(folder, "POSITIVE", "cut")
     return folder
 
 
@@ -64,17 +64,21 @@ def test_token_ids_are_whole_and_hold_the_special_ones(folder):
 def test_a_class_is_named_or_numbered(folder, tmp_path):
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     named = classifier.load(copy).score(TEXTS)
-    classifier.write_settings(copy, 1)
-    assert json.loads((copy / "scorer.json").read_text()) == {"kind": "classifier", "label": 1}
+    classifier.write_settings(copy, 1, "cut")
+    assert json.loads((copy / "scorer.json").read_text()) == {
+        "kind": "classifier",
+        "label": 1,
+        "too_long": "cut",
+    }
     np.testing.assert_array_equal(classifier.load(copy).score(TEXTS), named)
-    classifier.write_settings(copy, "NEGATIVE")
+    classifier.write_settings(copy, "NEGATIVE", "cut")
     assert not np.allclose(classifier.load(copy).score(TEXTS), named)
 
 
 @pytest.mark.parametrize("label", ["positive", 2, -1, True, None])
 def test_an_unknown_class_is_refused(folder, label):
     with pytest.raises(UserError, match=r"label = .*choose one of NEGATIVE \(0\), POSITIVE \(1\)"):
-        classifier.write_settings(folder, label)
+        classifier.write_settings(folder, label, "cut")
     assert json.loads((folder / "scorer.json").read_text())["label"] == "POSITIVE"
 
 
