@@ -76,7 +76,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "llama": _COMMON,
     "mistral": _DECODER,
     "mixtral": {**_DECODER, "num_local_experts": 4, "num_experts_per_tok": 2},
-    "stablelm": _COMMON,
+    "stablelm": {**_COMMON, "num_key_value_heads": 2},
     "qwen3": _DECODER,
     "gemma": _DECODER,
     "gemma2": {**_DECODER, "query_pre_attn_scalar": 8},
