@@ -313,9 +313,9 @@ in one line before any work. Training also checks that the first margin is 0.
 
 The families below are tested so, each built from its config class with tiny random weights: packed
 rows, the decoder on prompts of unequal length, and gradients. Numbers are the largest differences
-in nats per sequence, over sequences of 2 to {POSITIONS} tokens, whose log-probabilities are about −4
-per token. Windows of {WINDOW} tokens bind nearly everywhere. Other families run if the probe lets
-them.
+in nats per sequence, over sequences of 2 to {POSITIONS} tokens, whose log-probabilities are about
+−4 per token. Windows of {WINDOW} tokens bind nearly everywhere. Other families run if the probe
+lets them.
 
 "Packed rows" run a prompt once for all of its completions. A model whose attention is not
 Transformers' attention interface runs one row per completion, prompt and all: as right, and slower.
