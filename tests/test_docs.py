@@ -244,6 +244,16 @@ def test_contributing_says_what_a_change_makes_out_of_date():
     assert f"\n{right}\n\n" in text, f"the table should be\n{right}"
 
 
+def test_the_study_that_docs_write_is_one():
+    """`prepare` as docs/own-study.md has it, in a copy of `imdb-published` as it says."""
+    text = (ROOT / "docs/own-study.md").read_text(encoding="utf-8")
+    block = re.search(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE).group(1)
+    (section,) = yaml.safe_load(block.replace("sha256: ...", f"sha256: {'a' * 64}")).values()
+    mine = PARAMS["studies"]["imdb-published"] | section
+    settings = check_params(PARAMS | {"study": "mine", "studies": {"mine": mine}})
+    assert settings.active.prepare.source == "pairs"
+
+
 def test_the_loss_that_contributing_adds_is_one(monkeypatch):
     """It is a loss for this test's duration: params.yaml may name it, and it has its values."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
