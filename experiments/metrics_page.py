@@ -59,6 +59,7 @@ def _table(first_column: str, metrics: Iterable[Metric], key: str = "name") -> s
 
 
 def main() -> None:
+    """Write docs/metrics.md."""
     PAGE.parent.mkdir(exist_ok=True)
     with replacing(PAGE) as scratch:
         scratch.write_text(page(), encoding="utf-8")

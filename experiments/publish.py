@@ -26,6 +26,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Publish what the command line names."""
     parser = argparse.ArgumentParser(
         prog="experiments.publish", description=(__doc__ or "").split("\n")[0]
     )
@@ -91,6 +92,7 @@ def metric_rows(metrics: dict[str, dict[str, Any]]) -> Iterable[tuple[str, str, 
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table with the columns of `head`."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -124,6 +126,7 @@ def publish_pairs(repo: str, token: str) -> str:
 
 
 def write_as_text(pairs: Path, target: Path) -> None:
+    """Write a file of pairs as JSON Lines of text, decoded without special tokens."""
     from fdpo.models.causal_lm import load_tokenizer  # takes seconds, and only pairs need it
 
     decode = load_tokenizer(paths.REFERENCE).decode
@@ -140,6 +143,7 @@ def write_as_text(pairs: Path, target: Path) -> None:
 
 
 def dataset_card(repo: str) -> str:
+    """The data set's README."""
     return (
         f"# {repo}\n\nPreference pairs: two completions of each `prompt`, `chosen` the preferred"
         " one, and the rewards that one reward model gave them.\n"

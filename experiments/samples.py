@@ -12,6 +12,7 @@ SHOWN_PROMPTS, SHOWN_COMPLETIONS = 4, 2
 
 
 def main() -> None:
+    """Print the first held-out prompts with samples of both models."""
     width = min(shutil.get_terminal_size().columns, 120) // 2 - 2
     for row in islice(records.read(paths.SAMPLES, SamplesOfPrompt), SHOWN_PROMPTS):
         print(f"\n{row.prompt}")
@@ -23,10 +24,12 @@ def main() -> None:
 
 
 def shown(sample: ScoredSample) -> str:
+    """A sample on one line, behind its reward."""
     return f"[{sample.reward:+.2f}] {' '.join(sample.text.split())}"
 
 
 def print_beside(left: str, right: str, width: int) -> None:
+    """Print two texts in columns of `width` characters."""
     for pair in zip_longest(wrap(left, width), wrap(right, width), fillvalue=""):
         print("  " + "  ".join(column.ljust(width) for column in pair).rstrip())
 

@@ -25,6 +25,7 @@ def command() -> list[str]:
 
 
 def main() -> None:
+    """Print the table; DVC's exit code is this program's."""
     sys.exit(subprocess.run(command()).returncode)
 
 

@@ -20,6 +20,7 @@ LOCK = "dvc.lock"
 
 
 def main() -> None:
+    """Run the last commit's pipeline in a clone and compare its results with the committed ones."""
     if subprocess.run(["git", "diff", "--quiet", "HEAD"]).returncode:
         print("verify: the last commit is what is run; changes since then are not")
     with tempfile.TemporaryDirectory() as folder:

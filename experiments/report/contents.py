@@ -48,6 +48,7 @@ class Contents:
 
     @property
     def pictures(self) -> list[Picture]:
+        """All pictures, in the order of the page."""
         return [*self.frontiers, *self.judge, *self.training]
 
 

@@ -14,20 +14,24 @@ def number(value: float) -> str:
 
 
 def ends(interval: Interval | Estimate) -> str:
+    """An interval's two ends, in brackets."""
     if interval.low is None or interval.high is None:
         return "[no interval]"
     return f"[{number(interval.low)}, {number(interval.high)}]"
 
 
 def with_ends(interval: Interval | Estimate) -> str:
+    """A value with the ends of its interval."""
     return f"{number(interval.value)} {ends(interval)}"
 
 
 def span(values: Sequence[int]) -> str:
+    """The first and the last of sorted values, or the one where they are equal."""
     return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 
 def plural(count: int, noun: str) -> str:
+    """The noun, with an s unless it counts one."""
     return noun if count == 1 else f"{noun}s"
 
 

@@ -54,6 +54,7 @@ class Logbook:
         self._try(write)
 
     def close(self, exit_code: int) -> None:
+        """End the run; an exit code other than 0 marks it as failed."""
         self._try(lambda run: run.finish(exit_code))
 
     def _try(self, use: Callable[[Any], None]) -> None:

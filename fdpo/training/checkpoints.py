@@ -48,20 +48,25 @@ class Checkpoints(TrainerCallback):
         self.saved = self.started = time.monotonic()
 
     def on_train_begin(self, args, state, control, **_) -> None:
+        """Say it when a run goes on from a checkpoint."""
         if state.global_step and state.is_world_process_zero:
             print(f"train: goes on after step {state.global_step}", flush=True)
 
     def on_step_end(self, args, state, control, **_) -> None:
+        """Save within an epoch, where it is due."""
         if not state.epoch.is_integer():
             self._decide(state, control)
 
     def on_epoch_end(self, args, state, control, **_) -> None:
+        """Save at the end of an epoch, where it is due."""
         self._decide(state, control)
 
     def on_evaluate(self, *_, **__) -> None:
+        """Leave evaluation out of what a checkpoint costs."""
         self.started = time.monotonic()
 
     def on_save(self, args, state, control, **_) -> None:
+        """Move the complete checkpoint to `work`, and remove old ones."""
         processes.wait()  # each process writes its own random state
         if state.is_world_process_zero:
             name = f"checkpoint-{state.global_step}"

@@ -33,6 +33,7 @@ class Standing:
 
     @property
     def on(self) -> bool:
+        """On the frontier: no other point dominates it on the means."""
         return self.rival is None
 
     @property

@@ -65,12 +65,14 @@ class AxisRange:
     root: bool
 
     def share(self, value: float) -> float:
+        """Where `value` lies between the ends: 0 at the low one, 1 at the high one."""
         low, high, value = (
             max(v, 0) ** 0.5 if self.root else v for v in (self.low, self.high, value)
         )
         return (value - low) / (high - low)
 
     def altair(self) -> alt.Scale:
+        """The scale as Altair has it."""
         domain = [self.low, self.high]
         kind: Literal["sqrt", "linear"] = "sqrt" if self.root else "linear"
         return alt.Scale(domain=domain, type=kind, nice=False, zero=False)
