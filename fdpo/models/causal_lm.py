@@ -13,6 +13,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
@@ -84,6 +85,24 @@ def load_causal_lm(folder: str | Path) -> PreTrainedModel:
     model = model.eval().to(device())
     use_branch_attention(model)
     return model
+
+
+def turn_off_randomness(model: PreTrainedModel) -> None:
+    """Let a model in training compute what it does in evaluation: no dropout of any kind.
+
+    Some models drop out by functions that ask their module's flag alone, skip whole layers, or add
+    noise to the choice of experts. So all modules are in evaluation mode, but the outermost, whose
+    flag trainers read, and layers that are to be run again in the backward pass, which happens in
+    training mode alone: for them dropout is 0.
+    """
+    model.eval()
+    model.training = True
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
+            module.training = True
+            for name, value in vars(module).items():
+                if "drop" in name and isinstance(value, float):
+                    setattr(module, name, 0.0)
 
 
 @contextmanager
@@ -192,7 +211,7 @@ def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence)
 
 def check_modules(model: PreTrainedModel, wanted: Sequence[str]) -> None:
     """Raise `UserError` when a name in train.lora.target_modules ends that of no linear layer."""
-    linear = [name for name, module in backbone(model).named_modules() if _is_linear(module)]
+    linear = [name for name, module in backbone(model).named_modules() if is_linear(module)]
     for name in wanted:
         if not any(f".{path}".endswith(f".{name}") for path in linear):
             choices = ", ".join(sorted({path.rsplit(".", 1)[-1] for path in linear}))
@@ -202,5 +221,6 @@ def check_modules(model: PreTrainedModel, wanted: Sequence[str]) -> None:
             )
 
 
-def _is_linear(module: nn.Module) -> bool:
+def is_linear(module: nn.Module) -> bool:
+    """Whether LoRA can adapt a module as a linear layer."""
     return isinstance(module, nn.Linear | Conv1D)  # GPT-2 has the latter

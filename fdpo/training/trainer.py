@@ -21,9 +21,13 @@ from fdpo.core.errors import UserError
 from fdpo.core.files import writing
 from fdpo.core.records import Pair
 from fdpo.losses import Objective, f_dpo_loss
+from fdpo.models.causal_lm import turn_off_randomness
 from fdpo.models.logprobs import pair_logps
 from fdpo.models.micro_batches import MicroBatch, rows, share
 from fdpo.training.pair_order import PromptOrder
+
+# How far the first step's policy may be from the recorded reference: bfloat16's rounding.
+START_NATS, START_NATS_PER_TOKEN = 0.25, 0.05
 
 
 class FDPOTrainer(DPOTrainer):
@@ -104,6 +108,7 @@ class FDPOTrainer(DPOTrainer):
         Of several processes each returns its part, and Trainer logs the mean of them.
         """
         model.train()
+        turn_off_randomness(self.causal_lm)
         total = torch.zeros((), device=self.accelerator.device)
         for number, batch in enumerate(inputs, start=1):
             last = number == len(inputs)  # gradients are exchanged once a step
@@ -130,6 +135,8 @@ class FDPOTrainer(DPOTrainer):
 
     def _compute_loss(self, model: nn.Module, inputs: MicroBatch, return_outputs: bool = False):
         chosen_logps, rejected_logps = model(inputs)
+        if self.is_in_train and self.model.training and self.state.global_step == 0:
+            self._check_start(chosen_logps, rejected_logps, inputs)
         losses, chosen, rejected = f_dpo_loss(
             self.objective,
             chosen_logps,
@@ -160,6 +167,22 @@ class FDPOTrainer(DPOTrainer):
             for name, values in own.items():
                 metrics[name] += values
         super().log(logs, start_time)
+
+    def _check_start(self, chosen: Tensor, rejected: Tensor, batch: MicroBatch) -> None:
+        """Raise `UserError` unless the policy starts as the reference: log-ratios and margins of 0.
+
+        The mean is compared, with room for bfloat16, which recorded and trained log-probabilities
+        may have been computed in, on different machines.
+        """
+        ratios = torch.cat([chosen - batch.ref_chosen_logps, rejected - batch.ref_rejected_logps])
+        difference = ratios.detach().abs().mean().item()
+        tokens = len(batch.branches.targets) / batch.branches.sequences
+        if not difference <= START_NATS + START_NATS_PER_TOKEN * tokens:
+            raise UserError(
+                f"train: before the first step the policy's log-probabilities are {difference:.2g}"
+                f" nats off the recorded ones of the reference, in the mean over completions of"
+                f" {tokens:.0f} tokens; record them anew with `dvc repro --force generate`"
+            )
 
     def _check(self, what: str, value: float, step: int) -> None:
         """Raise `UserError` when a step's loss or the norm of its gradient is not finite."""

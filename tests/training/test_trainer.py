@@ -3,6 +3,7 @@
 import copy
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 
+from benchmarks.families import SUPPORTED
+from fdpo.core.errors import UserError
 from fdpo.losses import Objective, f_dpo_loss
+from fdpo.models.attention import UnknownAttention
+from fdpo.models.causal_lm import attention_implementation, is_linear
 from fdpo.models.logprobs import pair_logps
 from fdpo.models.micro_batches import micro_batches, rows
 from fdpo.training.pair_order import PromptOrder
@@ -188,14 +193,13 @@ def test_dropout_is_off_though_the_model_asks_for_it(tmp_path):
     adapter = LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, task_type="CAUSAL_LM")
     model = tiny.gpt2(torch.float32, dropout=0.1)
     (batch,) = micro_batches(rows([tiny.pair(*texts) for texts in TEXTS]), 512)
-    model.train()
-    with torch.no_grad():
-        untouched = [pair_logps(model, batch)[0] for _ in range(2)]
-    assert not torch.equal(*untouched)
+    plain = copy.deepcopy(model)
+    with pytest.raises(UnknownAttention, match="dropout"), torch.no_grad():
+        pair_logps(model.train(), batch)
 
-    plain = copy.deepcopy(model).eval()
     trainer = tiny_trainer.build(model, pairs(), tmp_path, adapter)
-    trainer.model.train()
+    trainer.training_step(trainer.model, [batch])
+    assert trainer.model.training
     with torch.no_grad():
         first, second = (pair_logps(trainer.causal_lm, batch)[0] for _ in range(2))
         expected = pair_logps(plain, batch)[0]
@@ -214,3 +218,66 @@ def test_the_adapter_alone_is_trained_and_saved(tmp_path: Path):
         "adapter_config.json",
         "adapter_model.safetensors",
     }
+
+
+RANDOM_FAMILIES = {
+    "OPT": SUPPORTED["OPT"],  # dropout by a function, layers left out
+    "Starcoder2": replace(
+        SUPPORTED["Starcoder2"],
+        settings=SUPPORTED["Starcoder2"].settings
+        | {"residual_dropout": 0.3, "embedding_dropout": 0.3, "attention_dropout": 0.3},
+    ),
+    "Mixtral": replace(
+        SUPPORTED["Mixtral"],
+        settings=SUPPORTED["Mixtral"].settings | {"router_jitter_noise": 0.3},
+    ),
+}
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("name", RANDOM_FAMILIES)
+def test_training_is_not_random_whatever_the_model_asks_for(name, checkpointing, tmp_path):
+    model = RANDOM_FAMILIES[name].build()
+    with attention_implementation(model, "eager"):
+        data = [recorded(model, *texts) for texts in TEXTS]
+    settings = {"gradient_checkpointing": checkpointing}
+    trainer = tiny_trainer.build(model, data, tmp_path, ADAPTER, **settings)
+    steps = [
+        (trainer.training_step(trainer.model, micro_batches(rows(data), 16)), gradients(trainer))
+        for _ in range(3)
+    ]
+    assert trainer.model.training
+    for loss, gradient in steps:
+        assert loss.item() == pytest.approx(math.log(2), rel=1e-5)  # sigmoid at margin 0
+        assert torch.equal(gradient, steps[0][1])
+    assert steps[0][1].norm() > 0
+
+
+def gradients(trainer) -> torch.Tensor:
+    gradient = torch.cat([parameter.grad.flatten() for parameter in adapter_of(trainer.model)])
+    trainer.model.zero_grad()
+    return gradient
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_a_run_of_any_family_begins_at_margin_0(name, tmp_path):
+    model = SUPPORTED[name].build()
+    with attention_implementation(model, "eager"):
+        data = [recorded(model, *texts) for texts in TEXTS]
+    linear = [key for key, module in model.base_model.named_modules() if is_linear(module)]
+    layers = [key for key in linear if "lm_head" not in key][:2]
+    adapter = LoraConfig(r=2, target_modules=layers, task_type="CAUSAL_LM")
+    trainer = tiny_trainer.build(model, data, tmp_path, adapter, num_train_epochs=1)
+    trainer.train()
+    first = next(entry for entry in trainer.state.log_history if "rewards/margins" in entry)
+    assert abs(first["rewards/margins"]) < 1e-4
+
+
+def test_a_run_that_does_not_begin_at_the_reference_is_refused(tmp_path):
+    data = [
+        pair.model_copy(update={"ref_chosen_logp": pair.ref_chosen_logp - 1.5}) for pair in pairs()
+    ]
+    trainer = tiny_trainer.build(tiny.llama(), data, tmp_path, ADAPTER)
+    with pytest.raises(UserError, match=r"0\.75 nats off the recorded ones .* `dvc repro --force"):
+        trainer.train()
+    assert trainer.state.global_step == 0
