@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev hooks repro table sweep sweep-again report verify evaluate publish \
-  bench lint test
+  bench lint test test-fast
 
 # The variables that each target reads. Any other one on the command line would do nothing, so it is
 # refused: a comparison that silently ran the default is worse than none.
@@ -81,3 +81,6 @@ lint: install-dev  ## ruff
 
 test: lint  ## lint, then all tests: about ten minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
+
+test-fast: install-dev  ## the tests without pipelines, browser and store: two minutes on two cores
+	$(BIN)/python -m pytest -n 2 -m 'not slow and not browser and not store'

@@ -9,7 +9,7 @@ from fdpo.core.records import Pair, SamplesOfPrompt, ScoredGeneration
 from fdpo.decoding.decoder_probe import probe_model
 from fdpo.evaluation import metric_groups, outputs
 from fdpo.evaluation.baseline import heldout
-from fdpo.evaluation.policy import load_policy
+from fdpo.evaluation.policy import load_policy, require_trained_with
 from fdpo.evaluation.policy_evaluation import Comparison, compare
 from fdpo.models import causal_lm
 from fdpo.run import processes, resume, tracking
@@ -20,6 +20,7 @@ from stages import paths
 
 def main() -> None:
     settings = load_params()
+    require_trained_with(paths.POLICY, settings.trained_with)
     scores = list(records.read_prompt_unique(paths.SCORES, ScoredGeneration))
     pairs = list(records.read(paths.TEST_PAIRS, Pair))
     baseline = heldout(paths.SCORES, scores)

@@ -10,7 +10,7 @@ from fdpo.decoding import completions
 from fdpo.decoding.completions import TokenizedPrompt
 from fdpo.decoding.decoder_probe import probe_model
 from fdpo.models import causal_lm
-from fdpo.run import processes, resume
+from fdpo.run import partial_records, processes, resume
 from fdpo.run.settings import load_params
 from stages import paths
 
@@ -38,7 +38,7 @@ def main() -> None:
 
     with resume.folder("generate", settings.seed, generate) as work:
         path = work / "generations.jsonl"
-        made = resume.batch_by_batch(path, Generation, batches, complete_batch, "generate")
+        made = partial_records.batch_by_batch(path, Generation, batches, complete_batch, "generate")
         if processes.is_main():
             records.write(paths.GENERATIONS, made)
             print(f"generate: the reference's completions of {len(fitting)} prompts", end="")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 DATA = Path("data")
+STUDY_OF_RUN = DATA / "study.json"
 PROMPTS = DATA / "prompts.jsonl"
 TEXT_SOURCES = DATA / "source.json"  # what the prompts and pairs were read from
 GENERATIONS = DATA / "generations.jsonl"

@@ -42,6 +42,7 @@ def main() -> None:
     if own.lora:
         causal_lm.check_modules(model, own.lora.target_modules)
     knobs = (settings.loss, settings.beta, settings.alpha, settings.lr, settings.seed)
+    knobs += (processes.count(),)  # it decides how gradients are summed
     with resume.folder("train", *knobs, own) as work:
         trainer = FDPOTrainer(
             model=model,
@@ -119,15 +120,7 @@ def arguments(settings: Params, scratch: Path) -> DPOConfig:
 
 def save(trainer: FDPOTrainer, settings: Params) -> None:
     own = settings.active.train
-    objective = {
-        "study": settings.study,
-        "loss": settings.loss,
-        "beta": settings.beta,
-        "alpha": settings.alpha,
-        "lr": settings.effective_lr,
-        "seed": settings.seed,
-        **own.model_dump(exclude={"lr_by_loss"}),
-    }
+    objective = settings.trained_with
     if own.lora:  # PEFT holds the names in a set, whose order changes from process to process
         trainer.model.peft_config["default"].target_modules = sorted(own.lora.target_modules)
     weights = gathered(trainer) if trainer.is_fsdp_enabled else None

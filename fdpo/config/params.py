@@ -69,6 +69,13 @@ class Params(Strict):
         return self.studies[self.study]
 
     @property
+    def trained_with(self) -> dict[str, Any]:
+        """What a policy is trained with, as objective.json beside its weights says it."""
+        knobs = self.model_dump(include={"study", "loss", "beta", "alpha", "seed"})
+        section = self.active.train.model_dump(exclude={"lr_by_loss"})
+        return {**knobs, "lr": self.effective_lr, **section}
+
+    @property
     def effective_lr(self) -> float:
         """`lr`, or where it is `auto` the study's own learning rate for this loss."""
         return self.active.train.lr_of(self.loss) if self.lr == "auto" else self.lr

@@ -1,7 +1,9 @@
 """A trained policy: the reference with its adapter merged in, or a model of its own."""
 
+import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 from peft import PeftModel
 from transformers import PreTrainedModel
@@ -37,6 +39,19 @@ def load_policy(reference: str | Path, adapter: str | Path) -> PreTrainedModel:
         ) from None
     require_finite(policy, adapter, RETRAIN)
     return policy
+
+
+def require_trained_with(policy: str | Path, expected: dict[str, Any]) -> None:
+    """Raise `UserError` when the policy was trained with other params than `expected`."""
+    found = read_json(Path(policy, "objective.json"))
+    expected = json.loads(json.dumps(expected))
+    for key in expected:
+        if found.get(key) != expected[key]:
+            raise UserError(
+                f"{policy}: trained with {key} = {found.get(key)}, but params.yaml has"
+                f" {expected[key]}; to train it with that run"
+                " `dvc repro --force --single-item train`, then `dvc repro`"
+            )
 
 
 def _require_lora(path: Path) -> None:

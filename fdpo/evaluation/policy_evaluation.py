@@ -24,7 +24,7 @@ from fdpo.models.lm_head import lm_head
 from fdpo.models.logprobs import completion_hidden, pair_logps
 from fdpo.models.micro_batches import MicroBatch, micro_batches, rows
 from fdpo.models.packing import pack
-from fdpo.run import resume
+from fdpo.run import partial_records
 from fdpo.run.processes import share_out
 from fdpo.scoring.scorer import Scorer
 
@@ -130,7 +130,7 @@ def sample_and_diverge(
 
     path = work and work / "samples.jsonl"
     batches = batched(baseline, settings)
-    measured = resume.batch_by_batch(path, Measured, batches, measure, "held-out prompts")
+    measured = partial_records.batch_by_batch(path, Measured, batches, measure, "held-out prompts")
     samples = [[one.sampled() for one in row.samples] for row in measured]
     return samples, [row.token_divergences() for row in measured]
 
@@ -194,7 +194,7 @@ def as_published(
 
     path = work and work / "published.jsonl"
     batches = batched(baseline, settings)
-    sampled = resume.batch_by_batch(path, Sample, batches, decode, "published decoding")
+    sampled = partial_records.batch_by_batch(path, Sample, batches, decode, "published decoding")
     if any(generation.published is None for generation in baseline):
         raise UserError(
             "generate.heldout.published is set, but the baseline was sampled without it; run"

@@ -1,10 +1,13 @@
 """What dvc.yaml says of a stage."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from fdpo.core.errors import UserError
+
+PIPELINE = Path("dvc.yaml")
 
 
 def deps(stage: str) -> list[Path]:
@@ -12,9 +15,22 @@ def deps(stage: str) -> list[Path]:
 
     Raises `UserError` when there is no dvc.yaml, as outside of the repository's root.
     """
-    path = Path("dvc.yaml")
+    return [Path(dep) for dep in _stage(stage).get("deps", [])]
+
+
+def cached_outs(stage: str) -> list[Path]:
+    """The files and folders that the stage writes and DVC takes into its cache."""
+    return [Path(out) for out in _stage(stage).get("outs", [])]
+
+
+def params(stage: str, study: str) -> list[str]:
+    """The dotted keys of params.yaml that DVC records for the stage, where `study` is the study."""
+    keys = _stage(stage).get("params", [])
+    return [key.replace("${study}", study) for key in keys]
+
+
+def _stage(stage: str) -> dict[str, Any]:
     try:
-        stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+        return yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"].get(stage, {})
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; run from the folder that holds it") from None
-    return [Path(dep) for dep in stages[stage]["deps"]]
+        raise UserError(f"{PIPELINE}: missing; run from the folder that holds it") from None

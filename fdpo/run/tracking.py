@@ -29,7 +29,7 @@ DEFAULTS = {
     "WANDB_CONSOLE": "off",  # no copy of what is printed: bars, and whatever libraries say
     "WANDB_ERROR_REPORTING": "false",  # offline is offline
 }
-COLUMNS: list[str | int] = ["id", "prompt", "model", "text", "reward", "judge"]
+SAMPLE_COLUMNS: list[str | int] = ["id", "prompt", "model", "text", "reward", "judge"]
 
 
 class Logbook:
@@ -49,7 +49,7 @@ class Logbook:
             import wandb
 
             run.summary.update(metrics)
-            run.log({"samples": wandb.Table(columns=COLUMNS, data=list(_rows(samples)))})
+            run.log({"samples": wandb.Table(columns=SAMPLE_COLUMNS, data=list(_rows(samples)))})
 
         self._try(write)
 

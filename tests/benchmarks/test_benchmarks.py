@@ -36,6 +36,8 @@ from fdpo.models.causal_lm import load_causal_lm, load_tokenizer
 from fdpo.run import resume
 from tests.support.tiny import llama, pair, plain_logp
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"name", "ours", "peer", "ratio", "unit", "rounds"}
 
 

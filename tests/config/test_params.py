@@ -329,18 +329,21 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(SAME_FOLDER, max_examples=1500)
 @given(content=st.binary(max_size=200) | st.text(max_size=200))
 def test_anything_at_all_gives_params_or_one_line(tmp_path, content):
     only_params_or_a_user_error(tmp_path, content.encode() if isinstance(content, str) else content)
 
 
+@pytest.mark.slow
 @settings(SAME_FOLDER, max_examples=1500)
 @given(text=st.text(alphabet="!&*?:-[]{}<>,'\"|%@`#=~ \n\tabintfloatset0123456789._", max_size=60))
 def test_anything_like_yaml_gives_params_or_one_line(tmp_path, text):
     only_params_or_a_user_error(tmp_path, text.encode())
 
 
+@pytest.mark.slow
 @SAME_FOLDER
 @given(key=st.sampled_from(sorted(GOOD)), value=VALUES)
 def test_any_value_of_any_key_gives_params_or_one_line(tmp_path, key, value):

@@ -196,12 +196,14 @@ def test_a_second_record_of_a_prompt_is_named_with_the_first(tmp_path):
         list(records.read_prompt_unique(path, Prompt))
 
 
+@pytest.mark.slow
 @settings(SAME_FOLDER, max_examples=2000)
 @given(content=st.binary(max_size=80), kind=st.sampled_from(KINDS))
 def test_any_bytes_give_records_or_one_line(tmp_path, content, kind):
     only_records_or_a_user_error(tmp_path, content, kind)
 
 
+@pytest.mark.slow
 @settings(SAME_FOLDER, max_examples=1000)
 @given(start=st.integers(0, len(GOOD)), length=st.integers(0, 9), new=st.binary(max_size=3))
 def test_any_damage_to_a_line_gives_records_or_one_line(tmp_path, start, length, new):
@@ -241,6 +243,7 @@ def test_a_file_to_damage_is_good(tmp_path, kind):
     assert len(list(records.read(path, kind))) == 1
 
 
+@pytest.mark.slow
 @settings(SAME_FOLDER, max_examples=4000)
 @given(kind=st.sampled_from(KINDS), edits=EDITS)
 def test_any_bytes_changed_in_any_file_give_records_or_one_line(tmp_path, kind, edits):

@@ -110,6 +110,7 @@ def test_the_experiment_is_the_one_with_the_same_lock(hub, project):
     assert "| DVC experiment | calm-owl |" in card.splitlines()
 
 
+@pytest.mark.slow
 def test_published_pairs_can_be_trained_on(hub, project, tmp_path):
     hub_repos.gpt2(project / "models/reference")
     tokenizer = load_tokenizer(project / "models/reference")

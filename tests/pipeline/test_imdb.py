@@ -23,6 +23,8 @@ from tests.support import hub_repos, tiny
 from tests.support.hub_standin import TOKEN, Hub, serving
 from tests.support.hub_store import Repo
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MAX_LENGTH = 18  # of prompt and completion; a few prompts are as long
 

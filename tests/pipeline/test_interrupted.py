@@ -12,6 +12,8 @@ from tests.support import clone as cloning
 from tests.support import disks, dvc_trials
 from tests.support.trials import OUTPUTS, SIGNALS, Workspace, prepared, trial
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory) -> Workspace:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 import venv
 from pathlib import Path
@@ -15,10 +16,12 @@ import pytest
 import yaml
 
 from tests.support import clone as cloning
-from tests.support import logbooks
+from tests.support import dvc_trials, logbooks
 from tests.support.clone import Clone
 
-STAGES = ["prepare", "generate", "score", "pair", "split", "train", "evaluate"]
+pytestmark = pytest.mark.slow
+
+STAGES = ["check", "prepare", "generate", "score", "pair", "split", "train", "evaluate"]
 HEADLINE = [
     "accuracy",
     "distinct_2",
@@ -54,7 +57,9 @@ def test_after_a_run_all_is_up_to_date_and_outputs_are_not_in_git(clone):
     assert clone.git("status", "--porcelain") == ""
     tracked = clone.git("ls-files", "data", "models", ".ckpt").split()
     assert tracked == ["data/README.md", "models/README.md"]
-    assert not any((clone.folder / ".ckpt").glob("*"))
+    # DVC took the outputs of all but the last stage into its cache before another stage began.
+    (last,) = (clone.folder / ".ckpt").iterdir()
+    assert re.fullmatch(r"evaluate-[0-9a-f]{16}\.finished", last.name)
 
 
 def test_metrics_are_eight_flat_finite_numbers(clone):
@@ -90,7 +95,7 @@ def test_a_forced_run_gives_the_same_bytes(clone):
 def test_another_loss_trains_and_evaluates_alone_and_the_way_back_runs_nothing(clone):
     before = {path: clone.bytes(path) for path in ("results/metrics.json", "params.yaml")}
     printed = clone.dvc("exp", "run", "-S", "loss=fkl", "-S", "beta=1", "-S", "lr=1e-5")
-    assert run_stages(printed) == ["train", "evaluate"]
+    assert run_stages(printed) == ["check", "train", "evaluate"]
     objective = json.loads(clone.bytes("models/policy/objective.json"))
     assert (objective["loss"], objective["beta"], objective["lr"]) == ("fkl", 1, 1e-5)
     assert clone.bytes("results/metrics.json") != before["results/metrics.json"]
@@ -154,17 +159,53 @@ def test_a_mistyped_key_is_refused(clone, setting):
     assert clone.git("status", "--porcelain") == ""
 
 
-def test_what_a_wrong_value_cost_is_checked_out_again(clone):
-    """DVC deletes a stage's outputs before the stage can refuse; its cache still has them."""
-    adapter = "models/policy/adapter_model.safetensors"
-    before = {path: clone.bytes(path) for path in (adapter, "params.yaml")}
-    failed = clone.run(sys.executable, "-m", "dvc", "exp", "run", "-S", "beta=-1")
+@pytest.mark.parametrize("command", [("exp", "run", "-S", "beta=-1"), ("repro",)])
+def test_a_wrong_value_is_refused_before_anything_is_removed(clone, command):
+    watched = ("models/policy/adapter_model.safetensors", "results/metrics.json", "dvc.lock")
+    before = {path: clone.bytes(path) for path in (*watched, "data/study.json")}
+    params = clone.bytes("params.yaml")
+    if command == ("repro",):
+        (clone.folder / "params.yaml").write_bytes(params.replace(b"beta: 0.1", b"beta: -1"))
+    failed = clone.run(sys.executable, "-m", "dvc", *command)
     assert failed.returncode != 0
-    (line,) = [line for line in failed.stderr.splitlines() if line.startswith("error:")]
-    assert line == "error: params.yaml: beta = -1: must be greater than 0"
+    wrong, restore = [line for line in failed.stderr.splitlines() if line.startswith("error:")]
+    assert wrong == "error: params.yaml: beta = -1: must be greater than 0"
+    assert "no output was removed" in restore
+    assert "`git restore params.yaml` undoes all of it" in restore
+    assert {path: clone.bytes(path) for path in watched} == {path: before[path] for path in watched}
 
     clone.git("restore", "params.yaml")
-    clone.dvc("checkout")
+    assert run_stages(clone.dvc("repro")) == []
+    assert {path: clone.bytes(path) for path in before} == before
+    assert up_to_date(clone)
+
+
+def test_a_second_run_that_changes_params_does_not_falsify_the_first(clone):
+    """DVC refuses the second, but has written its values into params.yaml by then."""
+    before = {path: clone.bytes(path) for path in ("dvc.lock", "params.yaml")}
+    first = clone.start("exp", "run", "-S", "beta=0.3")
+    stage = dvc_trials.process_at_work(clone.folder / ".ckpt", "train")
+    os.kill(stage, signal.SIGSTOP)  # until the second has been refused
+    second = clone.run(sys.executable, "-m", "dvc", "exp", "run", "-S", "beta=0.5")
+    os.kill(stage, signal.SIGCONT)
+    printed, _ = first.communicate()
+    assert second.returncode != 0
+    assert first.returncode != 0
+    assert "beta: 0.5" in clone.bytes("params.yaml").decode()
+    (line,) = [line for line in printed.splitlines() if line.startswith("error:")]
+    assert line.startswith("error: params.yaml: beta was 0.3 when train began and is 0.5 now")
+    recorded = yaml.safe_load(clone.bytes("dvc.lock"))["stages"]["train"]["params"]
+    assert recorded["params.yaml"]["beta"] == 0.1
+    assert not up_to_date(clone)
+
+    again = clone.dvc("exp", "run", "-S", "beta=0.3")  # as the line says
+    assert run_stages(again) == ["train", "evaluate"]
+    assert "train: goes on after step" in again
+    assert json.loads(clone.bytes("models/policy/objective.json"))["beta"] == 0.3
+    other = clone.dvc("exp", "run", "-S", "beta=0.5")
+    assert "Stage 'train' is cached" not in other
+    assert json.loads(clone.bytes("models/policy/objective.json"))["beta"] == 0.5
+    clone.dvc("exp", "run", "-S", "beta=0.1")
     assert {path: clone.bytes(path) for path in before} == before
     assert up_to_date(clone)
 

@@ -17,6 +17,8 @@ from tests.support import clone as cloning
 from tests.support import machines
 from tests.support.clone import Clone
 
+pytestmark = pytest.mark.store
+
 # Its one row is the experiment that the test has run: the sweep takes it over.
 SWEEP = """
 study: embedded
@@ -59,7 +61,7 @@ def shared(store, bucket, tmp_path_factory) -> Shared:
     machines.share(clone)
     shared = Shared(clone, scratch / "log.txt", planted)
 
-    assert len(run_stages(shared.dvc("repro", "--verbose"))) == 7
+    assert len(run_stages(shared.dvc("repro", "--verbose"))) == 8
     for command in machines.documented_commands(bucket):
         done = clone.run(*command)
         assert done.returncode == 0, done.stderr
@@ -86,7 +88,7 @@ def test_nothing_secret_is_written(shared):
     clone = shared.clone
     settings = ("-S", "loss=fkl", "-S", "beta=1", "-S", "lr=0.01")
     printed = shared.dvc("exp", "run", "--temp", "--name", "other-s1", "--verbose", *settings)
-    assert run_stages(printed) == ["train", "evaluate"]
+    assert run_stages(printed) == ["check", "train", "evaluate"]
     shared.dvc("exp", "run", "--queue", "--name", "waiting", "-S", "seed=2")
     shared.dvc("exp", "push", "--verbose", "origin", "other-s1")
     shared.dvc("plots", "show", "--out", "plots")

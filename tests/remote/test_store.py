@@ -18,6 +18,8 @@ from tests.support import machines, swift
 from tests.support.clone import NOWHERE, Clone
 from tests.support.swift import Store
 
+pytestmark = pytest.mark.store
+
 MEGABYTE = 1_000_000
 LARGE = {"model": 100 * MEGABYTE} | {f"part{i}": 10 * MEGABYTE for i in range(10)}
 
@@ -38,7 +40,7 @@ def first(store, bucket, tmp_path_factory) -> Clone:
     """A machine that has run the stand-in and set up the bucket as docs/sharing.md says."""
     clone = machines.stand_in(tmp_path_factory.mktemp("first"))
     clone = replace(clone, environment=clone.environment | store.environment)
-    assert len(run_stages(clone.dvc("repro"))) == 7
+    assert len(run_stages(clone.dvc("repro"))) == 8
     commands = machines.documented_commands(bucket)
     assert len(commands) == 3
     for command in commands:
@@ -85,7 +87,7 @@ def test_two_machines_share_out_experiments_and_one_gathers_them(first, second):
     metrics = {}
     for name, (machine, beta) in rows.items():
         printed = machine.dvc("exp", "run", "--temp", "--name", name, "-S", f"beta={beta}")
-        assert run_stages(printed) == ["train", "evaluate"]
+        assert run_stages(printed) == ["check", "train", "evaluate"]
         ref = machine.git("for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}").strip()
         metrics[name] = machine.git("show", f"{ref}:results/metrics.json")
     assert len(set(metrics.values())) == 3
@@ -200,5 +202,9 @@ def test_without_rights_dvc_says_so_and_local_work_goes_on(store, second):
     assert done.returncode != 0
     assert "Unable to locate credentials" in done.stderr
     assert "Traceback" not in done.stderr
-    assert run_stages(alone.dvc("exp", "run", "--temp", "-S", "beta=0.7")) == ["train", "evaluate"]
+    assert run_stages(alone.dvc("exp", "run", "--temp", "-S", "beta=0.7")) == [
+        "check",
+        "train",
+        "evaluate",
+    ]
     assert run_stages(alone.dvc("repro")) == []

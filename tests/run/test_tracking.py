@@ -86,6 +86,7 @@ def rejecting() -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "host", "reason"),
     [
@@ -115,6 +116,7 @@ def test_without_a_server_there_is_a_warning_and_the_run_is_kept(
     assert not any(key.encode() in text for text in [done.stderr.encode(), *everything])
 
 
+@pytest.mark.slow
 def test_a_failing_stage_is_recorded_as_failed_and_fails_as_before(workspace):
     done = run_stage("fail", WANDB_MODE="offline", WANDB_DIR="elsewhere", DVC_ROOT=str(workspace))
     assert done.returncode == 1
@@ -124,6 +126,7 @@ def test_a_failing_stage_is_recorded_as_failed_and_fails_as_before(workspace):
     assert (run.name, run.group, run.project) == (None, None, "f-dpo")
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_a_warning(workspace):
     (workspace / "wandb").write_text("a file where wandb wants its folder")
     done = run_stage(WANDB_MODE="offline")

@@ -8,6 +8,8 @@ import pytest
 from tests.support import bad_files, bad_models, bad_params, stage_runs
 from tests.support.stage_runs import Workspace
 
+pytestmark = pytest.mark.slow
+
 CASES = [*bad_params.CASES, *bad_files.CASES, *bad_models.CASES]
 
 

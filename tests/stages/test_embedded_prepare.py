@@ -70,6 +70,7 @@ def test_a_converted_tokeniser_gives_back_every_text(gguf_file, tmp_path):
     assert tokenizer("fine<|im_end|>").input_ids[-1] == 2
 
 
+@pytest.mark.slow
 def test_the_stage_turns_packages_into_files_and_twice_into_the_same_bytes(
     packages, tmp_path, monkeypatch
 ):

@@ -43,6 +43,18 @@ class Clone:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A DVC command with its stages in a process group of their own, as in a terminal."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
     def git(self, *arguments: str) -> str:
         done = self.run("git", *arguments)
         assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from fdpo.run.resume import FINISHED
 from tests.support.clone import Clone
 from tests.support.trials import ATTEMPTS, SIGNALS, Outcome, Workspace, unfinished
 
@@ -43,20 +44,20 @@ def trial(
     """
     for _ in range(ATTEMPTS):
         dvc = _start(workspace, stage, temp)
-        holder = _holder(workspace, stage)
+        process = process_at_work(workspace.unfinished, stage)
         after = draws.uniform(0, workspace.seconds[stage])
         time.sleep(after)
         if name == "SIGINT":
             os.killpg(dvc.pid, signal.SIGINT)
         else:
             with contextlib.suppress(ProcessLookupError):  # it is done already
-                os.kill(dvc.pid if victim == "DVC" else holder, SIGNALS[name])
+                os.kill(dvc.pid if victim == "DVC" else process, SIGNALS[name])
         code = dvc.wait()
         if code != 0:  # else all was done before the signal came
             break
     else:
         raise AssertionError(f"{stage}: {name} of {victim} did not end it in {ATTEMPTS} attempts")
-    refused = _end_orphan(workspace, stage, temp, holder)
+    refused = _end_orphan(workspace, stage, temp, process)
     had = unfinished(workspace.unfinished, stage)
     again = _start(workspace, stage, temp)
     printed, _ = again.communicate()
@@ -75,22 +76,14 @@ def _clone(workspace: Workspace) -> Clone:
 
 def _start(workspace: Workspace, stage: str, temp: bool) -> subprocess.Popen:
     command = ("exp", "run", "--temp") if temp else ("repro",)
-    return subprocess.Popen(
-        [*DVC, *command, "--force", "--single-item", stage],
-        cwd=workspace.folder,
-        env=workspace.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # a process group of its own, for Ctrl-C
-    )
+    return _clone(workspace).start(*command, "--force", "--single-item", stage)
 
 
-def _holder(workspace: Workspace, stage: str) -> int:
+def process_at_work(unfinished: Path, stage: str) -> int:
     """The process that is at the stage's work, as soon as there is one."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        for path in _locks(workspace, stage):
+        for path in _locks(unfinished, stage):
             found = re.match(r"(\d+)\n", _read(path))
             if found and _alive(int(found[1])):  # not what an earlier trial left
                 return int(found[1])
@@ -98,8 +91,8 @@ def _holder(workspace: Workspace, stage: str) -> int:
     raise AssertionError(f"{stage} did not start in 300 s")
 
 
-def _locks(workspace: Workspace, stage: str) -> list[Path]:
-    return list(workspace.unfinished.glob(f"{stage}-*.lock"))
+def _locks(unfinished: Path, stage: str) -> list[Path]:
+    return list(unfinished.glob(f"{stage}-*.lock"))
 
 
 def _read(path: Path) -> str:
@@ -114,7 +107,8 @@ def _end_orphan(workspace: Workspace, stage: str, temp: bool, holder: int) -> bo
     if not _alive(holder):
         return False
     os.kill(holder, signal.SIGSTOP)  # so that it cannot end meanwhile
-    if not any(_read(path).startswith(f"{holder}\n") for path in _locks(workspace, stage)):
+    locks = _locks(workspace.unfinished, stage)
+    if not any(_read(path).startswith(f"{holder}\n") for path in locks):
         os.kill(holder, signal.SIGKILL)  # it was done, and on its way out
         return False
     beside = _start(workspace, stage, temp)
@@ -138,7 +132,7 @@ def _alive(process: int) -> bool:
 
 def _compare(workspace: Workspace, stage: str, temp: bool, printed: str) -> None:
     """Outputs in the workspace, or the hashes of them in the experiment's dvc.lock."""
-    assert not any(workspace.unfinished.iterdir())
+    assert all(path.suffix == FINISHED for path in workspace.unfinished.iterdir())
     if not temp:
         assert workspace.written(stage) == workspace.expected[stage], f"{stage}: other bytes"
         return

@@ -52,7 +52,7 @@ def stand_in(scratch: Path) -> Clone:
         stage["cmd"] = f"python3 stage.py {name}"
         stage["deps"] = [dep for dep in stage["deps"] if not dep.startswith(("fdpo/", "stages/"))]
         stage["deps"].append("stage.py")
-        stage["params"] = [key for key in stage["params"] if "." not in key] + ["study"]
+        stage["params"] = [key for key in stage.get("params", []) if "." not in key] + ["study"]
     (clone.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
     (clone.folder / "stage.py").write_text(STAND_IN)
     for name in ("params.yaml", ".gitignore", ".dvcignore"):

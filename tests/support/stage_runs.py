@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support import clone, embedded_fakes
 
-STAGES = ("prepare", "generate", "score", "pair", "split", "train", "evaluate")
+STAGES = ("check", "prepare", "generate", "score", "pair", "split", "train", "evaluate")
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [

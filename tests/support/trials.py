@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from fdpo.run import locks
+from fdpo.run import locks, resume
 from fdpo.training import checkpoints
 from tests.support.clone import Clone
 
@@ -27,8 +27,9 @@ OUTPUTS = {
     "evaluate": ["results/evaluate", "results/metrics.json"],
 }
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
+KEY = "[0-9a-f]" * 16
 ATTEMPTS = 20  # to kill a stage before it is done
-STAGES = ["prepare", "generate", "score", "pair", "split", "train", "evaluate"]
+STAGES = ["check", "prepare", "generate", "score", "pair", "split", "train", "evaluate"]
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload([*(f"stages.{stage}" for stage in STAGES), "dvc.repo"])
@@ -158,9 +159,13 @@ def trial(workspace: Workspace, stage: str, name: str, draws: random.Random) -> 
 
 
 def unfinished(folder: Path, stage: str) -> str:
-    """What an interrupted stage left to go on with, in words; empty when nothing."""
-    key = "[0-9a-f]" * 16  # a finished one, about to be removed, ends in .done
-    steps = sorted(int(path.name[11:]) for path in folder.glob(f"{stage}-{key}/checkpoint-*"))
+    """What an interrupted stage left to go on with, in words; empty when nothing.
+
+    A stage that had finished has it too, until its outputs are in DVC's cache.
+    """
+    resume.remove_finished(folder)
+    works = [*folder.glob(f"{stage}-{KEY}"), *folder.glob(f"{stage}-{KEY}{resume.FINISHED}")]
+    steps = sorted(int(path.name[11:]) for work in works for path in work.glob("checkpoint-*"))
     assert len(steps) <= 3  # two, and one about to be removed
-    lines = sum(path.read_bytes().count(b"\n") for path in folder.glob(f"{stage}-{key}/*.jsonl"))
+    lines = sum(path.read_bytes().count(b"\n") for work in works for path in work.glob("*.jsonl"))
     return f"step {steps[-1]}" if steps else f"{lines} records" if lines else ""

@@ -11,6 +11,8 @@ from experiments import table
 from experiments.report import local
 from fdpo.core.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 LONGEST = "controlled-alpha0.5-b0.03-s1"  # of the sweeps' experiments' names
 PARAMS = "study: tiny\nloss: alpha\nbeta: 1\nalpha: 0.5\nlr: 0.0002\nseed: 3\n"
 STAGE = """

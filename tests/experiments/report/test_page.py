@@ -10,6 +10,8 @@ from fdpo.core import errors
 from tests.support import report_fakes
 from tests.support.browser import Opened, opened
 
+pytestmark = pytest.mark.browser
+
 CONTROLLED = report_fakes.controlled(3, text=report_fakes.NASTY)
 ODD = report_fakes.seed_table()
 ODD["rows"]["<b>|odd|</b>"] = ODD["rows"].pop("fkl-b1-s1")

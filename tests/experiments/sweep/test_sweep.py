@@ -23,6 +23,8 @@ from fdpo.run.settings import load_params
 from tests.support import sweep_repo
 from tests.support.sweep_repo import SWEEP, SweepRepo
 
+pytestmark = pytest.mark.slow
+
 RESULTS = "experiments/results/tiny.json"
 HALF = ("sigmoid-b1-s1", "fkl-b0.1-s1", "sigmoid-b1-s2")
 
