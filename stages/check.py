@@ -11,7 +11,6 @@ from fdpo.run import locks
 from fdpo.run.settings import load_params
 from stages import paths
 
-
 RESTORE = (
     "no output was removed; correct params.yaml (`git diff params.yaml` shows what changed,"
     " `git restore params.yaml` undoes all of it) and run again"

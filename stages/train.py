@@ -42,8 +42,8 @@ def main() -> None:
     if own.lora:
         causal_lm.check_modules(model, own.lora.target_modules)
     knobs = (settings.loss, settings.beta, settings.alpha, settings.lr, settings.seed)
-    knobs += (processes.count(),)  # it decides how gradients are summed
-    with resume.folder("train", *knobs, own) as work:
+    # The number of processes decides how gradients are summed.
+    with resume.folder("train", *knobs, processes.count(), own) as work:
         trainer = FDPOTrainer(
             model=model,
             tokenizer=tokenizer,
