@@ -2,23 +2,25 @@
 
     python -m experiments.sweep controlled
     python -m experiments.sweep controlled --rows sigmoid-b0.1-s1 fkl-b1-s1
+    python -m experiments.sweep controlled --jobs 1
     python -m experiments.sweep seed-table --again sigmoid-b0.1-s1
 
-Rows run one after another, in a private clone of the last commit: the workspace stays as it is and
-may be edited meanwhile. A row is done when the results have it with its params, or when an
-experiment of its name, params and code is in this repository. So a sweep can be interrupted and run
-again, and go on in another clone.
+Rows run in private clones of the last commit, as many at once as cores and memory allow: the
+workspace stays as it is and may be edited meanwhile. A row is done when the results have it with
+its params, or when an experiment of its name, params and code is in this repository. So a sweep can
+be interrupted and run again, and go on in another clone.
 """
 
 import argparse
 import signal
 import sys
 
-from experiments.sweep import finished
-from experiments.sweep.commands import call
-from experiments.sweep.private_clone import private_clone, stop_runs
+from experiments.sweep import finished, machine
+from experiments.sweep.commands import call, forget_hook_variables
+from experiments.sweep.private_clones import SCRATCH, private_clones, stop_runs
 from experiments.sweep.results import SWEEP_RESULTS
-from experiments.sweep.run_rows import SCRATCH, SweepRun
+from experiments.sweep.row_runner import RowRunner
+from experiments.sweep.run_rows import SweepRun
 from experiments.sweep.spec import RowSpec, SweepSpec, load
 from fdpo.core import errors
 from fdpo.core.errors import UserError
@@ -31,10 +33,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("sweep", help="a file of experiments/sweeps, without .yaml")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows")
     parser.add_argument("--again", metavar="ROW", help="run a finished row anew and compare")
+    parser.add_argument("--jobs", type=int, metavar="N", help="rows to run at once")
     options = parser.parse_args(arguments)
+    jobs = machine.default_jobs() if options.jobs is None else options.jobs
+    if jobs < 1:
+        raise UserError(f"--jobs = {jobs}: must be at least 1")
+    forget_hook_variables()
     commit = call("git", "rev-parse", "HEAD")
     sweep = load(options.sweep, finished.params_at(commit))
     rows = select(sweep, [options.again] if options.again else options.rows)
+    finished.check_files(rows, commit)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, interrupt)
@@ -47,11 +55,12 @@ def main(arguments: list[str] | None = None) -> None:
             )
         if edited := finished.changed((*finished.CODE, "params.yaml"), commit):
             print(f"sweep: the last commit runs, without the changes in {', '.join(edited)}")
-        with private_clone(SCRATCH / "clone") as clone:
+        with private_clones(SCRATCH / "clones", 1 if options.again else jobs) as clones:
+            runner = RowRunner(clones, machine.threads_per_row(jobs), SCRATCH / sweep.name)
             if options.again:
-                code = sweep_run.run_again(rows[0], clone)
+                code = sweep_run.run_again(rows[0], runner)
             else:
-                code = sweep_run.run(rows, clone)
+                code = sweep_run.run(rows, runner)
     sys.exit(code)
 
 

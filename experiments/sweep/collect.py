@@ -12,8 +12,8 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from pydantic import ValidationError
 
-from experiments.sweep.private_clone import RowFailed
 from experiments.sweep.results import Provenance, RowParams, RowResults
+from experiments.sweep.row_runner import RowFailed
 from fdpo.core.validation import first_problem
 from stages import paths
 

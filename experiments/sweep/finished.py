@@ -1,8 +1,10 @@
 """Finished experiments, which DVC keeps as Git references: finding and adding them."""
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from experiments.sweep.commands import call
 from experiments.sweep.spec import RowSpec, run_settings
@@ -46,11 +48,14 @@ def named(name: str) -> list[Experiment]:
     return [Experiment(*line.split()) for line in listed.splitlines()]
 
 
-def made_in(folder: Path, name: str) -> Experiment:
-    """The experiment of this name that was just run from the last commit of a clone."""
-    baseline = call("git", "rev-parse", "HEAD", cwd=folder)
+def made_in(clone: Path, name: str) -> Experiment:
+    """The experiment of this name that was just run from the last commit of a clone.
+
+    Raises `UserError` when DVC has kept none.
+    """
+    baseline = call("git", "rev-parse", "HEAD", cwd=clone)
     ref = f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}"
-    return Experiment(call("git", "rev-parse", ref, cwd=folder), ref)
+    return Experiment(call("git", "rev-parse", "--verify", ref, cwd=clone), ref)
 
 
 def keep(experiment: Experiment, clone: Path) -> None:
@@ -59,14 +64,40 @@ def keep(experiment: Experiment, clone: Path) -> None:
 
 
 def params_at(commit: str) -> Params:
-    """params.yaml as committed."""
+    """params.yaml as committed. Raises `UserError` where it has problems."""
     text = call("git", "show", f"{commit}:params.yaml")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "params.yaml")
         file.write_text(text + "\n", encoding="utf-8")
-        return load_params(file)
+        try:
+            return load_params(file)
+        except UserError as error:
+            committed = f"params.yaml in commit {commit[:10]}"
+            raise UserError(*(line.replace(str(file), committed) for line in error.lines)) from None
 
 
 def changed(paths: tuple[str, ...], *commits: str) -> list[str]:
     """Files at these paths that differ between two commits, or one and the user's folder."""
     return call("git", "diff", "--name-only", *commits, "--", *paths).splitlines()
+
+
+def check_files(rows: list[RowSpec], commit: str) -> None:
+    """Raise `UserError` where a study names a file of the user's folder that `commit` lacks."""
+    sources = {row.settings.study: row.settings.active.prepare for row in rows}
+    for study, source in sources.items():
+        for path in _paths(source.model_dump()):
+            names = call("git", "ls-tree", "--name-only", commit, "--", path, f"{path}.dvc")
+            if not Path(path).is_absolute() and not names:
+                raise UserError(
+                    f"studies.{study}.prepare: {path} is not in the last commit, from which rows"
+                    f" run; add and commit it, or if it is large `dvc add {path}` and commit that"
+                )
+
+
+def _paths(section: Any) -> Iterator[str]:
+    """The values of every key `path` within a section."""
+    for key, value in section.items() if isinstance(section, dict) else ():
+        if key == "path" and isinstance(value, str):
+            yield value
+        else:
+            yield from _paths(value)

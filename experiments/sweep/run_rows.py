@@ -1,14 +1,17 @@
-"""Bring every row of a sweep into its results, or run a finished one again to compare."""
+"""Bring every row of a sweep into its results, or run a finished one again to compare.
+
+Rows run side by side, in a thread of this process each. All else, from reading what a run left to
+writing the results, happens in the main thread, one row after another.
+"""
 
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from statistics import median
 
-from experiments.sweep import collect, finished
+from experiments.sweep import collect, finished, machine
 from experiments.sweep.finished import Experiment
-from experiments.sweep.machine import machine, packages
-from experiments.sweep.private_clone import RowFailed, run_row
 from experiments.sweep.results import (
     Provenance,
     RowResults,
@@ -17,10 +20,10 @@ from experiments.sweep.results import (
     read_results,
     write_results,
 )
+from experiments.sweep.row_runner import RowFailed, RowRun, RowRunner
 from experiments.sweep.spec import RowSpec, SweepSpec
 from fdpo.core.errors import UserError
 
-SCRATCH = Path(".dvc/tmp/sweeps")  # DVC keeps its tmp out of Git
 RECENT = 5  # rows that an estimate of the time left looks back on
 
 
@@ -45,84 +48,107 @@ class SweepRun:
         """Whether the row is done with the params that the sweep now gives it."""
         return row.name in self.done and self.done[row.name].params == row.params
 
-    def run(self, rows: list[RowSpec], clone: Path) -> int:
+    def run(self, rows: list[RowSpec], runner: RowRunner) -> int:
         """Run those of `rows` that are not done; return the exit code."""
         waiting = [row for row in rows if not self.has(row)]
         report(f"{len(rows)} rows, {len(rows) - len(waiting)} done")
+        left = len(waiting)
         failed: dict[str, str] = {}
-        for index, row in enumerate(waiting):
-            if change := self._edited(row):
-                report(f"{row.name}: edited since it ran ({change}); it runs again")
+
+        def end(row: RowSpec, outcome: str) -> None:
+            nonlocal left
+            left -= 1
+            place = f"[{len(waiting) - left}/{len(waiting)}]"
+            remaining = f"{left} left{self._time(left / len(runner.clones))}"
+            report(f"{place} {row.name}: {outcome}; {remaining}")
+
+        to_run = []
+        for row in waiting:
+            if self._take_up(row):
+                end(row, "taken from the experiment")
+            else:
+                to_run.append(row)
+        with ThreadPoolExecutor(len(runner.clones)) as threads:
+            running: dict[Future[RowRun], RowSpec] = {
+                threads.submit(runner.run, row): row for row in to_run
+            }
             try:
-                seconds = self._obtain(row, clone)
-                outcome = (
-                    "taken from the experiment" if seconds is None else f"done in {seconds:.0f} s"
-                )
-            except (RowFailed, UserError) as error:
-                failed[row.name] = str(error)
-                outcome = f"failed: {error}"
-            left = len(waiting) - index - 1
-            report(
-                f"[{index + 1}/{len(waiting)}] {row.name}: {outcome}; {left} left{self._time(left)}"
-            )
+                for run in as_completed(running):
+                    row = running[run]
+                    try:
+                        end(row, f"done in {self._keep(row, run.result(), runner):.0f} s")
+                    except (RowFailed, UserError) as error:
+                        failed[row.name] = str(error)
+                        end(row, f"failed: {error}")
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                runner.stop()
+                raise
         for name in sorted(self.done.keys() - {row.name for row in self.sweep.rows}):
-            report(
-                f"{name}: in {self.path}, but no row of the sweep; remove it there if it should go"
-            )
+            report(f"{name}: in {self.path}, but no row of the sweep; remove it there if it may go")
         if failed:
             print(f"{len(failed)} of {len(rows)} rows failed:", file=sys.stderr)
             for name, line in failed.items():
-                print(f"  {name}: {line} ({self._log(name)}.err)", file=sys.stderr)
+                print(f"  {name}: {line} ({runner.log(name)})", file=sys.stderr)
         return 1 if failed else 0
 
-    def run_again(self, row: RowSpec, clone: Path) -> int:
+    def run_again(self, row: RowSpec, runner: RowRunner) -> int:
         """Run a finished row with nothing cached and compare every number; return the exit code."""
-        log = self._log(f"{row.name}-again")
         before = self.done[row.name]
         try:
-            seconds = run_row(row, clone, log, force=True)
-            commit = finished.made_in(clone, row.experiment).commit
-            now = collect.row_results(clone, commit, row.params, before.made)
+            run = runner.run(row, anew=True)
+            commit = finished.made_in(run.clone, row.experiment).commit
+            now = collect.row_results(run.clone, commit, row.params, before.made)
         except RowFailed as error:
-            print(f"{row.name}: failed: {error} ({log}.err)", file=sys.stderr)
+            log = runner.log(f"{row.name}-again")
+            print(f"{row.name}: failed: {error} ({log})", file=sys.stderr)
             return 1
+        except BaseException:
+            runner.stop()
+            raise
         names, count = differences(before, now)
         if names:
+            here = machine.description(runner.threads)
             print(f"{row.name}: {len(names)} of {count} values differ: {', '.join(names)}")
-            print(f"  before: {before.made.machine or 'unknown machine'}; now: {machine()}")
+            print(f"  before: {before.made.machine or 'unknown machine'}; now: {here}")
             return 1
-        print(f"{row.name}: all {count} values are the same to the last digit ({seconds:.0f} s)")
+        print(
+            f"{row.name}: all {count} values are the same to the last digit ({run.seconds:.0f} s)"
+        )
         return 0
 
-    def _obtain(self, row: RowSpec, clone: Path) -> float | None:
-        """Add the row to the results: the seconds it ran, or None where its experiment existed."""
-        if experiment := finished.find(row, self.commit):
-            try:
-                self._add(row, experiment, None)
-                return None
-            except RowFailed as error:  # pulled without its data, or collected as garbage
-                report(f"{row.name}: there is an experiment, but {error}; it runs again")
-        seconds = run_row(row, clone, self._log(row.name))
-        experiment = finished.made_in(clone, row.experiment)
-        finished.keep(experiment, clone)
-        self._add(row, experiment, seconds)
-        self._seconds.append(seconds)
-        return seconds
+    def _take_up(self, row: RowSpec) -> bool:
+        """Add the row to the results from a finished experiment, where there is one."""
+        if change := self._edited(row):
+            report(f"{row.name}: edited since it ran ({change}); it runs again")
+        experiment = finished.find(row, self.commit)
+        if experiment is None:
+            return False
+        try:
+            self._add(row, ".", provenance(row, experiment))
+        except RowFailed as error:  # pulled without its data, or collected as garbage
+            report(f"{row.name}: there is an experiment, but {error}; it runs again")
+            return False
+        return True
 
-    def _add(self, row: RowSpec, experiment: Experiment, seconds: float | None) -> None:
-        """Write the row to the results; without `seconds` nothing is said of the machine."""
-        here = seconds is not None
-        provenance = Provenance(
-            commit=experiment.baseline,
-            experiment=experiment.commit,
-            name=row.experiment,
-            seconds=None if seconds is None else round(seconds, 1),
-            python=sys.version.split()[0] if here else None,
-            packages=packages() if here else None,
-            machine=machine() if here else None,
-        )
-        models = collect.models(".", experiment.commit)
-        self.done[row.name] = collect.row_results(".", experiment.commit, row.params, provenance)
+    def _keep(self, row: RowSpec, run: RowRun, runner: RowRunner) -> float:
+        """Add a row that has run to the results, then its experiment to the user's repository."""
+        experiment = finished.made_in(run.clone, row.experiment)
+        here = machine.description(runner.threads)
+        try:
+            self._add(row, run.clone, provenance(row, experiment, run.seconds, here))
+        finally:
+            try:
+                finished.keep(experiment, run.clone)
+            except UserError as error:
+                report(f"{row.name}: its experiment could not be added to this repository: {error}")
+        self._seconds.append(run.seconds)
+        return run.seconds
+
+    def _add(self, row: RowSpec, repo: Path | str, made: Provenance) -> None:
+        """Write the row to the results, as the experiment in `repo` has it."""
+        models = collect.models(repo, made.experiment)
+        self.done[row.name] = collect.row_results(repo, made.experiment, row.params, made)
         results = SweepResults(
             sweep=self.sweep.name, study=self.sweep.study, models=models, rows=self.done
         )
@@ -136,15 +162,27 @@ class SweepRun:
         keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
         return ", ".join(f"{key} {old.get(key)} → {new.get(key)}" for key in keys)
 
-    def _time(self, left: int) -> str:
+    def _time(self, rows_in_turn: float) -> str:
         """The time for so many rows at the pace of the last ones; empty where nothing is known."""
-        if not left or not self._seconds:
+        if not rows_in_turn or not self._seconds:
             return ""
-        minutes = left * median(self._seconds[-RECENT:]) / 60
+        minutes = rows_in_turn * median(self._seconds[-RECENT:]) / 60
         return f", about {minutes:.0f} min" if minutes >= 1 else ", less than a minute"
 
-    def _log(self, name: str) -> Path:
-        return SCRATCH / self.sweep.name / f"{name}.log"
+
+def provenance(
+    row: RowSpec, experiment: Experiment, seconds: float | None = None, here: str | None = None
+) -> Provenance:
+    """Where a row comes from; where it was not run `here`, nothing is said of time and machine."""
+    return Provenance(
+        commit=experiment.baseline,
+        experiment=experiment.commit,
+        name=row.experiment,
+        seconds=None if seconds is None else round(seconds, 1),
+        python=sys.version.split()[0] if here else None,
+        packages=machine.packages() if here else None,
+        machine=here,
+    )
 
 
 def report(line: str) -> None:

@@ -152,6 +152,12 @@ def run_settings(settings: Params) -> dict[str, Any]:
     return settings.model_dump(exclude={"studies"}) | {"active": settings.active.model_dump()}
 
 
+def data_settings(settings: Params) -> str:
+    """What a run's prompts, completions and pairs depend on."""
+    sections = settings.active.model_dump_json(exclude={"train", "evaluate"})
+    return f"{settings.study} {settings.seed} {sections}"
+
+
 def as_dvc_arguments(row: RowSpec) -> list[str]:
     """The row as arguments of `dvc exp run`."""
     values = {"study": row.settings.study, **row.params.model_dump()}

@@ -1,4 +1,4 @@
-"""A Git repository with DVC and one quick stage that writes what the real pipeline writes."""
+"""A Git repository with DVC and two quick stages that write what the real pipeline writes."""
 
 import os
 import subprocess
@@ -20,7 +20,8 @@ prepare = params["studies"]["embedded"]["prepare"]
 control = Path(os.environ["CONTROL"])
 slow = (control / "slow").exists()
 with (control / "ran").open("a") as ran:
-    print(params["loss"], params["beta"], params["lr"], params["seed"], os.getpid(), file=ran)
+    print(params["loss"], params["beta"], params["lr"], params["seed"], os.getpid(),
+          os.environ.get("OMP_NUM_THREADS"), file=ran)
 if slow:
     time.sleep(60)
 if params["loss"] in (control / "broken").read_text().split():
@@ -34,9 +35,6 @@ def write(path, text):
 
 sampled = {"text": "x", "reward": 0.5, "judge": 0.1}
 sample = {"id": 7, "prompt": "p", "reference": [sampled], "policy": [sampled] * 4}
-write("data/source.json", json.dumps({"snippets": {"name": "made", "version": "1"}}))
-write("data/train.jsonl", "{}\\n" * prepare["train_prompts"])
-write("data/test.jsonl", "{}\\n" * 2)
 write("models/reference/source.json", json.dumps({"name": "tiny"}))
 write("results/metrics.json", json.dumps({"reward": params["beta"]}))
 reward = {"value": params["beta"] + params["seed"] + noise, "low": None, "high": 1 / 3}
@@ -51,12 +49,39 @@ for split in ("train", "test"):
         points = "1\\t0.1\\n2\\tnan\\n"
         write(f"results/train/plots/metrics/{split}/{what}.tsv", f"step\\t{what}\\n{points}")
 """
+# It notes every run too, and that no other one is at the same seed's data.
+SPLIT = """
+import json, os, time
+from pathlib import Path
+import yaml
+
+params = yaml.safe_load(Path("params.yaml").read_text())
+control = Path(os.environ["CONTROL"])
+with (control / "data-ran").open("a") as ran:
+    print(params["seed"], file=ran)
+busy = control / f"busy-{params['seed']}"
+busy.touch(exist_ok=False)
+time.sleep(0.5)
+Path("data").mkdir(exist_ok=True)
+source = {"snippets": {"name": "made", "version": "1"}}
+Path("data/source.json").write_text(json.dumps(source))
+Path("data/train.jsonl").write_text(
+    "{}\\n" * params["studies"]["embedded"]["prepare"]["train_prompts"]
+)
+Path("data/test.jsonl").write_text("{}\\n" * 2)
+busy.unlink()
+"""
 DVC_YAML = """
 stages:
+  split:
+    cmd: python3 split.py
+    params: [seed, studies.embedded.prepare]
+    outs: [data]
   work:
     cmd: python3 work.py
+    deps: [data]
     params: [loss, beta, alpha, lr, seed, studies.embedded.prepare]
-    outs: [data, models, results/train, results/evaluate/samples.jsonl,
+    outs: [models, results/train, results/evaluate/samples.jsonl,
            results/evaluate/calibration.json]
     plots: [results/evaluate/metrics.json: {cache: false}]
     metrics: [results/metrics.json: {cache: false}]
@@ -78,20 +103,24 @@ class SweepRepo:
     control: Path
     environment: dict[str, str]
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, jobs: int | None = 1, **environment: str
+    ) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "experiments.sweep", *arguments]
         return subprocess.Popen(
-            command,
+            [*command, "--jobs", str(jobs)] if jobs is not None else command,
             cwd=self.folder,
-            env=self.environment,
+            env=self.environment | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def sweep(self, *arguments: str) -> tuple[int, str, str]:
+    def sweep(
+        self, *arguments: str, jobs: int | None = 1, **environment: str
+    ) -> tuple[int, str, str]:
         """Run a sweep to its end: exit code, stdout, stderr."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, jobs=jobs, **environment)
         out, err = process.communicate(timeout=400)
         return process.returncode, out, err
 
@@ -111,8 +140,13 @@ class SweepRepo:
         (self.folder / path).write_text(text, encoding="utf-8")
 
     @property
+    def data_ran(self) -> list[str]:
+        """The seed of every run of the stage that makes data."""
+        return (self.control / "data-ran").read_text().split()
+
+    @property
     def ran(self) -> list[list[str]]:
-        """Loss, β, lr, seed and process of every run of the stage."""
+        """Loss, β, lr, seed, process and threads of every run of the last stage."""
         file = self.control / "ran"
         return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
@@ -137,6 +171,7 @@ def make(scratch: Path) -> SweepRepo:
     repo = SweepRepo(folder, control, environment)
     (control / "broken").write_text("")
     repo.write("work.py", WORK)
+    repo.write("split.py", SPLIT)
     repo.write("dvc.yaml", DVC_YAML)
     repo.write("params.yaml", (ROOT / "params.yaml").read_text(encoding="utf-8"))
     repo.write("experiments/sweeps/tiny.yaml", SWEEP)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.sweep import finished, spec
+from experiments.sweep import finished, machine, spec
+from experiments.sweep.commands import last_error
 from experiments.sweep.results import NEEDED_METRICS
 from fdpo.run.settings import load_params
 from tests.support import sweep_repo
@@ -71,18 +72,18 @@ def alive(pid: int) -> bool:
     return shown.stdout.strip()[:1] not in ("", "Z")
 
 
-def started_slowly(repo: SweepRepo) -> tuple[subprocess.Popen[str], int]:
-    """A sweep within the stage of its third row: the runner, and the stage's process."""
+def started_slowly(repo: SweepRepo, *rows: str) -> tuple[subprocess.Popen[str], list[int]]:
+    """A sweep within the last stage of these rows: the runner, and the stages' processes."""
     (repo.control / "slow").touch()
     before = len(repo.ran)
-    process = repo.start("tiny", "--rows", "fkl-b0.1-s1")
+    process = repo.start("tiny", "--rows", *rows, jobs=len(rows))
     deadline = time.monotonic() + 180
-    while len(repo.ran) == before or len(repo.ran[-1]) < 5:
+    while len(repo.ran) < before + len(rows) or len(repo.ran[-1]) < 6:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     (repo.control / "slow").unlink()
-    return process, int(repo.ran[-1][4])
+    return process, [int(ran[4]) for ran in repo.ran[before:]]
 
 
 def test_it_goes_on_past_a_failed_row_and_lists_it(first):
@@ -216,7 +217,7 @@ def test_an_experiment_of_other_code_is_not_taken_up(repo, monkeypatch):
 
 def test_interrupted_it_leaves_nothing_running_and_a_second_one_is_refused(repo):
     before = (repo.folder / RESULTS).read_bytes()
-    process, stage = started_slowly(repo)
+    process, stages = started_slowly(repo, "fkl-b0.1-s1", "fkl-b0.1-s2")
     code, out, err = repo.sweep("tiny")
     assert (code, out) == (2, "")
     assert err == (
@@ -228,13 +229,14 @@ def test_interrupted_it_leaves_nothing_running_and_a_second_one_is_refused(repo)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err == "sweep: interrupted; run it again to go on\n"
-    assert not alive(stage)
+    assert len(stages) == 2
+    assert not any(map(alive, stages))
     assert folders_of_runs(repo) == []
     assert (repo.folder / RESULTS).read_bytes() == before
 
 
 def test_killed_it_can_be_run_again(repo):
-    process, stage = started_slowly(repo)
+    process, (stage,) = started_slowly(repo, "fkl-b0.1-s1")
     process.kill()
     process.communicate()
     assert alive(stage)
@@ -245,6 +247,104 @@ def test_killed_it_can_be_run_again(repo):
     assert not alive(stage)
     assert folders_of_runs(repo) == []
     assert "fkl-b0.1-s1" in results(repo)["rows"]
+
+
+def without_origin(rows: dict) -> dict:
+    return {name: row | {"made": None} for name, row in rows.items()}
+
+
+def test_rows_side_by_side_give_what_rows_one_after_another_give(first, tmp_path):
+    one_by_one, _ = first
+    repo = sweep_repo.make(tmp_path)
+    code, out, err = repo.sweep("tiny", jobs=2, OMP_NUM_THREADS="1")
+    assert (code, err) == (0, "")
+    assert re.search(r"\[4/4\] \S+: done in \d+ s; 0 left\n$", out)
+    assert sorted(repo.data_ran) == ["1", "2"]  # once for both rows of a seed
+    rows = without_origin(results(repo)["rows"])
+    assert len(rows) == len(repo.ran) == len(experiments(repo)) == 4
+    assert rows.items() >= without_origin(results(one_by_one)["rows"]).items()
+    assert folders_of_runs(repo) == []
+    assert repo.call("git", "status", "--porcelain") == "?? experiments/results/\n"
+
+
+def test_rows_share_the_cores(repo):
+    environment = {name: v for name, v in repo.environment.items() if name != "OMP_NUM_THREADS"}
+    repo = replace(repo, environment=environment)
+    code, _, err = repo.sweep("tiny", "--rows", "fkl-b0.1-s1", "fkl-b0.1-s2", jobs=2)
+    assert (code, err) == (0, "")
+    assert [ran[5] for ran in repo.ran[3:]] == [str(max(1, machine.cores() // 2))] * 2
+
+
+def test_jobs_below_one_are_refused(repo):
+    assert repo.sweep("tiny", jobs=0)[::2] == (2, "error: --jobs = 0: must be at least 1\n")
+
+
+def test_a_row_whose_experiment_cannot_be_added_is_kept_and_the_file_in_the_way_named(repo):
+    commit = repo.call("git", "rev-parse", "HEAD").strip()
+    lock = f".git/refs/exps/{commit[:2]}/{commit[2:]}/fkl-b0.1-s1.lock"
+    repo.write(lock, "")
+    code, out, err = repo.sweep("tiny", "--rows", "fkl-b0.1-s1")
+    assert (code, err) == (0, "")
+    assert f"{lock}': File exists." in out
+    assert "fkl-b0.1-s1" in results(repo)["rows"]
+
+
+def test_variables_of_a_git_hook_lead_nowhere_else(repo):
+    hook = {"GIT_DIR": str(repo.folder / ".git"), "GIT_INDEX_FILE": ".git/other", "GIT_PREFIX": ""}
+    code, _, err = repo.sweep("tiny", "--rows", "fkl-b0.1-s1", **hook)
+    assert (code, err) == (0, "")
+    assert "fkl-b0.1-s1" in results(repo)["rows"]
+    assert not (repo.folder / ".git/other").exists()
+
+
+def test_a_shallow_clone_is_refused_before_anything_runs(repo, tmp_path):
+    shallow = replace(repo, folder=tmp_path / "shallow")
+    repo.write("more", "so that there is a commit to leave out")
+    repo.commit()
+    repo.call("git", "clone", "--quiet", "--depth=1", f"file://{repo.folder}", str(shallow.folder))
+    code, out, err = shallow.sweep("tiny")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: this clone is shallow, ")
+    assert "`git fetch --unshallow`" in err
+
+
+def test_a_file_that_would_not_travel_is_named_before_anything_runs(repo, monkeypatch):
+    params = (repo.folder / "params.yaml").read_text(encoding="utf-8")
+    pairs = "repo: therem/dpo_dataset\n        revision: main\n"
+    assert pairs in params
+    own = f"path: mine.jsonl\n        sha256: {'a' * 64}\n"
+    repo.write("params.yaml", params.replace(pairs, own))
+    row = "rows: [{name: sigmoid-b1, loss: sigmoid, beta: 1, alpha: 0.5, lr: 1}]\n"
+    repo.write("experiments/sweeps/own.yaml", f"study: imdb-published\nseeds: [1]\n{row}")
+    repo.commit()
+    repo.write("mine.jsonl", "{}")
+    code, out, err = repo.sweep("own")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: studies.imdb-published.prepare: mine.jsonl is not in the last ")
+    repo.call("git", "add", "mine.jsonl")
+    repo.commit()
+    monkeypatch.chdir(repo.folder)
+    finished.check_files(spec.load("own", load_params()).rows, "HEAD")
+
+
+@pytest.mark.parametrize("text", ["{", '{"rows": []}', "[]", "\xff"])
+def test_results_edited_by_hand_are_refused_in_one_line(repo, text):
+    (repo.folder / RESULTS).write_text(text, encoding="latin-1")
+    code, out, err = repo.sweep("tiny")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {RESULTS}: ")
+    assert err.count("\n") == 1
+    assert (repo.folder / RESULTS).read_text(encoding="latin-1") == text
+
+
+def test_the_error_told_is_the_error():
+    unexpected = (
+        "ERROR: unexpected error - disk I/O error\n\nHaving any troubles? Hit us up at x!\n"
+    )
+    assert last_error(unexpected) == "ERROR: unexpected error - disk I/O error"
+    failed = "Traceback\nValueError: no\nERROR: failed to reproduce 'train': exited with 1\n"
+    assert last_error(failed) == "ValueError: no"
+    assert last_error("") == "it printed nothing"
 
 
 def test_a_row_run_again_is_compared_number_by_number(repo):
