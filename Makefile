@@ -10,8 +10,8 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
 # The variables that each target reads. Any other one on the command line would do nothing, so it is
 # refused: a comparison that silently ran the default is worse than none.
-VARIABLES_sweep := SWEEP ROWS
-VARIABLES_sweep-again := SWEEP ROW
+VARIABLES_sweep := SWEEP ROWS JOBS
+VARIABLES_sweep-again := SWEEP ROW JOBS
 VARIABLES_report := SWEEP
 VARIABLES_evaluate := ADAPTER
 VARIABLES_publish := REPO
@@ -54,11 +54,13 @@ repro: install  ## run what is out of date, then show what came of it
 table: install  ## the experiments, best reward first
 	. $(BIN)/activate && python -m experiments.table
 
-sweep: install  ## run the rows of a sweep that are not done: SWEEP=controlled, or ROWS="A B" of it
-	. $(BIN)/activate && python -m experiments.sweep "$(SWEEP)" $(if $(ROWS),--rows $(ROWS))
+sweep: install  ## run a sweep's rows that are not done: SWEEP=controlled; ROWS="A B" of it; JOBS=2 at once
+	. $(BIN)/activate && python -m experiments.sweep "$(SWEEP)" $(if $(ROWS),--rows $(ROWS)) \
+	  $(if $(JOBS),--jobs "$(JOBS)")
 
 sweep-again: install  ## run a finished row anew and compare every number: SWEEP=controlled ROW=A
-	. $(BIN)/activate && python -m experiments.sweep "$(SWEEP)" --again "$(ROW)"
+	. $(BIN)/activate && python -m experiments.sweep "$(SWEEP)" --again "$(ROW)" \
+	  $(if $(JOBS),--jobs "$(JOBS)")
 
 report: install  ## what the finished sweeps show, in results/report: SWEEP=NAME for one alone
 	. $(BIN)/activate && python -m experiments.report $(SWEEP)
