@@ -29,20 +29,16 @@ PARTS = {
         "loading": (*LOADING, "fdpo.training.trainer:FDPOTrainer.__init__"),
         "training": ("fdpo.training.trainer:FDPOTrainer.train",),
         "test pairs": ("fdpo.training.trainer:FDPOTrainer.evaluate",),
-        "saving": ("stages.train:save",),
+        "saving": ("stages.train:save_policy",),
     },
     "stages.evaluate": {
-        "loading": (*LOADING, "stages.evaluate:load_policy", "stages.evaluate:load_scorer"),
-        "test pairs": ("fdpo.evaluation.policy_evaluation:implicit_rewards",),
-        "sampling": ("fdpo.evaluation.policy_evaluation:decode_heldout",),
-        "divergence": ("fdpo.evaluation.policy_evaluation:diverge",),
+        "loading": (*LOADING, "stages.evaluate:load_policy", "fdpo.evaluation.inputs:load_scorer"),
+        "test pairs": ("fdpo.evaluation.evaluate_policy:compute_implicit_rewards",),
+        "sampling": ("fdpo.evaluation.evaluate_policy:decode_heldout",),
+        "divergence": ("fdpo.evaluation.evaluate_policy:diverge",),
         "scoring": SCORING,
-        "metrics": ("stages.evaluate:compare",),  # what is left of it
-        "saving": (
-            "stages.evaluate:write_json",
-            "fdpo.evaluation.outputs:write_samples",
-            "fdpo.evaluation.outputs:write_plots",
-        ),
+        "metrics": ("stages.evaluate:evaluate_policy",),  # what is left of it
+        "saving": ("stages.evaluate:write_results",),
     },
 }
 

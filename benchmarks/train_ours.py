@@ -25,10 +25,10 @@ from fdpo.core.records import Pair
 from fdpo.losses import Objective
 from fdpo.models import causal_lm
 from fdpo.models.logprobs import pair_logps
-from fdpo.models.micro_batches import micro_batches, rows
+from fdpo.models.micro_batches import micro_batches, to_trl_columns
 from fdpo.run.settings import load_params
 from fdpo.training.trainer import FDPOTrainer
-from stages.train import adapter, arguments
+from fdpo.training.trl_config import dpo_config, lora_config
 
 PAIRS_PER_STEP = 12
 
@@ -64,7 +64,7 @@ def one_epoch(args: DPOConfig) -> DPOConfig:
 def with_reference(model: PreTrainedModel, pairs: Sequence[Pair], tokens: int) -> list[Pair]:
     """Record the model's own log-probabilities in the pairs, each distinct sequence run once."""
     found: dict[int, dict[str, float]] = {}
-    for batch in micro_batches(rows(pairs), tokens):
+    for batch in micro_batches(to_trl_columns(pairs), tokens):
         with autocast():
             chosen, rejected = pair_logps(model, batch.to(device()))
         for index, *values in zip(batch.indices.tolist(), chosen, rejected, strict=True):
@@ -88,9 +88,9 @@ def main() -> None:
             tokenizer=tokenizer,
             train=pairs,
             test=pairs[:1],  # never run
-            args=one_epoch(arguments(settings, scratch)),
+            args=one_epoch(dpo_config(own, settings.effective_lr, settings.seed, Path(scratch))),
             objective=Objective(settings.loss, settings.beta, settings.alpha),
-            peft_config=adapter(own.lora),
+            peft_config=lora_config(own.lora),
             group_by_prompt=True,
             tokens_per_forward=own.tokens_per_forward,
         )

@@ -21,7 +21,7 @@ from benchmarks.train_ours import one_epoch, settings_of, timing
 from fdpo.core import records
 from fdpo.core.records import Pair
 from fdpo.models.causal_lm import load_tokenizer
-from stages.train import adapter, arguments
+from fdpo.training.trl_config import dpo_config, lora_config
 
 
 class Timed(DPOTrainer):
@@ -63,7 +63,8 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(options.folder / "model", dtype=torch.float32)
     torch.manual_seed(0)  # the same adapter on either side
     with tempfile.TemporaryDirectory() as scratch:
-        args = one_epoch(arguments(settings, scratch))
+        train = settings.active.train
+        args = one_epoch(dpo_config(train, settings.effective_lr, settings.seed, Path(scratch)))
         args.gradient_checkpointing = options.checkpoint
         args.beta = settings.beta
         args.precompute_ref_log_probs = options.precompute
@@ -72,7 +73,7 @@ def main() -> None:
             args=args,
             train_dataset=as_text(tokenizer, pairs),
             processing_class=tokenizer,
-            peft_config=adapter(settings.active.train.lora),
+            peft_config=lora_config(train.lora),
         )
         check_tokens(trainer.train_dataset, pairs)
         with timing() as loop:

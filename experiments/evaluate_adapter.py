@@ -11,16 +11,14 @@ import tempfile
 from pathlib import Path
 
 from fdpo.config.params import Params
-from fdpo.core import errors, records
-from fdpo.core.records import Pair, ScoredGeneration
-from fdpo.evaluation.baseline import heldout
-from fdpo.evaluation.metric_groups import Table
+from fdpo.core import errors
+from fdpo.core.randomness import streams_of
+from fdpo.evaluation.evaluate_policy import evaluate_policy
+from fdpo.evaluation.inputs import load_inputs
+from fdpo.evaluation.metric_groups import MetricTable
 from fdpo.evaluation.policy import load_policy
-from fdpo.evaluation.policy_evaluation import compare
-from fdpo.losses import LOSSES
-from fdpo.models import causal_lm
+from fdpo.losses import LOSSES, Objective
 from fdpo.run.settings import check_params, load_params
-from fdpo.scoring.loading import load_scorer
 from fdpo.sources import hub
 from stages import paths
 
@@ -53,19 +51,25 @@ def trained_with(settings: Params, options: argparse.Namespace) -> Params:
     return check_params(settings.model_dump() | given)
 
 
-def measure(adapter: Path, settings: Params) -> Table:
-    """The metrics that the stage `evaluate` writes of its policy."""
-    scores = list(records.read_prompt_unique(paths.SCORES, ScoredGeneration))
-    return compare(
-        policy=load_policy(paths.REFERENCE, adapter),
-        reference=causal_lm.load_causal_lm(paths.REFERENCE),
-        tokenizer=causal_lm.load_tokenizer(paths.REFERENCE),
-        reward=load_scorer(paths.REWARD_MODEL),
-        judge=load_scorer(paths.JUDGE),
-        baseline=heldout(paths.SCORES, scores),
-        pairs=list(records.read(paths.TEST_PAIRS, Pair)),
-        settings=settings,
-    ).table
+def measure(adapter: Path, settings: Params) -> MetricTable:
+    """The metrics that the stage `evaluate` would write of the adapter."""
+    heldout = settings.active.generate.heldout
+    inputs = load_inputs(
+        paths.REFERENCE,
+        paths.REWARD_MODEL,
+        paths.JUDGE,
+        paths.SCORES,
+        paths.TEST_PAIRS,
+        heldout.max_new_tokens,
+    )
+    return evaluate_policy(
+        load_policy(paths.REFERENCE, adapter),
+        inputs,
+        Objective(settings.loss, settings.beta, settings.alpha),
+        heldout,
+        settings.active.evaluate,
+        streams_of(settings.seed),
+    ).metrics
 
 
 if __name__ == "__main__":

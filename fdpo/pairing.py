@@ -23,9 +23,10 @@ def pairs_of(
     beyond the completions of this prompt.
     """
     if ranks == "given":
-        for chosen, rejected in generation.given or ():
-            sides = generation.completions[chosen], generation.completions[rejected]
-            yield None if sides[0].ids == sides[1].ids else _pair(generation, *sides, 1, 2)
+        for indices in generation.given or ():
+            chosen, rejected = (generation.completions[index] for index in indices)
+            same = chosen.ids == rejected.ids
+            yield None if same else _pair(generation, chosen, rejected, 1, 2)
         return
     order = ranked(generation.completions)
     for better, worse in ranks:
@@ -60,7 +61,7 @@ def _pair(
     )
 
 
-def held_back(prompt_ids: Sequence[int], test_size: float) -> set[int]:
+def test_prompt_ids(prompt_ids: Sequence[int], test_size: float) -> set[int]:
     """The last ⌈test_size · prompts⌉ prompts, unshuffled, so that no prompt is in both sets.
 
     Args: distinct prompt ids in the order of the file. Raises `UserError` when either set would

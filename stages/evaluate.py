@@ -2,65 +2,75 @@
 
 from collections.abc import Sequence
 
-from fdpo.config.params import Params
 from fdpo.core import records
 from fdpo.core.files import replacing, write_json
-from fdpo.core.records import Pair, SamplesOfPrompt, ScoredGeneration
-from fdpo.decoding.decoder_probe import probe_model
+from fdpo.core.randomness import streams_of
+from fdpo.core.records import SamplesOfPrompt, ScoredGeneration
 from fdpo.evaluation import metric_groups, outputs
-from fdpo.evaluation.baseline import heldout
+from fdpo.evaluation.evaluate_policy import PolicyEvaluation, evaluate_policy
+from fdpo.evaluation.inputs import load_inputs
+from fdpo.evaluation.metrics.preferences import reliability_curve
 from fdpo.evaluation.policy import load_policy, require_trained_with
-from fdpo.evaluation.policy_evaluation import Comparison, compare
-from fdpo.models import causal_lm
+from fdpo.losses import Objective
 from fdpo.run import processes, resume, tracking
 from fdpo.run.settings import load_params
-from fdpo.scoring.loading import load_scorer
 from stages import paths
 
 
 def main() -> None:
+    """Read, measure and write."""
     settings = load_params()
     require_trained_with(paths.POLICY, settings.trained_with)
-    scores = list(records.read_prompt_unique(paths.SCORES, ScoredGeneration))
-    pairs = list(records.read(paths.TEST_PAIRS, Pair))
-    baseline = heldout(paths.SCORES, scores)
-    reference = causal_lm.load_causal_lm(paths.REFERENCE)
-    longest_prompt = causal_lm.check_token_ids(reference, paths.SCORES, scores)
-    longest_pair = causal_lm.check_token_ids(reference, paths.TEST_PAIRS, pairs)
-    new_tokens = settings.active.generate.heldout.max_new_tokens
-    probe_model(reference, max(longest_prompt + new_tokens, longest_pair))
+    heldout, evaluate = settings.active.generate.heldout, settings.active.evaluate
+    inputs = load_inputs(
+        paths.REFERENCE,
+        paths.REWARD_MODEL,
+        paths.JUDGE,
+        paths.SCORES,
+        paths.TEST_PAIRS,
+        heldout.max_new_tokens,
+    )
     knobs = (settings.loss, settings.beta, settings.alpha, settings.seed)
-    active = settings.active
-    with resume.folder("evaluate", *knobs, active.generate.heldout, active.evaluate) as work:
-        found = compare(
-            policy=load_policy(paths.REFERENCE, paths.POLICY),
-            reference=reference,
-            tokenizer=causal_lm.load_tokenizer(paths.REFERENCE),
-            reward=load_scorer(paths.REWARD_MODEL),
-            judge=load_scorer(paths.JUDGE),
-            baseline=baseline,
-            pairs=pairs,
-            settings=settings,
-            work=work,
+    with resume.folder("evaluate", *knobs, heldout, evaluate) as work:
+        evaluation = evaluate_policy(
+            load_policy(paths.REFERENCE, paths.POLICY),
+            inputs,
+            Objective(settings.loss, settings.beta, settings.alpha),
+            heldout,
+            evaluate,
+            streams_of(settings.seed),
+            work,
         )
         if processes.is_main():
-            report(found, baseline, settings)
+            write_results(evaluation, inputs.baseline)
+            with tracking.logbook(settings) as book:
+                book.results(
+                    metric_groups.headline(evaluation.metrics)
+                    | {"all": metric_groups.as_json(evaluation.metrics)},
+                    records.read(paths.SAMPLES, SamplesOfPrompt),
+                )
+            print(f"evaluate: {metric_groups.summary(evaluation.metrics)}")
 
 
-def report(found: Comparison, baseline: Sequence[ScoredGeneration], settings: Params) -> None:
-    """Write, log and print what was measured."""
+def write_results(evaluation: PolicyEvaluation, baseline: Sequence[ScoredGeneration]) -> None:
+    """Write metrics, samples and the data behind the plots."""
+    rewards, implicit = evaluation.rewards, evaluation.implicit_rewards
     with replacing(paths.EVALUATION_RESULTS) as folder:
-        write_json(folder / "metrics.json", metric_groups.as_json(found.table))
-        outputs.write_samples(
-            folder / "samples.jsonl", baseline, found.texts, found.rewards, found.judgements
+        write_json(
+            folder / paths.METRICS_WITH_INTERVALS.name, metric_groups.as_json(evaluation.metrics)
         )
-        outputs.write_plots(folder, baseline, found.rewards, found.implicit)
-    headline = metric_groups.headline(found.table)
-    write_json(paths.HEADLINE_NUMBERS, headline)
-    with tracking.logbook(settings) as book:
-        samples = records.read(paths.EVALUATION_RESULTS / "samples.jsonl", SamplesOfPrompt)
-        book.results(headline | {"all": metric_groups.as_json(found.table)}, samples)
-    print(f"evaluate: {metric_groups.summary(found.table)}")
+        records.write(
+            folder / paths.SAMPLES.name,
+            outputs.samples_of_prompts(baseline, evaluation.texts, rewards, evaluation.judgements),
+        )
+        write_json(folder / paths.REWARD_VALUES.name, outputs.reward_values(rewards))
+        write_json(
+            folder / paths.REWARDS_BY_PROMPT.name, outputs.rewards_by_prompt(baseline, rewards)
+        )
+        write_json(
+            folder / paths.CALIBRATION.name, reliability_curve(implicit.chosen, implicit.rejected)
+        )
+    write_json(paths.HEADLINE_NUMBERS, metric_groups.headline(evaluation.metrics))
 
 
 if __name__ == "__main__":

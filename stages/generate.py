@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from fdpo.core import records
 from fdpo.core.errors import UserError
+from fdpo.core.randomness import streams_of
 from fdpo.core.records import Generation, Prompt
 from fdpo.decoding import completions
 from fdpo.decoding.completions import TokenizedPrompt
@@ -17,7 +18,7 @@ from stages import paths
 
 def main() -> None:
     settings = load_params()
-    generate = settings.active.generate
+    generate, streams = settings.active.generate, streams_of(settings.seed)
     prompts = list(records.read_prompt_unique(paths.PROMPTS, Prompt))
     check_prompts(prompts)
     tokenizer = causal_lm.load_tokenizer(paths.REFERENCE)
@@ -34,7 +35,7 @@ def main() -> None:
     batches = completions.batches_by_length(fitting, generate.prompts_per_batch)
 
     def complete_batch(batch: Sequence[TokenizedPrompt]) -> list[Generation]:
-        return completions.complete(model, tokenizer, batch, generate, settings.seed)
+        return completions.complete(model, tokenizer, batch, generate, streams)
 
     with resume.folder("generate", settings.seed, generate) as work:
         path = work / "generations.jsonl"

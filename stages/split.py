@@ -3,7 +3,7 @@
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.records import Pair, Prompt
-from fdpo.pairing import held_back
+from fdpo.pairing import test_prompt_ids
 from fdpo.run import locks
 from fdpo.run.settings import load_params
 from stages import paths
@@ -20,7 +20,7 @@ def main() -> None:
     if test_size == "given":
         held = given_split(prompts)
     else:
-        held = held_back([prompt.id for prompt in prompts], test_size)
+        held = test_prompt_ids([prompt.id for prompt in prompts], test_size)
 
     train = records.copy(paths.TRAIN_PAIRS, paths.PAIRS, (number not in held for number in ids))
     test = records.copy(paths.TEST_PAIRS, paths.PAIRS, (number in held for number in ids))

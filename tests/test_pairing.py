@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fdpo.core.errors import UserError
 from fdpo.core.records import Pair, ScoredCompletion, ScoredGeneration
-from fdpo.pairing import held_back, pairs_of, ranked
+from fdpo.pairing import pairs_of, ranked
 
 RANKS = [[1, 4], [1, 5], [1, 6], [2, 6], [3, 6], [4, 6]]
 REWARDS = st.lists(
@@ -119,7 +119,7 @@ def test_no_prompt_is_on_both_sides_and_none_is_lost(prompts, test_size):
     expected = -(-prompts * int(test_size * 100) // 100)  # rounded up, in whole numbers
     assume(expected < prompts)
     ids = list(range(100, 100 + prompts))
-    held = held_back(ids, float(test_size))
+    held = pairing.test_prompt_ids(ids, float(test_size))
     assert len(held) == expected
     assert held == set(ids[-expected:])
 
@@ -128,7 +128,7 @@ def test_six_hundred_prompts_with_six_pairs_give_2880_and_720():
     pairs = [
         pair for n in range(600) for pair in pairs_of(generation([6.0, 5, 4, 3, 2, 1], n), RANKS)
     ]
-    held = held_back(list(range(600)), 0.2)
+    held = pairing.test_prompt_ids(list(range(600)), 0.2)
     assert sum(pair.id not in held for pair in pairs) == 2880
     assert sum(pair.id in held for pair in pairs) == 720
 
@@ -136,4 +136,4 @@ def test_six_hundred_prompts_with_six_pairs_give_2880_and_720():
 @pytest.mark.parametrize(("prompts", "test_size"), [(1, 0.5), (0, 0.5), (2, 0.99), (3, 1e-12)])
 def test_a_split_with_an_empty_side_is_refused(prompts, test_size):
     with pytest.raises(UserError, match=rf"split.test_size = {test_size}: of {prompts} prompts"):
-        held_back(list(range(prompts)), test_size)
+        pairing.test_prompt_ids(list(range(prompts)), test_size)

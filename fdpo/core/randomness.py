@@ -1,8 +1,23 @@
 """Named random streams: every draw comes from the seed and says what it is for."""
 
 import hashlib
+from functools import partial
+from typing import Protocol
 
 import numpy as np
+
+
+class RandomStreams(Protocol):
+    """The named random streams of one seed: called with names, it gives their generator."""
+
+    def __call__(self, *names: str | int) -> np.random.Generator:
+        """`stream` with the seed that is bound already."""
+        ...
+
+
+def streams_of(seed: int) -> RandomStreams:
+    """The random streams of `seed`, for code that draws and need not know the seed."""
+    return partial(stream, seed)
 
 
 def stream(seed: int, *names: str | int) -> np.random.Generator:

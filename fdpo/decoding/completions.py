@@ -7,6 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fdpo.config.study import Generate
 from fdpo.core.errors import UserError
+from fdpo.core.randomness import RandomStreams
 from fdpo.core.records import Completion, Generation, Prompt
 from fdpo.decoding import length_limit
 from fdpo.decoding.sampling import Sampled
@@ -73,7 +74,7 @@ def complete(
     tokenizer: PreTrainedTokenizerBase,
     batch: Sequence[TokenizedPrompt],
     generate: Generate,
-    seed: int,
+    streams: RandomStreams,
 ) -> list[Generation]:
     """The reference's completions of a batch of prompts of one role.
 
@@ -82,19 +83,19 @@ def complete(
         tokenizer: the reference's.
         batch: prompts that leave room for a completion.
         generate: the study's section of that name; it says how training prompts get theirs.
-        seed: the run's seed.
+        streams: the run's random streams.
 
     Returns: a record for each prompt, in order. Training completions, decoded or given, are cut to
     `generate.max_length` tokens of prompt and completion.
     """
     if batch[0].prompt.role == "heldout":
-        return _sample_heldout(model, tokenizer, batch, generate, seed)
+        return _sample_heldout(model, tokenizer, batch, generate, streams)
     if generate.train.strategy == "given":
         return [_take_given(model, tokenizer, item, generate.max_length) for item in batch]
     numbers = [item.prompt.id for item in batch]
     prompt_ids = [item.ids for item in batch]
     with cached_attention(model):
-        rows = decode_train(model, tokenizer, numbers, prompt_ids, generate.train, seed)
+        rows = decode_train(model, tokenizer, numbers, prompt_ids, generate.train, streams)
     return [
         _generation(tokenizer, item, length_limit.cut(model, item.ids, row, generate.max_length))
         for item, row in zip(batch, rows, strict=True)
@@ -106,7 +107,7 @@ def _sample_heldout(
     tokenizer: PreTrainedTokenizerBase,
     batch: Sequence[TokenizedPrompt],
     generate: Generate,
-    seed: int,
+    streams: RandomStreams,
 ) -> list[Generation]:
     """Plain samples and, where the study has published figures, one as they were made."""
     numbers = [item.prompt.id for item in batch]
@@ -114,10 +115,10 @@ def _sample_heldout(
     settings = generate.heldout
     published: Sequence[Sampled | None] = [None] * len(batch)
     with cached_attention(model):
-        rows = decode_heldout(model, numbers, prompt_ids, settings, seed, purpose="reference")
+        rows = decode_heldout(model, numbers, prompt_ids, settings, streams, purpose="reference")
         if settings.published:
             published = decode_published(
-                model, numbers, prompt_ids, settings.published, seed, purpose="reference"
+                model, numbers, prompt_ids, settings.published, streams, purpose="reference"
             )
     return [
         _generation(tokenizer, item, row, published=extra)

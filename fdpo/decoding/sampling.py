@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from fdpo.core.randomness import stream
+from fdpo.core.randomness import RandomStreams
 from fdpo.decoding.cached_decoder import CachedDecoder, compaction_order, left_padded
 
 
@@ -28,11 +28,13 @@ class Sampled:
     hidden: Tensor | None = field(default=None, compare=False, repr=False)
 
 
-def uniforms(seed: int, purpose: str, prompt_id: int, samples: int, steps: int) -> np.ndarray:
+def uniforms(
+    streams: RandomStreams, purpose: str, prompt_id: int, samples: int, steps: int
+) -> np.ndarray:
     """The uniform numbers of one prompt's completions, [samples, steps], float32 in [0, 1)."""
     return np.stack(
         [
-            stream(seed, "sample", purpose, prompt_id, sample).random(steps, dtype=np.float32)
+            streams("sample", purpose, prompt_id, sample).random(steps, dtype=np.float32)
             for sample in range(samples)
         ]
     )

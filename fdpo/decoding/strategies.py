@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from fdpo.config.study import DiverseBeam, Heldout, Published, Sampling
+from fdpo.core.randomness import RandomStreams
 from fdpo.decoding import diverse_beams
 from fdpo.decoding.sampling import Sampled, sample, uniforms
 from fdpo.models.causal_lm import end_of_text_ids
@@ -24,7 +25,7 @@ def decode_train(
     prompt_ids: Sequence[int],
     prompts: Sequence[Sequence[int]],
     settings: Sampling | DiverseBeam,
-    seed: int,
+    streams: RandomStreams,
 ) -> list[list[Sampled]]:
     """The completions of a batch of training prompts, by the study's own strategy.
 
@@ -34,12 +35,12 @@ def decode_train(
         prompt_ids: the prompts' numbers, which name their random streams.
         prompts: token ids of each prompt.
         settings: the study's section generate.train.
-        seed: the run's seed.
+        streams: the run's random streams.
     """
     if isinstance(settings, DiverseBeam):
         return _search(model, tokenizer, prompts, settings)
     draws = [
-        uniforms(seed, "train", number, settings.completions, settings.max_new_tokens)
+        uniforms(streams, "train", number, settings.completions, settings.max_new_tokens)
         for number in prompt_ids
     ]
     return sample(model, prompts, draws, end_of_text_ids(model), _warp(settings))
@@ -97,7 +98,7 @@ def decode_heldout(
     prompt_ids: Sequence[int],
     prompts: Sequence[Sequence[int]],
     settings: Heldout,
-    seed: int,
+    streams: RandomStreams,
     purpose: str,
     keep_hidden: bool = False,
 ) -> list[list[Sampled]]:
@@ -107,7 +108,7 @@ def decode_heldout(
     is as for `sample`.
     """
     draws = [
-        uniforms(seed, purpose, number, settings.samples, settings.max_new_tokens)
+        uniforms(streams, purpose, number, settings.samples, settings.max_new_tokens)
         for number in prompt_ids
     ]
     return sample(model, prompts, draws, end_of_text_ids(model), keep_hidden=keep_hidden)
@@ -118,7 +119,7 @@ def decode_published(
     prompt_ids: Sequence[int],
     prompts: Sequence[Sequence[int]],
     settings: Published,
-    seed: int,
+    streams: RandomStreams,
     purpose: str,
 ) -> list[Sampled]:
     """One sample of each held-out prompt, decoded as the study's published figures were.
@@ -131,7 +132,7 @@ def decode_published(
     if settings.top_k:
         warp.append(TopKLogitsWarper(settings.top_k))
     draws = [
-        uniforms(seed, f"published {purpose}", number, 1, settings.max_new_tokens)
+        uniforms(streams, f"published {purpose}", number, 1, settings.max_new_tokens)
         for number in prompt_ids
     ]
     rows = sample(model, prompts, draws, end_of_text_ids(model), warp or None)

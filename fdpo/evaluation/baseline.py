@@ -6,26 +6,38 @@ from pathlib import Path
 from fdpo.core.errors import UserError
 from fdpo.core.records import ScoredGeneration
 
-REBUILD = "rebuild the file with `dvc repro`"
+REBUILD_SCORES = "rebuild the file with `dvc repro`"
 
 
-def heldout(path: str | Path, scores: Sequence[ScoredGeneration]) -> list[ScoredGeneration]:
-    """The held-out ones of `scores`, which are the lines of the file at `path`.
+def select_heldout(path: str | Path, scores: Sequence[ScoredGeneration]) -> list[ScoredGeneration]:
+    """The held-out records of `scores`, in order.
 
-    Raises `UserError` when there is none, when one has more samples than another, or when the judge
-    has not seen them all.
+    Args:
+        path: the file that `scores` are the lines of, for messages.
+        scores: all scored generations.
+
+    Raises:
+        UserError: there is no held-out prompt, one has more samples than another, or the judge has
+            not scored them all.
     """
-    lines = {number: one for number, one in enumerate(scores, 1) if one.role == "heldout"}
-    if not lines:
-        raise UserError(f"{path}: no heldout prompt; {REBUILD}")
-    first = next(iter(lines))
-    expected = len(lines[first].completions)
-    for number, generation in lines.items():
+    by_line = {
+        number: generation
+        for number, generation in enumerate(scores, start=1)
+        if generation.role == "heldout"
+    }
+    if not by_line:
+        raise UserError(f"{path}: no heldout prompt; {REBUILD_SCORES}")
+    first = next(iter(by_line))
+    expected = len(by_line[first].completions)
+    for number, generation in by_line.items():
         if (count := len(generation.completions)) != expected:
             raise UserError(
-                f"{path}:{number}: {count} completions, but {expected} in line {first}; {REBUILD}"
+                f"{path}:{number}: {count} completions, but {expected} in line {first};"
+                f" {REBUILD_SCORES}"
             )
-        for place, completion in enumerate(generation.completions):
+        for index, completion in enumerate(generation.completions):
             if completion.judge is None:
-                raise UserError(f"{path}:{number}: completions[{place}].judge: missing; {REBUILD}")
-    return list(lines.values())
+                raise UserError(
+                    f"{path}:{number}: completions[{index}].judge: missing; {REBUILD_SCORES}"
+                )
+    return list(by_line.values())

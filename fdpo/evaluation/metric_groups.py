@@ -1,4 +1,4 @@
-"""What evaluation measures of a policy, put together from the single metrics."""
+"""The metrics of fdpo.evaluation.metric_registry, computed group by group, with intervals."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from torch import Tensor
 
-from fdpo.core.randomness import stream
+from fdpo.core.randomness import RandomStreams
 from fdpo.decoding.sampling import Sampled
 from fdpo.evaluation.metric_registry import HEADLINE_METRICS
 from fdpo.evaluation.metrics import diversity, preferences
@@ -23,7 +23,7 @@ from fdpo.evaluation.metrics.intervals import (
     statistic_interval,
 )
 
-Table = dict[str, Interval]
+MetricTable = dict[str, Interval]  # by the names of fdpo.evaluation.metric_registry
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,15 @@ class ImplicitRewards:
     prompts: np.ndarray
 
 
-def scored(name: str, scores: Scores, seed: int) -> Table:
-    """Mean score, the reference's, their paired difference and the win rate (ties half)."""
-    rng = stream(seed, "bootstrap", name)
+def score_metrics(name: str, scores: Scores, streams: RandomStreams) -> MetricTable:
+    """Mean score, the reference's, their paired difference and the win rate; ties count half.
+
+    Args:
+        name: "reward" or "judge": the scorer, which the metrics and the random stream are named by.
+        scores: of both models' samples.
+        streams: the run's random streams, for the bootstrap.
+    """
+    rng = streams("bootstrap", name)
     policy, reference = scores.policy.mean(axis=1), scores.reference.mean(axis=1)
     return {
         name: mean_interval(policy, rng),
@@ -57,12 +63,14 @@ def scored(name: str, scores: Scores, seed: int) -> Table:
     }
 
 
-def diverged(
-    samples: Sequence[Sequence[Sampled]], divergences: Sequence[TokenDivergences], seed: int
-) -> Table:
+def divergence_metrics(
+    samples: Sequence[Sequence[Sampled]],
+    divergences: Sequence[TokenDivergences],
+    streams: RandomStreams,
+) -> MetricTable:
     """How far the policy is from the reference on its own samples, in nats.
 
-    `divergences` holds one entry a prompt, its samples' tokens one after another.
+    `divergences` holds one entry per prompt, its samples' tokens one after another.
     """
     columns: dict[str, list[float]] = {
         "kl": [],
@@ -79,7 +87,7 @@ def diverged(
         columns["forward_kl_token_sum"].append(_mean(divergence_sums(tokens.forward_kl, lengths)))
         columns["jsd_token_sum"].append(_mean(divergence_sums(tokens.jsd, lengths)))
         columns["entropy"].append(_mean(tokens.entropy))
-    rng = stream(seed, "bootstrap", "divergence")
+    rng = streams("bootstrap", "divergence")
     return {name: mean_interval(np.array(values), rng) for name, values in columns.items()}
 
 
@@ -87,21 +95,26 @@ def _mean(values: Tensor) -> float:
     return float(values.mean())
 
 
-def varied(
+def diversity_metrics(
     samples: Sequence[Sequence[Sampled]],
     texts: Sequence[Sequence[str]],
     unigrams: Sequence[Sequence[Sequence[int]]],
     budget: int,
-    seed: int,
-) -> Table:
-    """Diversity of the samples; all arguments are a prompt's completions a prompt.
+    streams: RandomStreams,
+) -> MetricTable:
+    """How varied the policy's samples are.
 
-    `texts` are completions alone. `unigrams` are the token ids that `unigram_entropy` pools: where
-    the study has published figures, the reward model's, special tokens included, of the whole texts
-    decoded as those were; elsewhere the policy's own, of prompt and completion of every sample.
+    Args:
+        samples: each prompt's samples.
+        texts: each prompt's completions as text, without the prompt.
+        unigrams: the token ids that `unigram_entropy` pools, by prompt and text: where the study
+            has published figures, the reward model's, special tokens included, of the whole texts
+            decoded as those were; elsewhere the policy's own, of prompt and completion.
+        budget: how many n-grams distinct-n looks at.
+        streams: the run's random streams, for the half-samples.
     """
     ids = [[completion.ids for completion in completions] for completions in samples]
-    rng = stream(seed, "bootstrap", "diversity")
+    rng = streams("bootstrap", "diversity")
 
     def distinct(n: int) -> Interval:
         # A sample of each prompt, then the next: the budget reaches every prompt.
@@ -130,11 +143,11 @@ def varied(
     }
 
 
-def preferred(rewards: ImplicitRewards, seed: int) -> Table:
+def preference_metrics(rewards: ImplicitRewards, streams: RandomStreams) -> MetricTable:
     """Accuracy, margin and calibration error on the test pairs, resampled by prompt."""
     prompts = list(dict.fromkeys(rewards.prompts.tolist()))
     members = [np.flatnonzero(rewards.prompts == prompt) for prompt in prompts]
-    rng = stream(seed, "bootstrap", "preferences")
+    rng = streams("bootstrap", "preferences")
 
     def over(statistic) -> Interval:
         def of(chosen_prompts: np.ndarray) -> float:
@@ -150,15 +163,17 @@ def preferred(rewards: ImplicitRewards, seed: int) -> Table:
     }
 
 
-def as_published(
-    rewards: Scores, reference_unigrams: Sequence[Sequence[Sequence[int]]], seed: int
-) -> Table:
+def published_metrics(
+    rewards: Scores,
+    reference_unigrams: Sequence[Sequence[Sequence[int]]],
+    streams: RandomStreams,
+) -> MetricTable:
     """Mean reward, and the reference's unigram entropy, of texts decoded as published ones were.
 
-    `rewards` are [prompts, 1] each; `reference_unigrams` is as for `varied`, which pools the
-    policy's.
+    `rewards` are [prompts, 1] each; `reference_unigrams` is as for `diversity_metrics`, which pools
+    the policy's.
     """
-    rng = stream(seed, "bootstrap", "published")
+    rng = streams("bootstrap", "published")
     return {
         "published_reward": mean_interval(rewards.policy.mean(axis=1), rng),
         "published_reward_reference": mean_interval(rewards.reference.mean(axis=1), rng),
@@ -176,7 +191,7 @@ def _unigram_entropy(
     )
 
 
-def headline(table: Table) -> dict[str, float]:
+def headline(table: MetricTable) -> dict[str, float]:
     """The numbers to rank experiments by, rounded for `dvc exp show`."""
     return {
         metric.headline: round(table[metric.name].value, 4)
@@ -185,14 +200,16 @@ def headline(table: Table) -> dict[str, float]:
     }
 
 
-def as_json(table: Table) -> dict[str, dict[str, float | None]]:
+def as_json(table: MetricTable) -> dict[str, dict[str, float | None]]:
+    """The table as results/evaluate/metrics.json has it: value, low and high of each metric."""
     return {name: asdict(interval) for name, interval in table.items()}
 
 
-def summary(table: Table) -> str:
+def summary(table: MetricTable) -> str:
+    """One line for the terminal: what rose, by how much, and how far the policy went for it."""
     gain = table["reward_difference"]
+    interval = "" if gain.low is None else f" [{gain.low:+.3f}, {gain.high:+.3f}]"
     return (
-        f"reward {table['reward'].value:.3f}, {gain.value:+.3f} to the reference "
-        f"[{gain.low:+.3f}, {gain.high:+.3f}]; judge {table['judge_difference'].value:+.3f}; "
-        f"KL {table['kl'].value:.2f} nats"
+        f"reward {table['reward'].value:.3f}, {gain.value:+.3f} to the reference{interval};"
+        f" judge {table['judge_difference'].value:+.3f}; KL {table['kl'].value:.2f} nats"
     )

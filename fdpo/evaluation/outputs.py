@@ -1,60 +1,64 @@
-"""The files of results/evaluate that people read: samples, and the data behind the plots."""
+"""The contents of results/evaluate that people look at: samples, and the data behind the plots."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
-from fdpo.core.files import write_json
-from fdpo.core.records import SamplesOfPrompt, ScoredGeneration, ScoredSample, write
-from fdpo.evaluation.metric_groups import ImplicitRewards, Scores
-from fdpo.evaluation.metrics.preferences import reliability_curve
+from fdpo.core.records import SamplesOfPrompt, ScoredGeneration, ScoredSample
+from fdpo.evaluation.metric_groups import Scores
 
 DECIMALS = 4  # plots show no more, and Git holds their data
 
 
-def write_samples(
-    path: Path,
+def samples_of_prompts(
     baseline: Sequence[ScoredGeneration],
     texts: Sequence[Sequence[str]],
     rewards: Scores,
     judgements: Scores,
-) -> None:
-    """Each held-out prompt with the reference's and the policy's completions side by side."""
-    write(
-        path,
-        (
-            SamplesOfPrompt(
-                id=generation.id,
-                prompt=generation.prompt,
-                reference=[
-                    ScoredSample(text=c.text, reward=c.reward, judge=c.judge)
-                    for c in generation.completions
-                ],
-                policy=[
-                    ScoredSample(text=text, reward=float(reward), judge=float(judge))
-                    for text, reward, judge in zip(row, values, judged, strict=True)
-                ],
-            )
-            for generation, row, values, judged in zip(
-                baseline, texts, rewards.policy, judgements.policy, strict=True
-            )
-        ),
-    )
+) -> Iterator[SamplesOfPrompt]:
+    """Each held-out prompt with the reference's and the policy's completions side by side.
+
+    Args:
+        baseline: the reference's scored samples, all with the judge's score.
+        texts: the policy's completions of each prompt, without the prompt.
+        rewards: of both models.
+        judgements: of both models, by the judge.
+    """
+    for generation, row, values, judged in zip(
+        baseline, texts, rewards.policy, judgements.policy, strict=True
+    ):
+        yield SamplesOfPrompt(
+            id=generation.id,
+            prompt=generation.prompt,
+            reference=[
+                ScoredSample(
+                    text=completion.text,
+                    reward=completion.reward,
+                    judge=cast(float, completion.judge),
+                )
+                for completion in generation.completions
+            ],
+            policy=[
+                ScoredSample(text=text, reward=float(reward), judge=float(judge))
+                for text, reward, judge in zip(row, values, judged, strict=True)
+            ],
+        )
 
 
-def write_plots(
-    folder: Path,
-    baseline: Sequence[ScoredGeneration],
-    rewards: Scores,
-    implicit: ImplicitRewards,
-) -> None:
-    """JSON lists that `dvc plots` draws: rewards of both models, by prompt, and calibration."""
+def reward_values(rewards: Scores) -> list[dict[str, Any]]:
+    """The reward of every sample of either model, for a histogram."""
     models = {"policy": rewards.policy, "reference": rewards.reference}
-    histogram = [
+    return [
         {"model": name, "reward": round(float(value), DECIMALS)}
         for name, values in models.items()
         for value in values.flat
     ]
-    by_prompt = [
+
+
+def rewards_by_prompt(
+    baseline: Sequence[ScoredGeneration], rewards: Scores
+) -> list[dict[str, Any]]:
+    """Each prompt's mean reward under either model, for a scatter plot."""
+    return [
         {
             "prompt": generation.prompt,
             "reference": round(float(reference), DECIMALS),
@@ -64,6 +68,3 @@ def write_plots(
             baseline, rewards.reference.mean(axis=1), rewards.policy.mean(axis=1), strict=True
         )
     ]
-    write_json(folder / "rewards.json", histogram)
-    write_json(folder / "prompts.json", by_prompt)
-    write_json(folder / "calibration.json", reliability_curve(implicit.chosen, implicit.rejected))

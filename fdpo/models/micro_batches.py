@@ -12,7 +12,7 @@ from fdpo.models.packing import Branches, pack
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
 
 
-def rows(pairs: Sequence[Pair]) -> list[dict]:
+def to_trl_columns(pairs: Sequence[Pair]) -> list[dict]:
     """Pairs as mappings with `COLUMNS`, TRL's names for what a step needs."""
     fields = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logp", "ref_rejected_logp")
     return [
@@ -65,7 +65,7 @@ def micro_batches(rows: Sequence[dict], tokens: int) -> list[MicroBatch]:
     return [_micro_batch(members, len(members) / len(rows)) for members in batches]
 
 
-def share(rows: Sequence[dict], tokens: int, process: int, processes: int) -> list[MicroBatch]:
+def shard_step(rows: Sequence[dict], tokens: int, process: int, processes: int) -> list[MicroBatch]:
     """The micro-batches of a step that one of several processes runs.
 
     Every process gets as many, since each takes part in every exchange: where one has fewer it

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from tqdm import tqdm
@@ -20,6 +20,15 @@ class Scorer(Protocol):
 
     def score(self, texts: list[str]) -> np.ndarray:
         """One float64 per text, in the order of `texts`."""
+        ...
+
+
+@runtime_checkable
+class TokenizingScorer(Scorer, Protocol):
+    """A scorer that reads texts as tokens of its own, such as a classifier."""
+
+    def token_ids(self, texts: list[str]) -> list[list[int]]:
+        """The scorer's token ids of each text, special tokens included, whatever the length."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Training curves through DVCLive, for `dvc plots`."""
+"""What is shown and kept while training: curves as files and in a logbook, and a progress bar."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from transformers import ProgressCallback, TrainerCallback
 from fdpo.run.tracking import Logbook
 
 # TRL's names to ours. Everything else it logs is a clock or a count, different on every run.
-CURVES = {
+CURVE_NAMES = {
     "loss": "train/loss",
     "grad_norm": "train/grad_norm",
     "learning_rate": "train/lr",
@@ -20,28 +20,30 @@ CURVES = {
 }
 
 
-class Curves(TrainerCallback):
-    """Writes the logged values of `CURVES` to `folder`/plots/metrics, a TSV a curve."""
+class CurveFiles(TrainerCallback):
+    """Writes the logged values of `CURVE_NAMES` to `folder`/plots/metrics, one TSV per curve."""
 
     def __init__(self, folder: str | Path):
         self.live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
 
     def on_train_begin(self, args, state, control, **_) -> None:
-        for logs in state.log_history:  # of the run that this one resumes
+        """Write what the run that this one resumes had logged."""
+        for logs in state.log_history:
             self._add(logs["step"], logs)
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
+        """Write the values of a step."""
         self._add(state.global_step, logs or {})
 
     def _add(self, step: int, logs: dict[str, float]) -> None:
         self.live.step = step
-        for name, curve in CURVES.items():  # a resumed run's history has another order
+        for name, curve in CURVE_NAMES.items():  # a resumed run's history has another order
             if name in logs:
                 self.live.log_metric(curve, logs[name])
         self.live.make_summary()
 
 
-class Tracked(TrainerCallback):
+class CurveLogbook(TrainerCallback):
     """Writes the same values to a logbook.
 
     Transformers' WandbCallback has names of its own for them, adds clocks and counts, puts all of
@@ -52,12 +54,15 @@ class Tracked(TrainerCallback):
         self.book = book
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
-        known = {CURVES[name]: value for name, value in (logs or {}).items() if name in CURVES}
-        self.book.curves(known, state.global_step)
+        """Write the values of a step."""
+        curves = {
+            CURVE_NAMES[name]: value for name, value in (logs or {}).items() if name in CURVE_NAMES
+        }
+        self.book.curves(curves, state.global_step)
 
 
 class Progress(ProgressCallback):
-    """A bar without a line for everything logged."""
+    """A progress bar, without a line for everything that is logged."""
 
     def on_log(self, *_, **__) -> None:
-        pass
+        """Nothing: the curves have it."""

@@ -23,7 +23,7 @@ from fdpo.core.records import Pair
 from fdpo.losses import Objective, f_dpo_loss
 from fdpo.models.causal_lm import turn_off_randomness
 from fdpo.models.logprobs import pair_logps
-from fdpo.models.micro_batches import MicroBatch, rows, share
+from fdpo.models.micro_batches import MicroBatch, shard_step, to_trl_columns
 from fdpo.training.pair_order import PromptOrder
 
 # How far the first step's policy may be from the recorded reference: bfloat16's rounding.
@@ -41,6 +41,8 @@ class FDPOTrainer(DPOTrainer):
     With several processes a step is shared out among them: `args` give each one's part of a step's
     pairs, and losses, gradients and what is logged are means over the pairs of all.
     """
+
+    objective: Objective
 
     def __init__(
         self,
@@ -60,11 +62,11 @@ class FDPOTrainer(DPOTrainer):
         super().__init__(
             model=model,
             args=args,
-            train_dataset=Dataset.from_list(rows(train)),  # in memory: no cache files
-            eval_dataset=Dataset.from_list(rows(test)),
+            train_dataset=Dataset.from_list(to_trl_columns(train)),  # in memory: no cache files
+            eval_dataset=Dataset.from_list(to_trl_columns(test)),
             processing_class=tokenizer,
-            data_collator=partial(
-                share,
+            data_collator=partial(  # type: ignore[arg-type]  # micro-batches, not one dict
+                shard_step,
                 tokens=tokens_per_forward,
                 process=args.process_index,
                 processes=args.world_size,
@@ -73,16 +75,17 @@ class FDPOTrainer(DPOTrainer):
         )
         self.ref_model = None  # TRL loads one where all parameters are trained
         # What wraps the model for several processes acts on its forward, so the work is put there.
-        self.model.forward = partial(pair_logps, model)
+        trained: Any = self.model
+        trained.forward = partial(pair_logps, model)
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         return dataset
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> PromptOrder:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
+        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         return PromptOrder(dataset["prompt_ids"], self.args.seed, self.group_by_prompt)
 
-    def _get_dataloader(
+    def _get_dataloader(  # type: ignore[override]  # the rest of its arguments plays no part here
         self, dataset: Dataset, description: str, batch_size: int, sampler_fn=None, **_: Any
     ) -> DataLoader:
         """Whole steps for every process; the collator keeps its share.
@@ -100,7 +103,7 @@ class FDPOTrainer(DPOTrainer):
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """None for a checkpoint; the policy gets its own (fdpo.training.model_card)."""
 
-    def training_step(
+    def training_step(  # type: ignore[override]
         self, model: nn.Module, inputs: list[MicroBatch], num_items_in_batch: Any = None
     ) -> Tensor:
         """Sum the gradients of a step's micro-batches; return the mean loss over its pairs.
@@ -119,7 +122,7 @@ class FDPOTrainer(DPOTrainer):
         self._check("loss", total.item(), self.state.global_step + 1)
         return total
 
-    def prediction_step(
+    def prediction_step(  # type: ignore[override]
         self, model: nn.Module, inputs: list[MicroBatch], *_: Any, **__: Any
     ) -> tuple[Tensor, None, None]:
         total = torch.zeros((), device=self.accelerator.device)
@@ -149,8 +152,8 @@ class FDPOTrainer(DPOTrainer):
         return losses.mean()
 
     def _record(self, chosen: Tensor, rejected: Tensor) -> None:
-        """Keep a value a pair, for TRL's `log` to average."""
-        metrics = self._metrics["train" if self.model.training else "eval"]
+        """Keep one value per pair, for TRL's `log` to average."""
+        metrics = self._metrics["train" if self.causal_lm.training else "eval"]
         metrics["rewards/chosen"] += chosen.tolist()
         metrics["rewards/rejected"] += rejected.tolist()
         metrics["rewards/margins"] += (chosen - rejected).tolist()
@@ -160,11 +163,11 @@ class FDPOTrainer(DPOTrainer):
         """As TRL's, with the values of all processes' pairs."""
         # Before the checkpoint of this step is written: the weights are no good any more.
         self._check("gradient", logs.get("grad_norm", 0.0), self.state.global_step)
-        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics = self._metrics["train" if self.causal_lm.training else "eval"]
         everyone = gather_object([dict(metrics)])
         metrics.clear()
-        for own in everyone:
-            for name, values in own.items():
+        for of_process in everyone:
+            for name, values in of_process.items():
                 metrics[name] += values
         super().log(logs, start_time)
 
@@ -194,5 +197,5 @@ class FDPOTrainer(DPOTrainer):
             )
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        with writing(Path(self.args.output_dir)):
+        with writing(Path(self.args.output_dir or "")):
             super()._save_checkpoint(model, trial)

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from fdpo.config.study import DiverseBeam, Generate, Heldout, Published
 from fdpo.core.errors import UserError
+from fdpo.core.randomness import streams_of
 from fdpo.core.records import Prompt
 from fdpo.decoding import completions, length_limit
 from fdpo.decoding.completions import TokenizedPrompt
@@ -51,7 +52,7 @@ def test_words_stand_behind_a_space_and_markup_behind_one_or_not(tokenizer):
 def test_searched_completions_say_whether_they_ended():
     plain = SEARCH.model_copy(update={"bias": [], "banned": []})
     with causal_lm.cached_attention(MODEL):
-        rows = decode_train(MODEL, tiny.tokenizer(), NUMBERS, PROMPTS, plain, seed=0)
+        rows = decode_train(MODEL, tiny.tokenizer(), NUMBERS, PROMPTS, plain, streams_of(0))
         found = [completion for row in rows for completion in row]
         ended = [completion.ids[-1] == tiny.END for completion in found]
         assert [completion.finished for completion in found] == ended
@@ -65,7 +66,9 @@ def test_searched_completions_say_whether_they_ended():
 def published(prompts: list[list[int]], numbers: list[int], **changes) -> list[Sampled]:
     settings = {"top_k": 3, "no_repeat_ngram": 2, "max_new_tokens": 25, **changes}
     with causal_lm.cached_attention(MODEL), torch.no_grad():
-        return decode_published(MODEL, numbers, prompts, Published(**settings), 0, "policy")
+        return decode_published(
+            MODEL, numbers, prompts, Published(**settings), streams_of(0), "policy"
+        )
 
 
 def test_published_decoding_takes_the_likeliest_tokens_that_repeat_no_bigram():
@@ -102,7 +105,7 @@ def test_padding_counts_among_no_bigrams():
 def test_published_and_plain_samples_are_independent_draws():
     plain = Heldout(samples=2, max_new_tokens=25)
     with causal_lm.cached_attention(MODEL):
-        rows = decode_heldout(MODEL, NUMBERS, PROMPTS, plain, 0, "policy")
+        rows = decode_heldout(MODEL, NUMBERS, PROMPTS, plain, streams_of(0), "policy")
     (unrestricted,) = published(PROMPTS[:1], NUMBERS[:1], top_k=0, no_repeat_ngram=0)
     assert unrestricted.ids not in [completion.ids for completion in rows[0]]
 

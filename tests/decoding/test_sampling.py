@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from fdpo.config.study import Heldout, Sampling
+from fdpo.core.randomness import streams_of
 from fdpo.decoding.sampling import Sampled, invert_cdf, sample, uniforms
 from fdpo.decoding.strategies import decode_heldout, decode_train
 from fdpo.models.causal_lm import cached_attention
@@ -60,7 +61,7 @@ def test_equal_shares_of_numbers_give_the_probabilities():
 
 
 def draws_of(number: int, samples: int = 3, steps: int = 8) -> np.ndarray:
-    return uniforms(1, "test", number, samples, steps)
+    return uniforms(streams_of(1), "test", number, samples, steps)
 
 
 def sampled(model, numbers, end_ids=(tiny.END,)) -> list[list[Sampled]]:
@@ -81,12 +82,12 @@ def test_completions_do_not_depend_on_the_batch(build):
 
 
 def test_fewer_samples_and_steps_are_the_first_of_more():
-    many, few = uniforms(1, "test", 7, 4, 10), uniforms(1, "test", 7, 2, 6)
+    many, few = uniforms(streams_of(1), "test", 7, 4, 10), uniforms(streams_of(1), "test", 7, 2, 6)
     np.testing.assert_array_equal(few, many[:2, :6])
     assert ((many >= 0) & (many < 1)).all()
-    assert not np.array_equal(many, uniforms(1, "other", 7, 4, 10))
-    assert not np.array_equal(many, uniforms(1, "test", 8, 4, 10))
-    assert not np.array_equal(many, uniforms(2, "test", 7, 4, 10))
+    assert not np.array_equal(many, uniforms(streams_of(1), "other", 7, 4, 10))
+    assert not np.array_equal(many, uniforms(streams_of(1), "test", 8, 4, 10))
+    assert not np.array_equal(many, uniforms(streams_of(2), "test", 7, 4, 10))
 
 
 @pytest.mark.parametrize("build", [tiny.llama, tiny.gpt2])
@@ -165,7 +166,7 @@ SETTINGS = {
 def decoded(model, **changes) -> list[list[Sampled]]:
     settings = Sampling(**SETTINGS | changes)
     with cached_attention(model):
-        return decode_train(model, tiny.tokenizer(), range(5), PROMPTS, settings, seed=1)
+        return decode_train(model, tiny.tokenizer(), range(5), PROMPTS, settings, streams_of(1))
 
 
 @pytest.mark.parametrize("changes", [{"top_k": 1}, {"temperature": 1e-3}, {"top_p": 1e-6}])
@@ -204,7 +205,7 @@ def test_held_out_samples_of_reference_and_policy_draw_their_own_numbers():
     settings = Heldout(samples=3, max_new_tokens=8)
     with cached_attention(model):
         first, again, other = (
-            decode_heldout(model, range(5), PROMPTS, settings, 1, purpose)
+            decode_heldout(model, range(5), PROMPTS, settings, streams_of(1), purpose)
             for purpose in ("reference", "reference", "policy")
         )
     assert first == again

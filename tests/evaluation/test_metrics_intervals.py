@@ -13,8 +13,8 @@ from fdpo.evaluation.metrics.intervals import (
     mean_interval,
     paired_difference,
     statistic_interval,
-    win_rate,
 )
+from fdpo.evaluation.metrics.preferences import win_rate
 
 REWARDS = st.lists(
     st.lists(st.sampled_from([-1.5, 0.0, 0.25, 3.0]), min_size=2, max_size=2),

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from fdpo.core.records import Pair
 from fdpo.losses import Objective
-from fdpo.models.micro_batches import micro_batches, rows
+from fdpo.models.micro_batches import micro_batches, to_trl_columns
 from fdpo.training.trainer import FDPOTrainer
 from tests.support import tiny, tiny_trainer
 from tests.support.tiny_trainer import adapter_of, copy_adapter, move_adapter, recorded
@@ -100,7 +100,7 @@ def grouped_step(
     trainer: FDPOTrainer, pairs: list[Pair], tokens: int
 ) -> tuple[Tensor, float, list[Tensor]]:
     """Mean loss in the model's precision, as `training_step` returns it, and its gradients."""
-    batches = micro_batches(rows(pairs), tokens)
+    batches = micro_batches(to_trl_columns(pairs), tokens)
     trainer.model.zero_grad()
     returned = trainer.training_step(trainer.model, batches).item()
     gradients = [parameter.grad.clone() for parameter in adapter_of(trainer.model)]
@@ -137,6 +137,6 @@ def test_a_step_equals_the_pair_by_pair_computation(
 
 
 def test_the_steps_have_as_many_micro_batches_as_meant(case):
-    pairs = rows(case("llama", torch.float64).steps["unequal"])
+    pairs = to_trl_columns(case("llama", torch.float64).steps["unequal"])
     assert len(micro_batches(pairs, 1)) == 2  # one a prompt
     assert len(micro_batches(pairs, 10_000)) == 1

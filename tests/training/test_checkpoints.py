@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from fdpo.core.errors import UserError
 from fdpo.training import checkpoints
-from fdpo.training.callbacks import Curves
+from fdpo.training.callbacks import CurveFiles
 from fdpo.training.checkpoints import Checkpoints
 from fdpo.training.trainer import FDPOTrainer
 from tests.support import tiny, tiny_trainer
@@ -58,7 +58,7 @@ def train(work: Path, curves: Path, stop: int | None = None, **settings) -> FDPO
     folder = checkpoints.scratch(work)
     model = tiny.llama(torch.float32)
     trainer = tiny_trainer.build(model, PAIRS, folder, ADAPTER, **plain | settings)
-    for callback in (Curves(curves), Checkpoints(work), Interrupt(stop)):
+    for callback in (CurveFiles(curves), Checkpoints(work), Interrupt(stop)):
         trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=checkpoints.newest(work))
     return trainer

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdpo.models.micro_batches import MicroBatch, micro_batches, rows
+from fdpo.models.micro_batches import MicroBatch, micro_batches, to_trl_columns
 from fdpo.training.pair_order import PromptOrder
 from tests.support import tiny
 
@@ -66,7 +66,7 @@ def test_each_distinct_sequence_of_a_step_runs_once_and_stands_for_its_pairs(tri
         tiny.pair(*triple, ref_chosen_logp=-float(n), ref_rejected_logp=-n - 0.5)
         for n, triple in enumerate(triples)
     ]
-    batches = micro_batches(rows(pairs), tokens)
+    batches = micro_batches(to_trl_columns(pairs), tokens)
 
     run = [sequence for batch in batches for sequence in sequences(batch)]
     expected = {(tuple(p), tuple(c)) for p, *sides in triples for c in sides}
@@ -87,7 +87,7 @@ def test_each_distinct_sequence_of_a_step_runs_once_and_stands_for_its_pairs(tri
 
 @given(triples=PAIRS, tokens=st.integers(1, 40))
 def test_only_a_prompt_on_its_own_exceeds_the_tokens_of_a_forward_pass(triples, tokens):
-    for batch in micro_batches(rows([tiny.pair(*triple) for triple in triples]), tokens):
+    for batch in micro_batches(to_trl_columns([tiny.pair(*triple) for triple in triples]), tokens):
         prompts = {prompt for prompt, _ in sequences(batch)}
         assert batch.branches.input_ids.numel() <= tokens or len(prompts) == 1
 
@@ -96,7 +96,7 @@ def test_six_pairs_of_six_completions_run_six_sequences_behind_one_prompt():
     completions = [[number, number + 1, number + 2] for number in range(6)]
     ranks = [(1, 4), (1, 5), (1, 6), (2, 6), (3, 6), (4, 6)]
     pairs = [tiny.pair([9, 9], completions[a - 1], completions[b - 1]) for a, b in ranks]
-    (batch,) = micro_batches(rows(pairs), 512)
+    (batch,) = micro_batches(to_trl_columns(pairs), 512)
     assert batch.branches.sequences == 6
     assert batch.branches.input_ids.numel() == 2 + 6 * 2  # the last tokens are only predicted
     assert batch.ref_chosen_logps.dtype == torch.float64

@@ -17,7 +17,7 @@ from fdpo.losses import Objective, f_dpo_loss
 from fdpo.models.attention import UnknownAttention
 from fdpo.models.causal_lm import attention_implementation, is_linear
 from fdpo.models.logprobs import pair_logps
-from fdpo.models.micro_batches import micro_batches, rows
+from fdpo.models.micro_batches import micro_batches, to_trl_columns
 from fdpo.training.pair_order import PromptOrder
 from tests.support import tiny, tiny_trainer
 from tests.support.tiny_trainer import adapter_of, copy_adapter, move_adapter, recorded
@@ -192,7 +192,7 @@ def test_evaluation_is_a_mean_over_pairs_though_the_last_batch_is_smaller(loss, 
 def test_dropout_is_off_though_the_model_asks_for_it(tmp_path):
     adapter = LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, task_type="CAUSAL_LM")
     model = tiny.gpt2(torch.float32, dropout=0.1)
-    (batch,) = micro_batches(rows([tiny.pair(*texts) for texts in TEXTS]), 512)
+    (batch,) = micro_batches(to_trl_columns([tiny.pair(*texts) for texts in TEXTS]), 512)
     plain = copy.deepcopy(model)
     with pytest.raises(UnknownAttention, match="dropout"), torch.no_grad():
         pair_logps(model.train(), batch)
@@ -210,7 +210,7 @@ def test_dropout_is_off_though_the_model_asks_for_it(tmp_path):
 def test_the_adapter_alone_is_trained_and_saved(tmp_path: Path):
     trainer = tiny_trainer.build(tiny.llama(torch.float32), pairs(), tmp_path, ADAPTER)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    trainer.training_step(trainer.model, micro_batches(rows(pairs()), 16))
+    trainer.training_step(trainer.model, micro_batches(to_trl_columns(pairs()), 16))
     with_gradient = {n for n, p in trainer.model.named_parameters() if p.grad is not None}
     assert with_gradient == {name for name in before if "lora_" in name}
     trainer.model.save_pretrained(tmp_path / "adapter")
@@ -243,7 +243,7 @@ def test_training_is_not_random_whatever_the_model_asks_for(name, checkpointing,
     settings = {"gradient_checkpointing": checkpointing}
     trainer = tiny_trainer.build(model, data, tmp_path, ADAPTER, **settings)
     steps = [
-        (trainer.training_step(trainer.model, micro_batches(rows(data), 16)), gradients(trainer))
+        (trainer.training_step(trainer.model, micro_batches(to_trl_columns(data), 16)), gradients(trainer))
         for _ in range(3)
     ]
     assert trainer.model.training

@@ -6,17 +6,12 @@ import pytest
 import torch
 
 from fdpo.config.study import Heldout
-from fdpo.evaluation.policy_evaluation import sample_and_diverge
+from fdpo.core.randomness import streams_of
+from fdpo.evaluation.evaluate_policy import sample_and_diverge
 from tests.support import tiny
 
 PROMPTS = [[3, 1, 4], [5], [9, 2, 6, 5, 3, 5, 8, 9], [7, 9]]  # unequal, so that some are padded
-SETTINGS = SimpleNamespace(
-    seed=1,
-    active=SimpleNamespace(
-        generate=SimpleNamespace(heldout=Heldout(samples=3, max_new_tokens=6)),
-        evaluate=SimpleNamespace(prompts_per_batch=3),
-    ),
-)
+HELDOUT = Heldout(samples=3, max_new_tokens=6)
 
 
 def moved(model):
@@ -41,7 +36,9 @@ def test_divergences_are_those_of_the_completion_s_own_tokens(build):
     """Of no token of the prompt, of padding or behind end-of-text, which some samples reach."""
     policy, reference = moved(build()), build()
     baseline = [SimpleNamespace(id=i, prompt_ids=ids) for i, ids in enumerate(PROMPTS)]
-    samples, divergences = sample_and_diverge(policy, reference, baseline, SETTINGS)
+    samples, divergences = sample_and_diverge(
+        policy, reference, [baseline[:3], baseline[3:]], HELDOUT, streams_of(1)
+    )
     lengths = [[len(one.ids) for one in row] for row in samples]
     assert any(one.finished for row in samples for one in row)
     assert len({length for row in lengths for length in row}) > 1

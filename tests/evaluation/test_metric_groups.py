@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from fdpo.core import records
-from fdpo.core.records import SamplesOfPrompt, ScoredCompletion, ScoredGeneration
+from fdpo.core.randomness import streams_of
+from fdpo.core.records import ScoredCompletion, ScoredGeneration
 from fdpo.decoding.sampling import Sampled
 from fdpo.evaluation import metric_groups, outputs
 from fdpo.evaluation.metric_groups import ImplicitRewards, Scores
 from fdpo.evaluation.metrics.divergence import TokenDivergences
 
+STREAMS = streams_of(0)
 SCORES = Scores(
     policy=np.array([[1.0, 3.0], [0.0, 0.0]]), reference=np.array([[1.0, 1.0], [0.0, -2.0]])
 )
@@ -28,7 +29,7 @@ IMPLICIT = ImplicitRewards(
 )
 
 
-def values(table: metric_groups.Table) -> dict[str, float]:
+def values(table: metric_groups.MetricTable) -> dict[str, float]:
     assert all(interval.low <= interval.value <= interval.high for interval in table.values())
     return {name: interval.value for name, interval in table.items()}
 
@@ -46,18 +47,20 @@ def tokens(*kl: float) -> TokenDivergences:
     )
 
 
-def whole_table() -> metric_groups.Table:
+def whole_table() -> metric_groups.MetricTable:
     return {
-        **metric_groups.scored("reward", SCORES, 0),
-        **metric_groups.scored("judge", SCORES, 0),
-        **metric_groups.diverged(SAMPLES, [tokens(*[0.5] * 6), tokens(*[0.25] * 6)], 0),
-        **metric_groups.varied(SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, 0),
-        **metric_groups.preferred(IMPLICIT, 0),
+        **metric_groups.score_metrics("reward", SCORES, STREAMS),
+        **metric_groups.score_metrics("judge", SCORES, STREAMS),
+        **metric_groups.divergence_metrics(
+            SAMPLES, [tokens(*[0.5] * 6), tokens(*[0.25] * 6)], STREAMS
+        ),
+        **metric_groups.diversity_metrics(SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, STREAMS),
+        **metric_groups.preference_metrics(IMPLICIT, STREAMS),
     }
 
 
 def test_scores_are_means_over_prompts_and_ties_win_half():
-    assert values(metric_groups.scored("reward", SCORES, 0)) == {
+    assert values(metric_groups.score_metrics("reward", SCORES, STREAMS)) == {
         "reward": 1.0,
         "reward_reference": 0.0,
         "reward_difference": 1.0,
@@ -68,7 +71,9 @@ def test_scores_are_means_over_prompts_and_ties_win_half():
 
 def test_divergences_are_sums_over_tokens_and_means_over_samples():
     found = values(
-        metric_groups.diverged(SAMPLES, [tokens(1, 1, 1, 1, 2, 2), tokens(0, 0, 0, 4, 1, 1)], 0)
+        metric_groups.divergence_metrics(
+            SAMPLES, [tokens(1, 1, 1, 1, 2, 2), tokens(0, 0, 0, 4, 1, 1)], STREAMS
+        )
     )
     # Samples have 4 and 2 tokens: sums (4, 4) and (4, 2).
     assert found["kl"] == pytest.approx((4 + 3) / 2)
@@ -78,7 +83,9 @@ def test_divergences_are_sums_over_tokens_and_means_over_samples():
 
 
 def test_diversity_counts_tokens_of_completions():
-    found = values(metric_groups.varied(SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, 0))
+    found = values(
+        metric_groups.diversity_metrics(SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, STREAMS)
+    )
     assert found["length"] == 3.0
     assert found["finished"] == 0.5
     assert found["repeated_4grams"] == 0.0
@@ -87,7 +94,7 @@ def test_diversity_counts_tokens_of_completions():
 
 
 def test_preferences_count_pairs():
-    found = values(metric_groups.preferred(IMPLICIT, 0))
+    found = values(metric_groups.preference_metrics(IMPLICIT, STREAMS))
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["margin"] == pytest.approx((1 - 1 + 2) / 3)
     assert 0 <= found["calibration_error"] <= 1
@@ -128,10 +135,9 @@ BASELINE = [
 ]
 
 
-def test_samples_stand_side_by_side(tmp_path):
+def test_samples_stand_side_by_side():
     judgements = Scores(policy=SCORES.policy / 10, reference=-SCORES.reference)
-    outputs.write_samples(tmp_path / "samples.jsonl", BASELINE, TEXTS, SCORES, judgements)
-    first, second = records.read(tmp_path / "samples.jsonl", SamplesOfPrompt)
+    first, second = outputs.samples_of_prompts(BASELINE, TEXTS, SCORES, judgements)
     assert first.prompt == "Film 0"
     assert [(s.text, s.reward, s.judge) for s in first.policy] == [
         (" a b c", 1.0, 0.1),
@@ -143,17 +149,25 @@ def test_samples_stand_side_by_side(tmp_path):
     ]
 
 
-def test_plots_are_lists_of_rows(tmp_path):
-    outputs.write_plots(tmp_path, BASELINE, SCORES, IMPLICIT)
-    rewards, prompts, calibration = (
-        json.loads((tmp_path / f"{name}.json").read_text())
-        for name in ("rewards", "prompts", "calibration")
-    )
+def test_plots_are_lists_of_rows():
+    rewards = outputs.reward_values(SCORES)
     assert rewards[:3] == [
         {"model": "policy", "reward": 1.0},
         {"model": "policy", "reward": 3.0},
         {"model": "policy", "reward": 0.0},
     ]
     assert len(rewards) == 8
+    prompts = outputs.rewards_by_prompt(BASELINE, SCORES)
     assert prompts[1] == {"prompt": "Film 1", "policy": 0.0, "reference": -1.0}
-    assert sum(row["count"] for row in calibration) == 3
+
+
+def test_one_prompt_has_no_interval_and_a_summary_all_the_same():
+    one = Scores(policy=np.array([[1.0, 3.0]]), reference=np.array([[1.0, 1.0]]))
+    table = {
+        **metric_groups.score_metrics("reward", one, STREAMS),
+        **metric_groups.score_metrics("judge", one, STREAMS),
+        **metric_groups.divergence_metrics(SAMPLES[:1], [tokens(*[0.5] * 6)], STREAMS),
+    }
+    assert metric_groups.summary(table) == (
+        "reward 2.000, +1.000 to the reference; judge +1.000; KL 1.50 nats"
+    )

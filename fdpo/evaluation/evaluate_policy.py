@@ -1,0 +1,262 @@
+"""Measure a policy beside its reference: held-out samples, their scores and their divergence."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from fdpo.config.study import Evaluate, Heldout, Published
+from fdpo.core.device import autocast, device
+from fdpo.core.errors import UserError
+from fdpo.core.randomness import RandomStreams
+from fdpo.core.records import Pair, ScoredGeneration
+from fdpo.decoding.completions import decode_text
+from fdpo.decoding.sampling import Sampled
+from fdpo.decoding.strategies import decode_heldout, decode_published
+from fdpo.evaluation import metric_groups
+from fdpo.evaluation.cached_samples import CachedPrompt, CachedSample
+from fdpo.evaluation.inputs import EvaluationInputs
+from fdpo.evaluation.metric_groups import ImplicitRewards, MetricTable, Scores
+from fdpo.evaluation.metrics.divergence import TokenDivergences, token_divergences
+from fdpo.losses import Objective
+from fdpo.models import causal_lm
+from fdpo.models.lm_head import lm_head
+from fdpo.models.logprobs import completion_hidden, pair_logps
+from fdpo.models.micro_batches import MicroBatch, micro_batches, to_trl_columns
+from fdpo.models.packing import pack
+from fdpo.run import partial_records
+from fdpo.run.processes import share_out
+from fdpo.scoring.scorer import TokenizingScorer
+
+Unigrams = list[list[list[int]]]  # token ids of each text of each prompt
+
+
+@dataclass(frozen=True)
+class PolicyEvaluation:
+    """All that was measured of a policy, and the single values that plots and samples show."""
+
+    metrics: MetricTable
+    texts: list[list[str]]
+    """The policy's completions of each held-out prompt."""
+    rewards: Scores
+    judgements: Scores
+    implicit_rewards: ImplicitRewards
+
+
+def evaluate_policy(
+    policy: PreTrainedModel,
+    inputs: EvaluationInputs,
+    objective: Objective,
+    heldout: Heldout,
+    evaluate: Evaluate,
+    streams: RandomStreams,
+    work: Path | None = None,
+) -> PolicyEvaluation:
+    """Sample the policy on the held-out prompts, score its samples and measure.
+
+    Of several processes each runs a share of the batches, and all return the whole.
+
+    Args:
+        policy: a causal language model with the reference's vocabulary.
+        inputs: what it is compared with.
+        objective: what it was trained for, which gives its implicit rewards.
+        heldout: the study's section generate.heldout: how held-out prompts are sampled.
+        evaluate: the study's section evaluate.
+        streams: the run's random streams.
+        work: the folder that keeps what was sampled. What is there already is not sampled again.
+            Without a folder nothing is written.
+
+    Raises:
+        UserError: the study has published figures, but the baseline was sampled without them.
+    """
+    implicit = compute_implicit_rewards(
+        policy, inputs.test_pairs, objective, evaluate.tokens_per_forward
+    )
+    batches = _batches(inputs.baseline, evaluate.prompts_per_batch)
+    samples, divergences = sample_and_diverge(
+        policy, inputs.reference, batches, heldout, streams, work
+    )
+    texts = [[decode_text(inputs.tokenizer, sample.ids) for sample in row] for row in samples]
+    whole_texts = [
+        generation.prompt + text
+        for generation, row in zip(inputs.baseline, texts, strict=True)
+        for text in row
+    ]
+    shape = (len(inputs.baseline), -1)
+    rewards = Scores(
+        inputs.reward.score(whole_texts).reshape(shape), _recorded(inputs.baseline, "reward")
+    )
+    judgements = Scores(
+        inputs.judge.score(whole_texts).reshape(shape), _recorded(inputs.baseline, "judge")
+    )
+    unigrams = _policy_unigrams(inputs.baseline, samples)
+    published: MetricTable = {}
+    if heldout.published:
+        unigrams, published = evaluate_as_published(
+            policy, inputs, batches, heldout.published, streams, work
+        )
+    metrics = {
+        **metric_groups.score_metrics("reward", rewards, streams),
+        **metric_groups.score_metrics("judge", judgements, streams),
+        **metric_groups.divergence_metrics(samples, divergences, streams),
+        **metric_groups.diversity_metrics(
+            samples, texts, unigrams, evaluate.distinct_budget, streams
+        ),
+        **metric_groups.preference_metrics(implicit, streams),
+        **published,
+    }
+    return PolicyEvaluation(metrics, texts, rewards, judgements, implicit)
+
+
+def compute_implicit_rewards(
+    policy: PreTrainedModel, pairs: Sequence[Pair], objective: Objective, tokens_per_forward: int
+) -> ImplicitRewards:
+    """β·g(ρ) of each pair under the policy, in micro-batches of `tokens_per_forward` tokens."""
+    batches = micro_batches(to_trl_columns(pairs), tokens_per_forward)
+    order = [index for batch in batches for index in batch.indices.tolist()]
+
+    def rewards_of(batch: MicroBatch) -> list[list[float]]:
+        batch = batch.to(device())
+        references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
+        with torch.inference_mode(), autocast():
+            return [
+                objective.implicit_reward(logps, reference).tolist()
+                for logps, reference in zip(pair_logps(policy, batch), references, strict=True)
+            ]
+
+    chosen, rejected = zip(*share_out(rewards_of, batches, "test pairs"), strict=True)
+    prompts = np.array([pairs[index].id for index in order])
+    return ImplicitRewards(np.concatenate(chosen), np.concatenate(rejected), prompts)
+
+
+def sample_and_diverge(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    batches: Sequence[Sequence[ScoredGeneration]],
+    heldout: Heldout,
+    streams: RandomStreams,
+    work: Path | None = None,
+) -> tuple[list[list[Sampled]], list[TokenDivergences]]:
+    """The policy's samples of each held-out prompt and their tokens' divergences, in order.
+
+    Args are as for `evaluate_policy`; `batches` are those of the baseline.
+    """
+
+    def measure(batch: Sequence[ScoredGeneration]) -> list[CachedPrompt]:
+        numbers = [generation.id for generation in batch]
+        prompts = [generation.prompt_ids for generation in batch]
+        with causal_lm.cached_attention(policy):
+            samples = decode_heldout(
+                policy, numbers, prompts, heldout, streams, purpose="policy", keep_hidden=True
+            )
+        divergences = diverge(policy, reference, prompts, samples)
+        return list(map(CachedPrompt.of, samples, divergences))
+
+    path = work / "samples.jsonl" if work else None
+    cached = partial_records.batch_by_batch(path, CachedPrompt, batches, measure, "held-out prompts")
+    samples = [[sample.sampled() for sample in prompt.samples] for prompt in cached]
+    return samples, [prompt.token_divergences() for prompt in cached]
+
+
+def diverge(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    samples: Sequence[Sequence[Sampled]],
+) -> Iterator[TokenDivergences]:
+    """Next-token divergences of each prompt's samples, one sample after another.
+
+    The policy's hidden states are those it sampled from; the reference's take one forward pass.
+    """
+    completions = [[sample.ids for sample in row] for row in samples]
+    branches = pack(list(zip(prompts, completions, strict=True))).to(device())
+    policy_hidden = [
+        sample.hidden for row in samples for sample in row if sample.hidden is not None
+    ]
+    with torch.inference_mode(), autocast():
+        columns = token_divergences(
+            torch.cat(policy_hidden),
+            completion_hidden(reference, branches),
+            lm_head(policy),
+            lm_head(reference),
+            branches.targets,
+        )
+    lengths = [sum(map(len, row)) for row in completions]
+    by_prompt = [column.split(lengths) for column in vars(columns).values()]
+    return (TokenDivergences(*row) for row in zip(*by_prompt, strict=True))
+
+
+def evaluate_as_published(
+    policy: PreTrainedModel,
+    inputs: EvaluationInputs,
+    batches: Sequence[Sequence[ScoredGeneration]],
+    published: Published,
+    streams: RandomStreams,
+    work: Path | None = None,
+) -> tuple[Unigrams, MetricTable]:
+    """One sample per prompt, decoded as the published figures were: its unigrams and metrics.
+
+    The reward model scores whole texts, prompt included, and the unigrams are its own tokens. Args
+    are as for `evaluate_policy`.
+
+    Raises:
+        UserError: the baseline was sampled without it, or the reward model has no tokens.
+    """
+    reward = inputs.reward
+    if not isinstance(reward, TokenizingScorer):
+        raise UserError(
+            "generate.heldout.published needs a reward model with tokens; remove it, or take a"
+            " classifier as the reward model"
+        )
+
+    def decode(batch: Sequence[ScoredGeneration]) -> list[CachedSample]:
+        numbers = [generation.id for generation in batch]
+        prompts = [generation.prompt_ids for generation in batch]
+        with causal_lm.cached_attention(policy):
+            decoded = decode_published(
+                policy, numbers, prompts, published, streams, purpose="policy"
+            )
+        return list(map(CachedSample.of, decoded))
+
+    path = work / "published.jsonl" if work else None
+    samples = partial_records.batch_by_batch(path, CachedSample, batches, decode, "published decoding")
+    texts, reference_texts = [], []
+    for generation, sample in zip(inputs.baseline, samples, strict=True):
+        if generation.published is None:
+            raise UserError(
+                "generate.heldout.published is set, but the baseline was sampled without it; run"
+                " `dvc repro score`"
+            )
+        texts.append(generation.prompt + decode_text(inputs.tokenizer, sample.ids))
+        reference_texts.append(generation.prompt + generation.published.text)
+    scores = Scores(reward.score(texts)[:, None], reward.score(reference_texts)[:, None])
+    unigrams, reference_unigrams = (
+        [[ids] for ids in reward.token_ids(side)] for side in (texts, reference_texts)
+    )
+    return unigrams, metric_groups.published_metrics(scores, reference_unigrams, streams)
+
+
+def _batches(baseline: Sequence[ScoredGeneration], size: int) -> list[Sequence[ScoredGeneration]]:
+    return [baseline[start : start + size] for start in range(0, len(baseline), size)]
+
+
+def _policy_unigrams(
+    baseline: Sequence[ScoredGeneration], samples: Sequence[Sequence[Sampled]]
+) -> Unigrams:
+    return [
+        [[*generation.prompt_ids, *sample.ids] for sample in row]
+        for generation, row in zip(baseline, samples, strict=True)
+    ]
+
+
+def _recorded(baseline: Sequence[ScoredGeneration], scorer: str) -> np.ndarray:
+    """The recorded scores of the reference's samples: [prompts, samples]."""
+    return np.array(
+        [
+            [getattr(completion, scorer) for completion in generation.completions]
+            for generation in baseline
+        ]
+    )
