@@ -45,7 +45,7 @@ def write(folder: Path) -> None:
     study["train"]["epochs"] = 1
     study["evaluate"]["distinct_budget"] = 5
     folder.joinpath("params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    save(tiny_llama(), folder / paths.REFERENCE)
+    save(tiny_llama(), folder / paths.REFERENCE_MODEL)
     for scorer in ("reward", "judge"):
         (folder / "models" / scorer).mkdir()
         vader.save(folder / "models" / scorer)

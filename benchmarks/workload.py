@@ -36,8 +36,8 @@ def main() -> None:
     name, folder, prompts = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     folder.mkdir(parents=True, exist_ok=True)
     if name == "smollm2":
-        (folder / "model").symlink_to(paths.REFERENCE.resolve())
-        pairs = recorded_pairs(load_tokenizer(paths.REFERENCE), prompts)
+        (folder / "model").symlink_to(paths.REFERENCE_MODEL.resolve())
+        pairs = recorded_pairs(load_tokenizer(paths.REFERENCE_MODEL), prompts)
     else:
         model = gpt2() if name == "gpt2" else tiny_llama() if name == "tiny-llama" else tiny_gpt2()
         save(model, folder / "model")

@@ -55,15 +55,15 @@ def measure(adapter: Path, settings: Params) -> MetricTable:
     """The metrics that the stage `evaluate` would write of the adapter."""
     heldout = settings.active.generate.heldout
     inputs = load_inputs(
-        paths.REFERENCE,
+        paths.REFERENCE_MODEL,
         paths.REWARD_MODEL,
-        paths.JUDGE,
+        paths.JUDGE_MODEL,
         paths.SCORES,
         paths.TEST_PAIRS,
         heldout.max_new_tokens,
     )
     return evaluate_policy(
-        load_policy(paths.REFERENCE, adapter),
+        load_policy(paths.REFERENCE_MODEL, adapter),
         inputs,
         Objective(settings.loss, settings.beta, settings.alpha),
         heldout,

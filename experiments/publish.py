@@ -52,7 +52,7 @@ def publish_policy(repo: str, token: str) -> str:
     Raises:
         UserError: a file is missing, or the Hub refuses.
     """
-    source = files.read_json(paths.REFERENCE / "source.json")
+    source = files.read_json(paths.REFERENCE_MODEL / "source.json")
     config = files.read_json(paths.POLICY / "adapter_config.json")
     if not (paths.POLICY / WEIGHTS).is_file():
         raise UserError(f"{paths.POLICY / WEIGHTS}: missing; run `dvc repro` to train the policy")
@@ -129,7 +129,7 @@ def write_as_text(pairs: Path, target: Path) -> None:
     """Write a file of pairs as JSON Lines of text, decoded without special tokens."""
     from fdpo.models.causal_lm import load_tokenizer  # takes seconds, and only pairs need it
 
-    decode = load_tokenizer(paths.REFERENCE).decode
+    decode = load_tokenizer(paths.REFERENCE_MODEL).decode
     with open(target, "w", encoding="utf-8") as lines:
         for pair in records.read(pairs, records.Pair):
             row = {

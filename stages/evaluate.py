@@ -23,9 +23,9 @@ def main() -> None:
     require_trained_with(paths.POLICY, settings.trained_with)
     heldout, evaluate = settings.active.generate.heldout, settings.active.evaluate
     inputs = load_inputs(
-        paths.REFERENCE,
+        paths.REFERENCE_MODEL,
         paths.REWARD_MODEL,
-        paths.JUDGE,
+        paths.JUDGE_MODEL,
         paths.SCORES,
         paths.TEST_PAIRS,
         heldout.max_new_tokens,
@@ -33,7 +33,7 @@ def main() -> None:
     knobs = (settings.loss, settings.beta, settings.alpha, settings.seed)
     with resume.folder("evaluate", *knobs, heldout, evaluate) as work:
         evaluation = evaluate_policy(
-            load_policy(paths.REFERENCE, paths.POLICY),
+            load_policy(paths.REFERENCE_MODEL, paths.POLICY),
             inputs,
             Objective(settings.loss, settings.beta, settings.alpha),
             heldout,

@@ -21,9 +21,9 @@ def main() -> None:
     generate, streams = settings.active.generate, streams_of(settings.seed)
     prompts = list(records.read_prompt_unique(paths.PROMPTS, Prompt))
     check_prompts(prompts)
-    tokenizer = causal_lm.load_tokenizer(paths.REFERENCE)
-    model = causal_lm.load_causal_lm(paths.REFERENCE)
-    causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE)
+    tokenizer = causal_lm.load_tokenizer(paths.REFERENCE_MODEL)
+    model = causal_lm.load_causal_lm(paths.REFERENCE_MODEL)
+    causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE_MODEL)
 
     tokenized = [
         TokenizedPrompt(prompt, tokenizer(prompt.prompt)["input_ids"]) for prompt in prompts

@@ -13,14 +13,14 @@ TRAIN_PAIRS = DATA / "train.jsonl"
 TEST_PAIRS = DATA / "test.jsonl"
 
 MODELS = Path("models")
-REFERENCE = MODELS / "reference"
+REFERENCE_MODEL = MODELS / "reference"
 REWARD_MODEL = MODELS / "reward"
-JUDGE = MODELS / "judge"
+JUDGE_MODEL = MODELS / "judge"
 POLICY = MODELS / "policy"
 
 RESULTS = Path("results")
 TRAINING_RESULTS = RESULTS / "train"
-TRAINING_CURVES = TRAINING_RESULTS / "plots" / "metrics"  # as DVCLive lays them out
+CURVE_FOLDER = TRAINING_RESULTS / "plots" / "metrics"  # as DVCLive lays them out
 EVALUATION_RESULTS = RESULTS / "evaluate"
 METRICS_WITH_INTERVALS = EVALUATION_RESULTS / "metrics.json"
 SAMPLES = EVALUATION_RESULTS / "samples.jsonl"

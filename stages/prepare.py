@@ -58,9 +58,9 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     write_json(paths.TEXT_SOURCES, {"snippets": source.snippets.model_dump()})
     reward = ridge.fit([s.text for s in rest], [s.rating for s in rest], seed)
     reward.save(paths.REWARD_MODEL)
-    vader.save(paths.JUDGE)
-    gguf.convert(model, paths.REFERENCE)
-    write_json(paths.REFERENCE / hub.ORIGIN_FILE, source.model.model_dump())
+    vader.save(paths.JUDGE_MODEL)
+    gguf.convert(model, paths.REFERENCE_MODEL)
+    write_json(paths.REFERENCE_MODEL / hub.ORIGIN_FILE, source.model.model_dump())
     quality = reward.settings.heldout
     print(
         f"prepare: {len(prompts)} prompts; reward model fitted to {reward.settings.fitted_texts} "
@@ -125,8 +125,8 @@ def fetch_models(models: HubModels) -> None:
     """Put reference, reward model and judge into their folders."""
     from fdpo.scoring.classifier import write_settings  # not above: it takes seconds
 
-    fetch_model(models.reference, paths.REFERENCE)
-    for folder, scorer in ((paths.REWARD_MODEL, models.reward), (paths.JUDGE, models.judge)):
+    fetch_model(models.reference, paths.REFERENCE_MODEL)
+    for folder, scorer in ((paths.REWARD_MODEL, models.reward), (paths.JUDGE_MODEL, models.judge)):
         fetch_model(scorer, folder)
         write_settings(folder, scorer.label, scorer.too_long)
 

@@ -17,12 +17,12 @@ from stages import paths
 def main() -> None:
     """Score data/generations.jsonl."""
     batch_size = load_params().active.score.batch_size
-    reward, judge = load_scorer(paths.REWARD_MODEL), load_scorer(paths.JUDGE)
+    reward, judge = load_scorer(paths.REWARD_MODEL), load_scorer(paths.JUDGE_MODEL)
     generations = records.read_prompt_unique(paths.GENERATIONS, Generation)
     count = records.write(
         paths.SCORES, tqdm(scored(generations, reward, judge, batch_size), "score")
     )
-    for scorer, folder in ((reward, paths.REWARD_MODEL), (judge, paths.JUDGE)):
+    for scorer, folder in ((reward, paths.REWARD_MODEL), (judge, paths.JUDGE_MODEL)):
         report_cut_texts(scorer, folder)
     print(f"score: the completions of {count} prompts")
 

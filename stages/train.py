@@ -23,9 +23,9 @@ def main() -> None:
     train = settings.active.train
     train_pairs = list(records.read(paths.TRAIN_PAIRS, Pair))
     test_pairs = list(records.read(paths.TEST_PAIRS, Pair))
-    tokenizer = causal_lm.load_tokenizer(paths.REFERENCE)
-    model = causal_lm.load_causal_lm(paths.REFERENCE)
-    causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE)
+    tokenizer = causal_lm.load_tokenizer(paths.REFERENCE_MODEL)
+    model = causal_lm.load_causal_lm(paths.REFERENCE_MODEL)
+    causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE_MODEL)
     longest = max(
         causal_lm.check_token_ids(model, paths.TRAIN_PAIRS, train_pairs),
         causal_lm.check_token_ids(model, paths.TEST_PAIRS, test_pairs),
@@ -56,7 +56,7 @@ def main() -> None:
         with tracking.logbook(settings) as book:
             trainer.add_callback(CurveLogbook(book))
             trainer.train(resume_from_checkpoint=checkpoints.newest(work))
-        save_policy(trainer, paths.POLICY, settings.trained_with, base=paths.REFERENCE)
+        save_policy(trainer, paths.POLICY, settings.trained_with, base=paths.REFERENCE_MODEL)
     if processes.is_main():
         print(
             f"train: {settings.loss}, beta {settings.beta:g}, {trainer.state.global_step} steps"

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from fdpo import pairing
 from fdpo.core.errors import UserError
 from fdpo.core.records import Pair, ScoredCompletion, ScoredGeneration
 from fdpo.pairing import pairs_of, ranked

@@ -22,7 +22,7 @@ CURVE_NAMES = [
     for split in ("train", "test")
     for quantity in ("loss", "margin", "accuracy")
 ]
-STUDY_MODELS = (paths.REFERENCE, paths.REWARD_MODEL, paths.JUDGE)
+STUDY_MODELS = (paths.REFERENCE_MODEL, paths.REWARD_MODEL, paths.JUDGE_MODEL)
 KEPT_SAMPLES = 3  # prompts whose samples go into the results
 
 
@@ -85,7 +85,7 @@ def _lines(files: DVCFileSystem, path: Path) -> list[Any]:
 
 def _curve(files: DVCFileSystem, name: str) -> list[tuple[int, float | None]]:
     """Points (step, value) of a training curve; a value that is no number is None."""
-    text = files.read_text(str(paths.TRAINING_CURVES / f"{name}.tsv"))
+    text = files.read_text(str(paths.CURVE_FOLDER / f"{name}.tsv"))
     points = csv.DictReader(text.splitlines(), delimiter="\t")
     values = [(int(point["step"]), float(point[name.split("/")[1]])) for point in points]
     return [(step, value if math.isfinite(value) else None) for step, value in values]

@@ -156,7 +156,9 @@ def sample_and_diverge(
         return list(map(CachedPrompt.of, samples, divergences))
 
     path = work / "samples.jsonl" if work else None
-    cached = partial_records.batch_by_batch(path, CachedPrompt, batches, measure, "held-out prompts")
+    cached = partial_records.batch_by_batch(
+        path, CachedPrompt, batches, measure, "held-out prompts"
+    )
     samples = [[sample.sampled() for sample in prompt.samples] for prompt in cached]
     return samples, [prompt.token_divergences() for prompt in cached]
 
@@ -222,7 +224,9 @@ def evaluate_as_published(
         return list(map(CachedSample.of, decoded))
 
     path = work / "published.jsonl" if work else None
-    samples = partial_records.batch_by_batch(path, CachedSample, batches, decode, "published decoding")
+    samples = partial_records.batch_by_batch(
+        path, CachedSample, batches, decode, "published decoding"
+    )
     texts, reference_texts = [], []
     for generation, sample in zip(inputs.baseline, samples, strict=True):
         if generation.published is None:

@@ -9,14 +9,14 @@ from torch import Tensor
 from fdpo.core.records import Pair
 from fdpo.models.packing import Branches, pack
 
-COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
+TRL_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
 
 
 def to_trl_columns(pairs: Sequence[Pair]) -> list[dict]:
-    """Pairs as mappings with `COLUMNS`, TRL's names for what a step needs."""
+    """Pairs as mappings with `TRL_COLUMNS`, TRL's names for what a step needs."""
     fields = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logp", "ref_rejected_logp")
     return [
-        {column: getattr(pair, field) for column, field in zip(COLUMNS, fields, strict=True)}
+        {column: getattr(pair, field) for column, field in zip(TRL_COLUMNS, fields, strict=True)}
         for pair in pairs
     ]
 
@@ -45,9 +45,10 @@ class MicroBatch:
 def micro_batches(rows: Sequence[dict], tokens: int) -> list[MicroBatch]:
     """Split a step's pairs into micro-batches of about `tokens` distinct tokens.
 
-    `rows` are mappings with `COLUMNS`. Pairs of one prompt stay together, so a sequence never runs
-    twice in a step; a prompt with more tokens than that makes a micro-batch of its own. The step's
-    loss is a mean over pairs, so gradients summed over micro-batches are exactly those of the step.
+    `rows` are mappings with `TRL_COLUMNS`. Pairs of one prompt stay together, so a sequence never
+    runs twice in a step; a prompt with more tokens than that makes a micro-batch of its own. The
+    step's loss is a mean over pairs, so gradients summed over micro-batches are exactly those of
+    the step.
     """
     prompts: dict[tuple[int, ...], list[dict]] = {}
     for index, row in enumerate(rows):

@@ -8,7 +8,7 @@ from transformers import ProgressCallback, TrainerCallback
 from fdpo.run.tracking import Logbook
 
 # TRL's names to ours. Everything else it logs is a clock or a count, different on every run.
-CURVE_NAMES = {
+LOGGED_CURVES = {
     "loss": "train/loss",
     "grad_norm": "train/grad_norm",
     "learning_rate": "train/lr",
@@ -21,7 +21,7 @@ CURVE_NAMES = {
 
 
 class CurveFiles(TrainerCallback):
-    """Writes the logged values of `CURVE_NAMES` to `folder`/plots/metrics, one TSV per curve."""
+    """Writes the logged values of `LOGGED_CURVES` to `folder`/plots/metrics, one TSV per curve."""
 
     def __init__(self, folder: str | Path):
         self.live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
@@ -37,7 +37,7 @@ class CurveFiles(TrainerCallback):
 
     def _add(self, step: int, logs: dict[str, float]) -> None:
         self.live.step = step
-        for name, curve in CURVE_NAMES.items():  # a resumed run's history has another order
+        for name, curve in LOGGED_CURVES.items():  # a resumed run's history has another order
             if name in logs:
                 self.live.log_metric(curve, logs[name])
         self.live.make_summary()
@@ -56,7 +56,9 @@ class CurveLogbook(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **_) -> None:
         """Write the values of a step."""
         curves = {
-            CURVE_NAMES[name]: value for name, value in (logs or {}).items() if name in CURVE_NAMES
+            LOGGED_CURVES[name]: value
+            for name, value in (logs or {}).items()
+            if name in LOGGED_CURVES
         }
         self.book.curves(curves, state.global_step)
 

@@ -21,7 +21,7 @@ from fdpo.core.errors import UserError
 from fdpo.core.randomness import stream
 from fdpo.core.records import Generation, Pair, Prompt
 from fdpo.evaluation.policy import load_policy
-from fdpo.models.micro_batches import micro_batches, rows, share
+from fdpo.models.micro_batches import micro_batches, shard_step, to_trl_columns
 from fdpo.scoring import ridge, vader
 from stages import evaluate, generate, score, train
 from tests.support import tiny
@@ -241,11 +241,11 @@ def test_a_sharded_model_is_trained_whole(one, tmp_path):
 @pytest.mark.parametrize("pairs", [1, 2, 7, 12])
 def test_the_shares_of_a_step_are_the_step(pairs, processes):
     """Each pair once, with weights whose mean over processes is that over pairs."""
-    step = rows([tiny.pair([3, 1], [4, 1, n + 2], [n + 3, 2]) for n in range(pairs)])
+    step = to_trl_columns([tiny.pair([3, 1], [4, 1, n + 2], [n + 3, 2]) for n in range(pairs)])
     step[0]["prompt_ids"] = [5] * 9  # a micro-batch of its own
     for n, row in enumerate(step):
         row["ref_chosen_logps"] = -1.0 - n  # names the pair
-    shares = [share(step, 10, process, processes) for process in range(processes)]
+    shares = [shard_step(step, 10, process, processes) for process in range(processes)]
     assert len({len(own) for own in shares}) == 1
     batches = [batch for own in shares for batch in own if batch.weight > 0]
     named = [logp for batch in batches for logp in batch.ref_chosen_logps.tolist()]
@@ -255,8 +255,8 @@ def test_the_shares_of_a_step_are_the_step(pairs, processes):
 
 
 def test_one_process_has_the_micro_batches_of_the_step():
-    step = rows([tiny.pair([n + 1], [4, 1, n + 2], [n + 3, 2]) for n in range(7)])
-    for ours, whole in zip(share(step, 10, 0, 1), micro_batches(step, 10), strict=True):
+    step = to_trl_columns([tiny.pair([n + 1], [4, 1, n + 2], [n + 3, 2]) for n in range(7)])
+    for ours, whole in zip(shard_step(step, 10, 0, 1), micro_batches(step, 10), strict=True):
         assert torch.equal(ours.indices, whole.indices)
         assert ours.weight == whole.weight == len(whole.chosen) / 7
 

@@ -243,7 +243,10 @@ def test_training_is_not_random_whatever_the_model_asks_for(name, checkpointing,
     settings = {"gradient_checkpointing": checkpointing}
     trainer = tiny_trainer.build(model, data, tmp_path, ADAPTER, **settings)
     steps = [
-        (trainer.training_step(trainer.model, micro_batches(to_trl_columns(data), 16)), gradients(trainer))
+        (
+            trainer.training_step(trainer.model, micro_batches(to_trl_columns(data), 16)),
+            gradients(trainer),
+        )
         for _ in range(3)
     ]
     assert trainer.model.training
