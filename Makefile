@@ -77,9 +77,10 @@ publish: install  ## upload models/policy to the Hub: REPO=user/name
 bench: install  ## speed against peers, on a quiet machine
 	. $(BIN)/activate && python -m benchmarks
 
-lint: install-dev  ## ruff
+lint: install-dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 test: lint  ## lint, then all tests: about ten minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10

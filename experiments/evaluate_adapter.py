@@ -24,6 +24,7 @@ from stages import paths
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Measure the adapter that the command line names, and print the metrics."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("adapter", help="a repository of the Hub, user/name, or a local folder")
     parser.add_argument("--revision", default="main", help="of the repository (default: main)")

@@ -18,6 +18,7 @@ RESTORE = (
 
 
 def main() -> None:
+    """Check params.yaml, and write which study it chooses."""
     try:
         settings: Params = load_params()
     except UserError as error:

@@ -17,6 +17,7 @@ from stages import paths
 
 
 def main() -> None:
+    """Sample the completions that the study asks for."""
     settings = load_params()
     generate, streams = settings.active.generate, streams_of(settings.seed)
     prompts = list(records.read_prompt_unique(paths.PROMPTS, Prompt))

@@ -11,6 +11,7 @@ from stages import paths
 
 
 def main() -> None:
+    """Pair the ranked completions of each prompt."""
     ranks = load_params().active.pair.ranks
     ties = prompts = 0
 

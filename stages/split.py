@@ -10,6 +10,7 @@ from stages import paths
 
 
 def main() -> None:
+    """Divide the pairs by prompt."""
     test_size = load_params().active.split.test_size
     ids = [pair.id for pair in records.read(paths.PAIRS, Pair)]  # a line each
     paired = set(ids)

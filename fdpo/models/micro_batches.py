@@ -39,6 +39,7 @@ class MicroBatch:
     weight: Tensor
 
     def to(self, device: torch.device) -> "MicroBatch":
+        """The same on another device."""
         return MicroBatch(**{name: value.to(device) for name, value in vars(self).items()})
 
 

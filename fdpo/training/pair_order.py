@@ -20,6 +20,7 @@ class PromptOrder(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; the Trainer calls it."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -125,6 +125,7 @@ class FDPOTrainer(DPOTrainer):
     def prediction_step(  # type: ignore[override]
         self, model: nn.Module, inputs: list[MicroBatch], *_: Any, **__: Any
     ) -> tuple[Tensor, None, None]:
+        """The loss of a step's pairs, without gradients; the Trainer wants no predictions."""
         total = torch.zeros((), device=self.accelerator.device)
         with torch.no_grad():
             for batch in inputs:
