@@ -22,10 +22,25 @@ PARAMS := loss LOSS beta BETA alpha ALPHA lr LR seed SEED study STUDY launch LAU
 ifneq ($(filter $(PARAMS),$(UNREAD)),)
   $(error $(filter $(PARAMS),$(UNREAD)): settings of params.yaml, which make does not read; run \
     `dvc exp run $(strip $(foreach name,$(filter $(PARAMS),$(UNREAD)),-S $(shell \
-    echo $(name) | tr A-Z a-z)=$($(name))))` after `source .venv/bin/activate`)
+    echo $(name) | tr A-Z a-z)=$(value $(name))))` after `source .venv/bin/activate`)
 else ifneq ($(UNREAD),)
   $(error $(UNREAD): `make $(MAKECMDGOALS)` does not read it; it reads $(strip $(KNOWN)))
 endif
+
+# What the user gives reaches the shell as data, in the environment: make expands it nowhere.
+INPUTS := SWEEP ROWS ROW JOBS ADAPTER REPO
+unexport $(INPUTS)
+export FDPO_SWEEP := $(value SWEEP)
+export FDPO_ROWS := $(value ROWS)
+export FDPO_ROW := $(value ROW)
+export FDPO_JOBS := $(value JOBS)
+export FDPO_ADAPTER := $(value ADAPTER)
+export FDPO_REPO := $(value REPO)
+JOBS_OPTION = $${FDPO_JOBS:+--jobs="$$FDPO_JOBS"}
+needed = @$(if $(strip $(value $(1))),:,$(error $(1) is not given; `make $@ $(1)=$(2)`))
+
+# Not .venv/bin/activate, which names the folder that .venv was made in: this one may be moved.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help:  ## what there is to type
 	@echo 'make TARGET'
@@ -49,33 +64,37 @@ hooks: install-dev  ## run ruff before each commit, by pre-commit
 	$(BIN)/pre-commit install
 
 repro: install  ## run what is out of date, then show what came of it
-	. $(BIN)/activate && dvc repro && dvc metrics show && python -m experiments.samples
+	python -m fdpo.run.dvc_rwlock
+	python -m dvc repro && python -m dvc metrics show && python -m experiments.samples
 
 table: install  ## the experiments, best reward first
-	. $(BIN)/activate && python -m experiments.table
+	python -m experiments.table
 
 sweep: install  ## run a sweep's rows that are not done: SWEEP=controlled; ROWS="A B" of it; JOBS=2 at once
-	. $(BIN)/activate && python -m experiments.sweep "$(SWEEP)" $(if $(ROWS),--rows $(ROWS)) \
-	  $(if $(JOBS),--jobs "$(JOBS)")
+	$(call needed,SWEEP,controlled)
+	set -f; python -m experiments.sweep $${FDPO_ROWS:+--rows $$FDPO_ROWS} $(JOBS_OPTION) -- "$$FDPO_SWEEP"
 
 sweep-again: install  ## run a finished row anew and compare every number: SWEEP=controlled ROW=A
-	. $(BIN)/activate && python -m experiments.sweep "$(SWEEP)" --again "$(ROW)" \
-	  $(if $(JOBS),--jobs "$(JOBS)")
+	$(call needed,SWEEP,controlled)
+	$(call needed,ROW,A)
+	python -m experiments.sweep --again="$$FDPO_ROW" $(JOBS_OPTION) -- "$$FDPO_SWEEP"
 
 report: install  ## what the finished sweeps show, in results/report: SWEEP=NAME for one alone
-	. $(BIN)/activate && python -m experiments.report $(SWEEP)
+	python -m experiments.report $${FDPO_SWEEP:+-- "$$FDPO_SWEEP"}
 
 verify: install  ## does this machine get the committed results?
-	. $(BIN)/activate && python -m experiments.verify
+	python -m experiments.verify
 
 evaluate: install  ## measure a ready adapter: ADAPTER=user/name or a folder
-	. $(BIN)/activate && python -m experiments.evaluate_adapter "$(ADAPTER)"
+	$(call needed,ADAPTER,user/name or a folder)
+	python -m experiments.evaluate_adapter -- "$$FDPO_ADAPTER"
 
 publish: install  ## upload models/policy to the Hub: REPO=user/name
-	. $(BIN)/activate && python -m experiments.publish "$(REPO)"
+	$(call needed,REPO,user/name)
+	python -m experiments.publish -- "$$FDPO_REPO"
 
 bench: install  ## speed against peers, on a quiet machine
-	. $(BIN)/activate && python -m benchmarks
+	python -m benchmarks
 
 lint: install-dev  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from itertools import islice, zip_longest
 from textwrap import wrap
 
 from fdpo.core import errors, records
+from fdpo.core.printable import printable
 from fdpo.core.records import SamplesOfPrompt, ScoredSample
 from stages import paths
 
@@ -15,7 +16,7 @@ def main() -> None:
     """Print the first held-out prompts with samples of both models."""
     width = min(shutil.get_terminal_size().columns, 120) // 2 - 2
     for row in islice(records.read(paths.SAMPLES, SamplesOfPrompt), SHOWN_PROMPTS):
-        print(f"\n{row.prompt}")
+        print(f"\n{printable(row.prompt)}")
         print_beside("reference", "policy", width)
         for reference, policy in islice(
             zip(row.reference, row.policy, strict=True), SHOWN_COMPLETIONS
@@ -25,7 +26,7 @@ def main() -> None:
 
 def shown(sample: ScoredSample) -> str:
     """A sample on one line, behind its reward."""
-    return f"[{sample.reward:+.2f}] {' '.join(sample.text.split())}"
+    return f"[{sample.reward:+.2f}] {printable(' '.join(sample.text.split()))}"
 
 
 def print_beside(left: str, right: str, width: int) -> None:

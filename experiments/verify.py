@@ -5,6 +5,7 @@ On a machine with the same arithmetic dvc.lock comes out the same, byte for byte
 lie within the interval that the committed run states for it.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -14,13 +15,18 @@ from typing import Any
 
 from fdpo.core.errors import UserError, run
 from fdpo.core.files import read_json
+from fdpo.run.dvc_rwlock import mend_rwlock
 from stages import paths
 
 LOCK = "dvc.lock"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run the last commit's pipeline in a clone and compare its results with the committed ones."""
+    argparse.ArgumentParser(
+        prog="experiments.verify", description=(__doc__ or "").split("\n")[0]
+    ).parse_args(arguments)
+    mend_rwlock()
     if subprocess.run(["git", "diff", "--quiet", "HEAD"]).returncode:
         print("verify: the last commit is what is run; changes since then are not")
     with tempfile.TemporaryDirectory() as folder:

@@ -6,24 +6,32 @@ import sys
 import warnings
 from pathlib import Path
 
+_RESTARTED = "FDPO_RESTARTED"  # set in the environment of a script that was started once more
+
 
 def _use_project_python() -> None:
     """Run under the project's .venv when called with a Python that lacks the requirements.
 
     DVC runs a stage with the `python3` of its caller's PATH, which without an activated
-    environment is the system's.
+    environment is the system's. It is tried once: an incomplete .venv would be called for ever.
     """
     if all(map(importlib.util.find_spec, ("pydantic", "torch", "dvclive"))):
+        os.environ.pop(_RESTARTED, None)
         return
-    own = Path(os.environ.get("DVC_ROOT", "."), ".venv")
-    if (own / "bin" / "python3").exists() and Path(sys.prefix) != own.resolve():
-        python = str(own / "bin" / "python3")
-        os.execv(python, [python, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
-    print(
-        f"error: {sys.executable} lacks the project's requirements; run `make install`, then "
-        "`source .venv/bin/activate`",
-        file=sys.stderr,
-    )
+    environment = Path(os.environ.get("DVC_ROOT", "."), ".venv")
+    python = environment / "bin" / "python3"
+    is_this_one = Path(sys.prefix).resolve() == environment.resolve()
+    if python.exists() and not is_this_one and _RESTARTED not in os.environ:
+        os.environ[_RESTARTED] = "1"
+        os.execv(python, [str(python), *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
+    problem = f"{sys.executable} lacks the project's requirements"
+    todo = "run `make install`, then `source .venv/bin/activate`"
+    if is_this_one or _RESTARTED in os.environ:
+        problem, todo = (
+            f"{environment} is incomplete",
+            "run `touch requirements.txt && make install`",
+        )
+    print(f"error: {problem}; {todo}", file=sys.stderr)
     sys.exit(2)
 
 

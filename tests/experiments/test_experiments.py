@@ -46,3 +46,24 @@ def test_samples_stand_side_by_side(tmp_path, monkeypatch, capsys):
 def test_a_metric_beyond_its_committed_interval_is_named(value, low, high, said):
     committed = {"kl": {"value": 0.5, "low": low, "high": high}}
     assert verify.beyond(committed, {"kl": {"value": value, "low": 0.0, "high": 1.0}}) == said
+
+
+def test_what_a_model_writes_is_shown_and_not_obeyed(tmp_path, monkeypatch, capsys):
+    """A title, a write to the clipboard and a cleared screen, as escape sequences ask for them."""
+    monkeypatch.chdir(tmp_path)
+    nasty = "\x1b]0;owned\x07 \x1b]52;c;cm0gLXJm\x07 \x1b[2J \x9b2J \u202e"
+    row = SamplesOfPrompt(
+        id=0, prompt=nasty, reference=[sample(nasty, 0.0)], policy=[sample(nasty, 0.0)]
+    )
+    records.write(paths.SAMPLES, [row])
+    samples.main()
+    shown = capsys.readouterr().out
+    assert "\\x1b]0;owned\\x07" in shown
+    assert not set(shown) & {"\x1b", "\x07", "\x9b", "\u202e"}
+
+
+def test_help_of_verify_starts_nothing(capsys):
+    with pytest.raises(SystemExit) as end:
+        verify.main(["--help"])
+    assert end.value.code == 0
+    assert "usage: experiments.verify" in capsys.readouterr().out
