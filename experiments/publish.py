@@ -10,16 +10,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import HfApi, ModelCard, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from fdpo.core import errors, files, records
 from fdpo.core.errors import UserError
-from fdpo.training.model_card import card
+from fdpo.training.model_card import model_card
 from stages import paths
 
 WEIGHTS = "adapter_model.safetensors"
@@ -62,39 +61,21 @@ def publish_policy(repo: str, token: str) -> str:
         folder = Path(scratch)
         shutil.copyfile(paths.POLICY / WEIGHTS, folder / WEIGHTS)
         files.write_json(folder / "adapter_config.json", config)
-        (folder / "README.md").write_text(policy_card(source), encoding="utf-8")
+        (folder / "README.md").write_text(str(policy_card(repo)), encoding="utf-8")
         return upload(folder, repo, "model", token)
 
 
-def policy_card(source: dict[str, str]) -> str:
-    """The policy's own card, with the base model's origin, the DVC experiment and the metrics."""
-    origin = {f"base model, {key}": value for key, value in source.items()}
-    if experiment := os.environ.get("DVC_EXP_NAME") or applied_experiment():
-        origin["DVC experiment"] = experiment
-    sections = [
-        card(files.read_json(paths.POLICY / "objective.json"), base=source.get("repo")),
-        markdown_table(("origin", "value"), origin.items()),
-    ]
-    if paths.METRICS_WITH_INTERVALS.exists():
-        head = ("metric on held-out prompts", "value", "95 % interval")
-        sections.append(
-            markdown_table(head, metric_rows(files.read_json(paths.METRICS_WITH_INTERVALS)))
-        )
-    return "\n".join(sections)
-
-
-def metric_rows(metrics: dict[str, dict[str, Any]]) -> Iterable[tuple[str, str, str]]:
-    """Each metric's name, value and interval, empty where there is none, to four digits."""
-    for name, metric in metrics.items():
-        low, high = metric["low"], metric["high"]
-        interval = "" if None in (low, high) else f"{low:.4g} to {high:.4g}"
-        yield name, f"{metric['value']:.4g}", interval
-
-
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table with the columns of `head`."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def policy_card(repo: str) -> ModelCard:
+    """The policy's card under its new name, with the DVC experiment and the metrics."""
+    experiment = os.environ.get("DVC_EXP_NAME") or applied_experiment()
+    evaluated = paths.METRICS_WITH_INTERVALS.exists()
+    return model_card(
+        files.read_json(paths.POLICY / "objective.json"),
+        paths.REFERENCE_MODEL,
+        policy=repo,
+        metrics=files.read_json(paths.METRICS_WITH_INTERVALS) if evaluated else None,
+        facts={"DVC experiment": experiment} if experiment else None,
+    )
 
 
 def applied_experiment() -> str | None:

@@ -1,38 +1,134 @@
-"""The policy's model card."""
+"""The policy's model card: metadata that the Hub reads, and what a reader needs to use it."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-CARD = """---
-library_name: {library}
-{base_model}tags: [{tags}]
----
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-# f-DPO policy: {loss}, β = {beta:g}
+from fdpo.core.files import read_json
+from fdpo.losses import LOSSES
 
-{what}, fine-tuned on preference pairs with the `{loss}` loss of f-DPO (Wang et al., arXiv
-2309.16240).
+BODY = """
+# {title}
 
-| setting | value |
-|---|---|
+{kind} of {base}, fine-tuned on preference pairs with the `{loss}` loss of f-DPO: {divergence}
+({source}), β = {beta:g}.
+
+## Use
+
+```python
+{usage}
+```
+
+## How it was trained
+
 {settings}
+{origin}
+## Measured on held-out prompts
+
+{metrics}
+## Limits
+
+The policy follows one reward model on one study's prompts. Reward, KL and the other numbers hold
+for that study; another seed, β or loss gives others. It keeps the base model's limits, and the
+licences of the base model and of the data apply.
 """
+ADAPTER_USAGE = """from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer
+
+policy = AutoPeftModelForCausalLM.from_pretrained("{policy}")
+tokenizer = AutoTokenizer.from_pretrained("{base}")
+ids = policy.generate(**tokenizer("The film", return_tensors="pt"), do_sample=True)
+print(tokenizer.decode(ids[0]))"""
+MODEL_USAGE = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+policy = AutoModelForCausalLM.from_pretrained("{policy}")
+tokenizer = AutoTokenizer.from_pretrained("{base}")
+ids = policy.generate(**tokenizer("The film", return_tensors="pt"), do_sample=True)
+print(tokenizer.decode(ids[0]))"""
+
+Metrics = Mapping[str, Mapping[str, float | None]]
 
 
-def card(objective: dict[str, Any], base: str | None) -> str:
-    """A card with the settings that the policy was trained with; `base` is the model it adapts."""
-    settings = "\n".join(f"| {name} | {value} |" for name, value in sorted(objective.items()))
-    base_model = f"base_model: {base}\n" if base else ""
-    lora = objective.get("lora") is not None
-    kind = {
-        "library": "peft" if lora else "transformers",
-        "tags": "f-dpo, preference-tuning" + (", lora" if lora else ""),
-        "what": "A LoRA adapter" if lora else "A whole model",
-    }
-    known = {name: objective[name] for name in ("loss", "beta")}
-    return CARD.format(base_model=base_model, settings=settings, **known, **kind)
+def model_card(
+    training: Mapping[str, Any],
+    reference: Path,
+    policy: str,
+    metrics: Metrics | None = None,
+    facts: Mapping[str, str] | None = None,
+) -> ModelCard:
+    """The card of a policy.
+
+    Args:
+        training: the settings that the policy was trained with, as objective.json has them.
+        reference: the folder of the model that it was trained from. Its source.json, where there is
+            one, says where others find that model.
+        policy: the name that the card's reader loads the policy by: a folder or user/name.
+        metrics: value, low and high of each metric, once the policy is evaluated.
+        facts: more about its origin.
+    """
+    source_file = reference / "source.json"
+    source: dict[str, str] = read_json(source_file) if source_file.exists() else {}
+    base = source.get("repo")
+    adapter = training.get("lora") is not None
+    loss = LOSSES[training["loss"]]
+    title = f"f-DPO policy: {loss.name}, β = {training['beta']:g}"
+    data = ModelCardData(
+        model_name=title,
+        library_name="peft" if adapter else "transformers",
+        pipeline_tag="text-generation",
+        base_model=base,
+        tags=["trl", "dpo", "f-dpo", loss.name, *(("peft", "lora") if adapter else ())],
+        eval_results=_eval_results(metrics, training) if metrics else None,
+    )
+    origin = {f"base model, {key}": value for key, value in source.items()} | dict(facts or {})
+    body = BODY.format(
+        title=title,
+        kind="A LoRA adapter" if adapter else "A whole model",
+        base=f"`{base or source.get('name') or reference}`",
+        loss=loss.name,
+        divergence=loss.divergence,
+        source=loss.source,
+        beta=training["beta"],
+        usage=(ADAPTER_USAGE if adapter else MODEL_USAGE).format(
+            policy=policy, base=base or reference
+        ),
+        settings=_table(("setting", "value"), sorted(training.items())),
+        origin=_table(("origin", "value"), origin.items()) if origin else "",
+        metrics=(
+            _table(("metric", "value", "95 % interval"), _metric_rows(metrics))
+            if metrics
+            else "Not measured when this card was written; `dvc repro` measures it.\n"
+        ),
+    )
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n{body}")
 
 
-def write_card(folder: Path, objective: dict[str, Any], base: str) -> None:
-    """Write README.md for the policy in `folder`."""
-    (folder / "README.md").write_text(card(objective, base), encoding="utf-8")
+def _eval_results(metrics: Metrics, training: Mapping[str, Any]) -> list[EvalResult]:
+    """The metrics as the Hub's model-index has them, the interval among a metric's arguments."""
+    study = str(training.get("study", "unknown"))
+    return [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=study,
+            dataset_name=f"held-out prompts of the study {study}",
+            metric_type=name,
+            metric_value=metric["value"],
+            metric_args={"low": metric["low"], "high": metric["high"], "confidence": 0.95},
+        )
+        for name, metric in metrics.items()
+    ]
+
+
+def _metric_rows(metrics: Metrics) -> Iterable[tuple[str, str, str]]:
+    """Each metric's name, value and interval, empty where there is none, to four digits."""
+    for name, metric in metrics.items():
+        low, high = metric["low"], metric["high"]
+        interval = "" if low is None or high is None else f"{low:.4g} to {high:.4g}"
+        yield name, f"{metric['value']:.4g}", interval
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

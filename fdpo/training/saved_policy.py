@@ -7,18 +7,20 @@ from torch import Tensor
 
 from fdpo.core.files import replacing, write_json
 from fdpo.run import processes
-from fdpo.training.model_card import write_card
+from fdpo.training.model_card import model_card
 from fdpo.training.trainer import FDPOTrainer
 
 
-def save_policy(trainer: FDPOTrainer, folder: Path, training: dict[str, Any], base: Path) -> None:
+def save_policy(
+    trainer: FDPOTrainer, folder: Path, training: dict[str, Any], reference: Path
+) -> None:
     """Write the policy to `folder`, whole or not at all; of several processes all call it.
 
     Args:
         trainer: after training; an adapter is saved alone, a policy without one as a whole model.
         folder: replaced when the new one is complete.
         training: the settings that the policy was trained with, for objective.json and the card.
-        base: the model that an adapter belongs to.
+        reference: the folder of the model that the policy was trained from.
     """
     policy: Any = trainer.model
     for adapter in getattr(policy, "peft_config", {}).values():
@@ -30,7 +32,8 @@ def save_policy(trainer: FDPOTrainer, folder: Path, training: dict[str, Any], ba
     with replacing(folder) as scratch:
         policy.save_pretrained(scratch, state_dict=weights)
         write_json(scratch / "objective.json", training)
-        write_card(scratch, training, base=str(base))
+        card = model_card(training, reference, policy=str(folder))
+        (scratch / "README.md").write_text(str(card), encoding="utf-8")
 
 
 def _gathered(trainer: FDPOTrainer) -> dict[str, Tensor]:
