@@ -9,7 +9,7 @@ def main() -> None:
 
     def decode(prompts: list[list[int]], new_tokens: int) -> list[list[int]]:
         config = BeamSettings(GROUPS, PENALTY, NGRAM, new_tokens, bias={}, banned=())
-        found = diverse_beam_search(model, prompts, config, eos_id=EOS, pad_id=EOS)
+        found = diverse_beam_search(model, prompts, config, end_ids=[EOS], pad_id=EOS)
         return [decoded.ids for completions in found for decoded in completions]
 
     measure(decode)

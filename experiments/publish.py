@@ -109,14 +109,15 @@ def publish_pairs(repo: str, token: str) -> str:
 def write_as_text(pairs: Path, target: Path) -> None:
     """Write a file of pairs as JSON Lines of text, decoded without special tokens."""
     from fdpo.models.causal_lm import load_tokenizer  # takes seconds, and only pairs need it
+    from fdpo.models.text_tokens import completion_text, prompt_text
 
-    decode = load_tokenizer(paths.REFERENCE_MODEL).decode
+    tokenizer = load_tokenizer(paths.REFERENCE_MODEL)
     with open(target, "w", encoding="utf-8") as lines:
         for pair in records.read(pairs, records.Pair):
             row = {
-                "prompt": decode(pair.prompt_ids, skip_special_tokens=True),
-                "chosen": decode(pair.chosen_ids, skip_special_tokens=True),
-                "rejected": decode(pair.rejected_ids, skip_special_tokens=True),
+                "prompt": prompt_text(tokenizer, pair.prompt_ids),
+                "chosen": completion_text(tokenizer, pair.prompt_ids, pair.chosen_ids),
+                "rejected": completion_text(tokenizer, pair.prompt_ids, pair.rejected_ids),
                 "chosen_reward": pair.chosen_reward,
                 "rejected_reward": pair.rejected_reward,
             }

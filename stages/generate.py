@@ -7,9 +7,9 @@ from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import streams_of
 from fdpo.core.records import Generation, Prompt
-from fdpo.decoding import completions
-from fdpo.decoding.completions import TokenizedPrompt
+from fdpo.decoding import completions, tokenized_prompts
 from fdpo.decoding.decoder_probe import probe_model
+from fdpo.decoding.tokenized_prompts import TokenizedPrompt
 from fdpo.models import causal_lm
 from fdpo.run import partial_records, processes, resume
 from fdpo.run.settings import load_params
@@ -26,13 +26,12 @@ def main() -> None:
     model = causal_lm.load_causal_lm(paths.REFERENCE_MODEL)
     causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE_MODEL)
 
-    tokenized = [
-        TokenizedPrompt(prompt, tokenizer(prompt.prompt)["input_ids"]) for prompt in prompts
-    ]
-    fitting = [item for item in tokenized if len(item.ids) < generate.max_length]
-    completions.check_roles(fitting, generate.max_length)
-    completions.check_positions(fitting, generate, model)
-    probe_model(model, completions.longest_sequence(fitting, generate))
+    fitting, left_out = tokenized_prompts.tokenize_prompts(
+        tokenizer, prompts, generate.max_length, causal_lm.end_of_text_ids(model)
+    )
+    tokenized_prompts.check_roles(fitting, left_out)
+    tokenized_prompts.check_positions(fitting, generate, model)
+    probe_model(model, tokenized_prompts.longest_sequence(fitting, generate))
     batches = completions.batches_by_length(fitting, generate.prompts_per_batch)
 
     def complete_batch(batch: Sequence[TokenizedPrompt]) -> list[Generation]:
@@ -44,7 +43,7 @@ def main() -> None:
         if processes.is_main():
             records.write(paths.GENERATIONS, made)
             print(f"generate: the reference's completions of {len(fitting)} prompts", end="")
-            print(f"; {len(prompts) - len(fitting)} prompts left out for their length")
+            print(f"; {tokenized_prompts.summary(left_out) or 'no prompt left out'}")
 
 
 def check_prompts(prompts: Sequence[Prompt]) -> None:

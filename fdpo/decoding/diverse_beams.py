@@ -66,7 +66,11 @@ class _Rows:
 
 @torch.inference_mode()
 def diverse_beam_search(
-    model: PreTrainedModel, prompts: list[list[int]], config: BeamSettings, eos_id: int, pad_id: int
+    model: PreTrainedModel,
+    prompts: list[list[int]],
+    config: BeamSettings,
+    end_ids: Sequence[int],
+    pad_id: int,
 ) -> list[list[BeamCompletion]]:
     """Decode all prompts as one batch.
 
@@ -76,7 +80,7 @@ def diverse_beam_search(
         model: a causal LM, within `cached_attention`.
         prompts: token ids of each prompt, of any lengths.
         config: how to search.
-        eos_id: the id that ends a completion.
+        end_ids: the ids that end a completion.
         pad_id: what an ended group is taken to choose (see above).
 
     Returns: the G completions of each prompt, the best score first. Their log-probabilities are the
@@ -87,14 +91,15 @@ def diverse_beam_search(
     """
     _check_lengths(model, prompts, config)
     rows = _first_rows(prompts, config.groups, model.device)
-    biases = _SequenceBiases(config, eos_id, model.device)
+    ends = torch.tensor(list(end_ids), device=model.device)
+    biases = _SequenceBiases(config, end_ids, model.device)
     latest = rows.prompt.new_full((len(prompts), config.groups), pad_id)
     ended_groups: list[list[tuple[float, int, BeamCompletion]]] = [[] for _ in prompts]
     decoder = CachedDecoder(model, rows.history[: len(prompts)], copies=config.groups)
     for length in range(1, config.max_new_tokens + 1):
-        tokens = _choose(rows, decoder.next_logits(), latest, biases, config, eos_id)
+        tokens = _choose(rows, decoder.next_logits(), latest, biases, config, ends)
         rows.history = torch.cat([rows.history, tokens[:, None]], dim=1)
-        ended = (tokens == eos_id) | (length == config.max_new_tokens)
+        ended = torch.isin(tokens, ends) | (length == config.max_new_tokens)
         if ended.any():
             _collect(ended_groups, rows.take(ended), length, config.length_penalty)
             latest[rows.prompt[ended], rows.group[ended]] = pad_id
@@ -137,7 +142,7 @@ def _choose(
     latest: Tensor,
     biases: "_SequenceBiases",
     config: BeamSettings,
-    eos_id: int,
+    ends: Tensor,
 ) -> Tensor:
     """Each row's next token, group after group; adds it to the rows' sums.
 
@@ -153,12 +158,15 @@ def _choose(
         _penalise(scores, latest[prompt, :group], config.diversity_penalty)
         _ban_repeats(scores, history, config.no_repeat_ngram)
         scores += rows.score[of_group, None]
-        # Of equal scores `topk` may choose another than `max` would; Transformers asks it for two.
-        best, candidates = scores.topk(2)
-        token, second = candidates.unbind(dim=1)
+        # Of equal scores `topk` may choose another than `max` would; Transformers asks it for as
+        # many, so that one of them goes on.
+        best, candidates = scores.topk(len(ends) + 1)
+        token = candidates[:, 0]
+        goes_on = ~torch.isin(candidates, ends)
+        first_that_goes_on = candidates.gather(1, goes_on.int().argmax(dim=1, keepdim=True))[:, 0]
         rows.score[of_group] = best[:, 0]
         rows.logp[of_group] += logps.gather(1, token[:, None]).squeeze(1)
-        latest[prompt, group] = torch.where(token == eos_id, second, token)
+        latest[prompt, group] = first_that_goes_on
         tokens[of_group] = token
     return tokens
 
@@ -184,9 +192,9 @@ def _ban_repeats(scores: Tensor, history: Tensor, size: int) -> None:
 class _SequenceBiases:
     """What a token's score gains for completing given sequences; a ban is a bias of −∞."""
 
-    def __init__(self, config: BeamSettings, eos_id: int, device: torch.device):
+    def __init__(self, config: BeamSettings, end_ids: Sequence[int], device: torch.device):
         # A ban of end-of-text alone is ignored, as in Transformers.
-        bans = {ids: -torch.inf for ids in config.banned if ids != (eos_id,)}
+        bans = {ids: -torch.inf for ids in config.banned if len(ids) > 1 or ids[0] not in end_ids}
         biases = {**config.bias, **bans}
         self.span = max(map(len, biases), default=0)
         prefixes = [[ABSENT] * (self.span - len(ids) + 1) + list(ids[:-1]) for ids in biases]

@@ -52,11 +52,15 @@ def _search(
     prompts: Sequence[Sequence[int]],
     settings: DiverseBeam,
 ) -> list[list[Sampled]]:
-    end = end_of_text_ids(model)[0]
+    ends = end_of_text_ids(model)
     rows = diverse_beams.diverse_beam_search(
-        model, [list(ids) for ids in prompts], beam_settings(tokenizer, settings), end, pad_id=end
+        model,
+        [list(ids) for ids in prompts],
+        beam_settings(tokenizer, settings),
+        ends,
+        pad_id=ends[0],
     )
-    return [[Sampled(ids, ids[-1] == end, logp) for ids, logp in row] for row in rows]
+    return [[Sampled(ids, ids[-1] in ends, logp) for ids, logp in row] for row in rows]
 
 
 def beam_settings(

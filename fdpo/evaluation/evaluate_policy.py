@@ -13,7 +13,6 @@ from fdpo.core.device import autocast, device
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import RandomStreams
 from fdpo.core.records import Pair, ScoredGeneration
-from fdpo.decoding.completions import decode_text
 from fdpo.decoding.sampling import Sampled
 from fdpo.decoding.strategies import decode_heldout, decode_published
 from fdpo.evaluation import metric_groups
@@ -27,6 +26,7 @@ from fdpo.models.lm_head import lm_head
 from fdpo.models.logprobs import completion_hidden, pair_logps
 from fdpo.models.micro_batches import MicroBatch, micro_batches, to_trl_columns
 from fdpo.models.packing import pack
+from fdpo.models.text_tokens import completion_text
 from fdpo.run import partial_records
 from fdpo.run.processes import share_out
 from fdpo.scoring.scorer import TokenizingScorer
@@ -79,7 +79,10 @@ def evaluate_policy(
     samples, divergences = sample_and_diverge(
         policy, inputs.reference, batches, heldout, streams, work
     )
-    texts = [[decode_text(inputs.tokenizer, sample.ids) for sample in row] for row in samples]
+    texts = [
+        [completion_text(inputs.tokenizer, generation.prompt_ids, sample.ids) for sample in row]
+        for generation, row in zip(inputs.baseline, samples, strict=True)
+    ]
     whole_texts = [
         generation.prompt + text
         for generation, row in zip(inputs.baseline, texts, strict=True)
@@ -234,7 +237,8 @@ def evaluate_as_published(
                 "generate.heldout.published is set, but the baseline was sampled without it; run"
                 " `dvc repro score`"
             )
-        texts.append(generation.prompt + decode_text(inputs.tokenizer, sample.ids))
+        text = completion_text(inputs.tokenizer, generation.prompt_ids, sample.ids)
+        texts.append(generation.prompt + text)
         reference_texts.append(generation.prompt + generation.published.text)
     scores = Scores(reward.score(texts)[:, None], reward.score(reference_texts)[:, None])
     unigrams, reference_unigrams = (

@@ -162,9 +162,19 @@ def position_limit(model: PreTrainedModel) -> int | None:
 
 
 def end_of_text_ids(model: PreTrainedModel) -> list[int]:
-    """The ids that end a completion, as the model's generation config lists them."""
-    ids = model.generation_config.eos_token_id
-    return [ids] if isinstance(ids, int) else list(ids or [])
+    """The ids that end a completion, as the model's generation config lists them.
+
+    Raises:
+        UserError: it lists none, so that no completion could end.
+    """
+    config = model.generation_config
+    ids = config.eos_token_id if config is not None else None
+    if ids is None or ids == []:
+        raise UserError(
+            f"{model.name_or_path}: generation_config.json has no eos_token_id, so no completion"
+            " could end; set it to the id, or the list of ids, that ends a text"
+        )
+    return [ids] if isinstance(ids, int) else list(ids)
 
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder) -> None:

@@ -39,7 +39,7 @@ def search(
         banned=case.banned,
         length_penalty=case.length_penalty,
     )
-    return diverse_beam_search(model, prompts, config, EOS, case.pad)
+    return diverse_beam_search(model, prompts, config, [EOS], case.pad)
 
 
 def ids_of(found: list[list[BeamCompletion]]) -> list[list[list[int]]]:
@@ -84,7 +84,7 @@ def test_logp_stays_right_when_the_cache_outgrows_its_room_and_rows_end(model):
     prompts = [[4, 9, 4], [7], [3, 3, 8, 1, 30]]
 
     with cached_attention(model):
-        found = diverse_beam_search(model, prompts, config, tiny.END, PAD)
+        found = diverse_beam_search(model, prompts, config, [tiny.END], PAD)
         plain = [
             [plain_logp(model, prompt, ids) for ids, _ in completions]
             for prompt, completions in zip(prompts, found, strict=True)
@@ -101,7 +101,7 @@ def test_strong_penalty_gives_each_group_a_first_token_of_its_own():
     model = build(CASES["never ends"])
     config = BeamSettings(5, 50.0, 2, 1, bias={}, banned=[])
 
-    (found,) = diverse_beam_search(model, [[5, 6, 7]], config, EOS, PAD)
+    (found,) = diverse_beam_search(model, [[5, 6, 7]], config, [EOS], PAD)
 
     with torch.no_grad():
         ranked = model(torch.tensor([[5, 6, 7]])).logits[0, -1].topk(5).indices
@@ -112,7 +112,7 @@ def test_prompt_too_long_for_the_model_is_one_clear_line():
     config = BeamSettings(2, 1.0, 2, 62, bias={}, banned=[])
 
     with pytest.raises(UserError, match=r"max_new_tokens = 62 .* 3 tokens .* 64 positions"):
-        diverse_beam_search(MODEL, [[5, 6, 7]], config, EOS, PAD)
+        diverse_beam_search(MODEL, [[5, 6, 7]], config, [EOS], PAD)
 
 
 tokens = st.integers(2, 89)
@@ -137,7 +137,7 @@ repeatable = settings(max_examples=40, derandomize=True, deadline=None)
 @given(prompt_lists, search_settings)
 def test_nothing_forbidden_is_generated(prompts, config):
     for prompt, completions in zip(
-        prompts, diverse_beam_search(MODEL, prompts, config, EOS, PAD), strict=True
+        prompts, diverse_beam_search(MODEL, prompts, config, [EOS], PAD), strict=True
     ):
         assert len(completions) == config.groups
         for ids, _ in completions:
@@ -156,10 +156,10 @@ def test_nothing_forbidden_is_generated(prompts, config):
 @repeatable
 @given(prompt_lists, search_settings)
 def test_a_prompt_does_not_depend_on_its_neighbours(prompts, config):
-    together = diverse_beam_search(MODEL, prompts, config, EOS, PAD)
+    together = diverse_beam_search(MODEL, prompts, config, [EOS], PAD)
 
     for prompt, completions in zip(prompts, together, strict=True):
-        (alone,) = diverse_beam_search(MODEL, [prompt], config, EOS, PAD)
+        (alone,) = diverse_beam_search(MODEL, [prompt], config, [EOS], PAD)
         assert [ids for ids, _ in alone] == [ids for ids, _ in completions]
         logps = [logp for _, logp in completions]
         assert [logp for _, logp in alone] == pytest.approx(logps, abs=1e-4)

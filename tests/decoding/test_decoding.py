@@ -4,14 +4,12 @@ from itertools import pairwise
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fdpo.config.study import DiverseBeam, Generate, Heldout, Published
+from fdpo.config.study import DiverseBeam, Heldout, Published, Sampling
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import streams_of
-from fdpo.core.records import Prompt
-from fdpo.decoding import completions, length_limit
-from fdpo.decoding.completions import TokenizedPrompt
+from fdpo.decoding import length_limit
 from fdpo.decoding.sampling import Sampled
 from fdpo.decoding.strategies import beam_settings, decode_heldout, decode_published, decode_train
 from fdpo.models import causal_lm
@@ -132,28 +130,76 @@ def test_what_fits_is_left_alone():
     assert length_limit.cut(MODEL, [5, 9, 2], whole, max_length=7) == whole
 
 
-def prompts_of(roles: str, tokens: int) -> list[TokenizedPrompt]:
-    return [
-        TokenizedPrompt(Prompt(id=i, prompt="x", role=role), [1] * tokens)
-        for i, role in enumerate(roles.split())
-    ]
+ENDS = [3, tiny.END, 30]
 
 
-def test_a_limit_that_no_prompt_of_a_role_keeps_is_named():
-    completions.check_roles(prompts_of("train heldout", 3), max_length=4)
-    with pytest.raises(UserError, match="max_length = 4: every heldout prompt has as many tokens"):
-        completions.check_roles(prompts_of("train train", 3), max_length=4)
+def ending_variously() -> PreTrainedModel:
+    model = tiny.gpt2(torch.float32)
+    model.generation_config.eos_token_id = ENDS
+    return model
 
 
-def test_completions_beyond_the_positions_of_the_model_are_refused_at_once():
-    settings = Generate(
-        max_length=150,
-        train=SEARCH,  # 30 new tokens
-        heldout=Heldout(samples=2, max_new_tokens=20),
-        prompts_per_batch=2,
+def test_every_id_that_ends_a_text_ends_it_in_every_strategy():
+    model = ending_variously()
+    plain = SEARCH.model_copy(update={"bias": [], "banned": []})
+    sampling = Sampling(
+        strategy="sample", completions=8, max_new_tokens=30, temperature=1.0, top_k=0, top_p=1.0
     )
-    completions.check_positions(prompts_of("train", 98), settings, MODEL)
-    with pytest.raises(
-        UserError, match="prompt of 99 tokens and max_new_tokens = 30 exceed the 128"
-    ):
-        completions.check_positions(prompts_of("train", 99), settings, MODEL)
+    free = Published(top_k=0, no_repeat_ngram=0, max_new_tokens=30)
+    with causal_lm.cached_attention(model):
+        decoded = {
+            "search": decode_train(model, tiny.tokenizer(), NUMBERS, PROMPTS, plain, streams_of(0)),
+            "sampling": decode_train(
+                model, tiny.tokenizer(), NUMBERS, PROMPTS, sampling, streams_of(0)
+            ),
+            "held out": decode_heldout(
+                model,
+                NUMBERS,
+                PROMPTS,
+                Heldout(samples=8, max_new_tokens=30),
+                streams_of(0),
+                "policy",
+            ),
+            "published": [
+                [one]
+                for one in decode_published(model, NUMBERS, PROMPTS, free, streams_of(0), "policy")
+            ],
+        }
+    for name, rows in decoded.items():
+        completions = [completion for row in rows for completion in row]
+        for completion in completions:
+            *before, last = completion.ids
+            assert not set(before) & set(ENDS), name
+            assert completion.finished == (last in ENDS), name
+            assert completion.finished or len(completion.ids) == 30, name
+    last = {c.ids[-1] for rows in decoded.values() for row in rows for c in row if c.finished}
+    assert len(last) > 1
+
+
+def test_a_later_group_is_penalised_for_what_goes_on_when_an_earlier_one_ends():
+    """As the search's module says, here with the two likeliest tokens both ends of a text."""
+    model = ending_variously()
+    with torch.no_grad(), causal_lm.cached_attention(model):
+        logits = model(torch.tensor(PROMPTS[:1]), use_cache=False).logits[0, -1]
+    first, second = logits.topk(2).indices.tolist()
+    model.generation_config.eos_token_id = [second, first]
+    update = {"bias": [], "banned": [], "no_repeat_ngram": 0, "groups": 2}
+    with causal_lm.cached_attention(model):
+        (row,) = decode_train(
+            model,
+            tiny.tokenizer(),
+            [40],
+            PROMPTS[:1],
+            SEARCH.model_copy(update=update),
+            streams_of(0),
+        )
+    # Penalised for either end, the second group would take another token.
+    assert [sampled.ids for sampled in row] == [[first], [first]]
+
+
+def test_a_model_without_an_end_of_text_is_refused_in_one_line():
+    model = tiny.gpt2(torch.float32)
+    for ends in (None, []):
+        model.generation_config.eos_token_id = ends
+        with pytest.raises(UserError, match=r"generation_config.json has no eos_token_id"):
+            causal_lm.end_of_text_ids(model)

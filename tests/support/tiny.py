@@ -1,11 +1,12 @@
 """Tiny randomly initialised models, and what a plain forward pass says of them."""
 
+import string
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers.models import BPE, WordLevel
 from torch import Tensor, nn
 from transformers import (
     GPT2Config,
@@ -82,6 +83,26 @@ def tokenizer() -> PreTrainedTokenizerFast:
         eos_token=str(END),
         pad_token=str(END),
     )
+
+
+def sentencepiece_like(append_end: bool = False) -> PreTrainedTokenizerFast:
+    """Like Llama 2's: a word begins with its space, a text with <s> and a space of its own."""
+    words = ("explain", "number", "fine")
+    stems = [word[:end] for word in words for end in range(2, len(word) + 1)]
+    joins = [(stem[:-1], stem[-1]) for stem in stems] + [("▁", word) for word in words]
+    pieces = ["<unk>", "<s>", "</s>", "▁", "\n", *string.ascii_letters, *".,!?é", *stems]
+    pieces += [f"▁{word}" for word in words]
+    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    backend = Tokenizer(BPE(vocabulary, joins, unk_token="<unk>"))  # noqa: S106 - no password
+    backend.normalizer = normalizers.NFC()
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    backend.decoder = decoders.Metaspace(prepend_scheme="first", split=False)
+    end = " </s>" if append_end else ""
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"<s> $A{end}", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **special)
 
 
 def plain_token_logps(

@@ -1,0 +1,153 @@
+"""Prompts as token ids: which can be completed, and which are left out and why."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from fdpo.config.study import Generate
+from fdpo.core.errors import UserError
+from fdpo.core.records import Prompt
+from fdpo.models.causal_lm import position_limit
+from fdpo.models.text_tokens import completion_tokens, prompt_tokens
+
+TOO_LONG = "prompts left out for their length"
+EMPTY_PROMPT = "prompts left out without a token"
+REPEATED = "prompts left out with the tokens of another"
+UNPAIRED = "prompts left out without a pair"
+EMPTY_COMPLETION = "pairs left out for a completion without a token"
+CUT_AT_END = "given completions cut at an end-of-text within"
+
+
+@dataclass(frozen=True)
+class TokenizedPrompt:
+    """A prompt and its token ids, with the completions that were given, if any.
+
+    `given` are [chosen, rejected] places among `completions`.
+    """
+
+    prompt: Prompt
+    ids: list[int]
+    completions: list[list[int]] = field(default_factory=list)
+    given: list[list[int]] = field(default_factory=list)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt and the longest of its given completions."""
+        return len(self.ids) + max(map(len, self.completions), default=0)
+
+
+def tokenize_prompts(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    max_length: int,
+    end_ids: Sequence[int],
+) -> tuple[list[TokenizedPrompt], Counter[str]]:
+    """The prompts that can be completed, in order, and how many of what were left out.
+
+    Two prompts are the same when their token ids are: of these a held-out one is kept before one to
+    test with, that before one to train on, and the first of equals. A given completion ends at its
+    first end-of-text, and where prompt and completion reach `max_length` tokens; one without any
+    token takes its pairs with it.
+    """
+    left_out: Counter[str] = Counter()
+    kept: dict[int, TokenizedPrompt] = {}
+    seen: set[tuple[int, ...]] = set()
+    order = sorted(prompts, key=lambda prompt: ("heldout", "test", "train").index(prompt.role))
+    for prompt in order:
+        ids = prompt_tokens(tokenizer, prompt.prompt)
+        if not ids:
+            left_out[EMPTY_PROMPT] += 1
+        elif len(ids) >= max_length:
+            left_out[TOO_LONG] += 1
+        elif tuple(ids) in seen:
+            left_out[REPEATED] += 1
+        else:
+            item = _with_given(tokenizer, prompt, ids, max_length, end_ids, left_out)
+            if prompt.given and not item.given:
+                left_out[UNPAIRED] += 1
+                continue
+            seen.add(tuple(ids))
+            kept[id(prompt)] = item
+    return [kept[id(prompt)] for prompt in prompts if id(prompt) in kept], left_out
+
+
+def _with_given(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Prompt,
+    ids: list[int],
+    max_length: int,
+    end_ids: Sequence[int],
+    left_out: Counter[str],
+) -> TokenizedPrompt:
+    pairs = prompt.given or []
+    texts = dict.fromkeys(text for pair in pairs for text in (pair.chosen, pair.rejected))
+    tokens = {text: completion_tokens(tokenizer, ids, text) for text in texts}
+    for text, whole in tokens.items():
+        end = next((i for i, token in enumerate(whole, start=1) if token in end_ids), len(whole))
+        left_out[CUT_AT_END] += end < len(whole)
+        tokens[text] = whole[:end][: max_length - len(ids)]
+    usable = [pair for pair in pairs if tokens[pair.chosen] and tokens[pair.rejected]]
+    left_out[EMPTY_COMPLETION] += len(pairs) - len(usable)
+    used = dict.fromkeys(text for pair in usable for text in (pair.chosen, pair.rejected))
+    index_of = {text: index for index, text in enumerate(used)}
+    return TokenizedPrompt(
+        prompt,
+        ids,
+        [tokens[text] for text in used],
+        [[index_of[pair.chosen], index_of[pair.rejected]] for pair in usable],
+    )
+
+
+def check_roles(prompts: Sequence[TokenizedPrompt], left_out: Counter[str]) -> None:
+    """Raise `UserError` unless there are prompts to train on, and two to evaluate with.
+
+    Metrics have intervals over held-out prompts, which one alone does not give.
+    """
+    for role, least in (("train", 1), ("heldout", 2)):
+        count = sum(item.prompt.role == role for item in prompts)
+        if count < least:
+            raise UserError(
+                f"generate: {count} {role} prompts are left, and {least} at least are needed"
+                f" ({summary(left_out) or 'none were left out'}); raise generate.max_length or"
+                " add prompts"
+            )
+
+
+def longest_sequence(prompts: Sequence[TokenizedPrompt], generate: Generate) -> int:
+    """The most tokens of prompt and completion that the model will run at a time.
+
+    A decoded completion is cut to generate.max_length afterwards, so that is no limit here.
+    """
+    return max(len(item.ids) + _new_tokens(item, generate) for item in prompts)
+
+
+def check_positions(
+    prompts: Sequence[TokenizedPrompt], generate: Generate, model: PreTrainedModel
+) -> None:
+    """Raise `UserError` where a completion could outgrow what the model was made for."""
+    positions = position_limit(model)
+    for item in prompts:
+        new = _new_tokens(item, generate)
+        if positions is not None and len(item.ids) + new > positions:
+            limit = "generate.max_length" if item.given else "max_new_tokens or max_length"
+            raise UserError(
+                f"generate: a prompt of {len(item.ids)} tokens and a completion of {new} exceed the"
+                f" {positions} positions of {model.name_or_path}; lower {limit}"
+            )
+
+
+def _new_tokens(item: TokenizedPrompt, generate: Generate) -> int:
+    """The most tokens that a completion of a prompt may have before it is cut."""
+    if item.given:
+        return item.longest - len(item.ids)
+    if item.prompt.role != "heldout":
+        return getattr(generate.train, "max_new_tokens", 0)
+    published = generate.heldout.published
+    return max(generate.heldout.max_new_tokens, published.max_new_tokens if published else 0)
+
+
+def summary(left_out: Counter[str]) -> str:
+    """What was left out and how much of it, on one line."""
+    return "; ".join(f"{count} {what}" for what, count in sorted(left_out.items()) if count)
