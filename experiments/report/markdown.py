@@ -7,6 +7,7 @@ from tabulate import tabulate
 
 from experiments.report.contents import Contents, Picture
 from experiments.report.tables import ReportTable
+from fdpo.core.printable import printable
 
 # What would start markup wherever it stands; of the rest only what does so where it stands.
 _SPECIAL = re.compile(r"[\\`*|~$]|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^[#+>-](?=\s)|^\d+(?=[.)]\s)")
@@ -14,7 +15,7 @@ _SPECIAL = re.compile(r"[\\`*|~$]|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^[#+>-](?=\s)|^\
 
 def escape(text: str) -> str:
     """`text` as it stands, on one line, in a paragraph, a list or a table of Markdown."""
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     line = _SPECIAL.sub(lambda match: "\\" + match[0], line)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

@@ -1,6 +1,7 @@
 """The report as one HTML page that needs no network."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -8,6 +9,7 @@ from markupsafe import Markup
 
 from experiments.report.contents import Contents
 from experiments.report.tables import ReportTable
+from fdpo.core.printable import printable
 from fdpo.evaluation.metric_registry import OVERVIEW_METRICS
 
 
@@ -16,6 +18,7 @@ def page(sweeps: Sequence[Contents], local: ReportTable) -> str:
     environment = Environment(
         loader=PackageLoader("experiments.report"),
         autoescape=True,
+        finalize=_printable,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -23,6 +26,12 @@ def page(sweeps: Sequence[Contents], local: ReportTable) -> str:
     return environment.get_template("page.html").render(
         sweeps=sweeps, local=local, glossary=OVERVIEW_METRICS, vega=_vega_script()
     )
+
+
+def _printable(value: Any) -> Any:
+    """Text without characters that are obeyed and not seen; scripts and markup as they are."""
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return printable(value) if plain else value
 
 
 def _vega_script() -> Markup:

@@ -16,7 +16,9 @@ from fdpo.models.causal_lm import load_causal_lm
 RETRAIN = "delete the folder and run `dvc repro` to train it again"
 
 
-def load_policy(reference: str | Path, adapter: str | Path) -> PreTrainedModel:
+def load_policy(
+    reference: str | Path, adapter: str | Path, remedy: str = RETRAIN
+) -> PreTrainedModel:
     """Load the reference, merge the LoRA adapter into its weights and return it.
 
     A merged policy decodes as fast as the reference. A folder that holds a whole model, as training
@@ -26,8 +28,8 @@ def load_policy(reference: str | Path, adapter: str | Path) -> PreTrainedModel:
     if Path(adapter, "model.safetensors").exists():
         return load_causal_lm(adapter)
     model = load_causal_lm(reference)
-    require_safetensors(adapter, "adapter_model.safetensors", RETRAIN)
-    _require_lora(Path(adapter) / "adapter_config.json")
+    require_safetensors(adapter, "adapter_model.safetensors", remedy)
+    _require_lora(Path(adapter) / "adapter_config.json", remedy)
     try:
         with warnings.catch_warnings():
             # They would be as before training, and so would be the policy.
@@ -35,9 +37,9 @@ def load_policy(reference: str | Path, adapter: str | Path) -> PreTrainedModel:
             policy = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     except Exception as error:  # what a damaged file leads to is not documented
         raise UserError(
-            f"{adapter}: not an adapter of {reference} ({short_message(error)}); {RETRAIN}"
+            f"{adapter}: not an adapter of {reference} ({short_message(error)}); {remedy}"
         ) from None
-    require_finite(policy, adapter, RETRAIN)
+    require_finite(policy, adapter, remedy)
     return policy
 
 
@@ -54,9 +56,9 @@ def require_trained_with(policy: str | Path, expected: dict[str, Any]) -> None:
             )
 
 
-def _require_lora(path: Path) -> None:
+def _require_lora(path: Path, remedy: str) -> None:
     """Raise `UserError` when the config is missing (PEFT would ask the Hub) or of another kind."""
     config = read_json(path)
     kind = config.get("peft_type") if isinstance(config, dict) else None
     if kind != "LORA":
-        raise UserError(f"{path}: peft_type = {kind!r}: must be LORA; {RETRAIN}")
+        raise UserError(f"{path}: peft_type = {kind!r}: must be LORA; {remedy}")
