@@ -33,7 +33,7 @@ PARTS = {
     },
     "stages.evaluate": {
         "loading": (*LOADING, "stages.evaluate:load_policy", "fdpo.evaluation.inputs:load_scorer"),
-        "test pairs": ("fdpo.evaluation.evaluate_policy:compute_implicit_rewards",),
+        "test pairs": ("fdpo.evaluation.evaluate_policy:measure_test_pairs",),
         "sampling": ("fdpo.evaluation.evaluate_policy:decode_heldout",),
         "divergence": ("fdpo.evaluation.evaluate_policy:diverge",),
         "scoring": SCORING,

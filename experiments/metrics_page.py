@@ -14,6 +14,7 @@ from fdpo.evaluation.metric_registry import (
     MetricGroup,
     metrics_of,
 )
+from fdpo.training.curves import TRAINING_CURVES
 
 PAGE = Path("docs/metrics.md")
 BEGINNING = """<!-- Written by `python -m experiments.metrics_page`; change the metrics in
@@ -29,6 +30,13 @@ the reference's samples of the same prompts.
 - `results/evaluate/samples.jsonl` holds the texts.
 
 ## The eight headline numbers
+"""
+CURVES_BEGINNING = """## Training curves
+
+The stage `train` writes them with DVCLive, and to Weights & Biases where it is on, under the same
+names, which are TRL's: `train/NAME` after every `log_every` steps and `eval/NAME`, over all test
+pairs, after every epoch. A curve is a file, `results/train/plots/metrics/train/NAME.tsv`, and
+`dvc plots show` draws the main ones.
 """
 ENDING = """## Intervals
 
@@ -46,7 +54,7 @@ def page() -> str:
     groups = "".join(
         f"## {group}\n\n{_table('metric', metrics_of(group))}\n" for group in MetricGroup
     )
-    return f"{BEGINNING}\n{headline}\n{groups}{ENDING}"
+    return f"{BEGINNING}\n{headline}\n{groups}{CURVES_BEGINNING}\n{_curves()}\n{ENDING}"
 
 
 def _table(first_column: str, metrics: Iterable[Metric], key: str = "name") -> str:
@@ -55,6 +63,14 @@ def _table(first_column: str, metrics: Iterable[Metric], key: str = "name") -> s
         meaning = metric.meaning.replace("|", "\\|")  # else it would end the cell
         name, better = getattr(metric, key), metric.better or "–"
         lines.append(f"| `{name}` | {metric.unit} | {better} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _curves() -> str:
+    lines = ["| TRL logs | in training | in evaluation | meaning |", "|---|---|---|---|"]
+    for curve in TRAINING_CURVES:
+        evaluated = f"`eval/{curve.name}`" if curve.in_evaluation else "–"
+        lines.append(f"| `{curve.name}` | `train/{curve.name}` | {evaluated} | {curve.meaning} |")
     return "\n".join(lines) + "\n"
 
 

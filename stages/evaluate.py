@@ -54,7 +54,7 @@ def main() -> None:
 
 def write_results(evaluation: PolicyEvaluation, baseline: Sequence[ScoredGeneration]) -> None:
     """Write metrics, samples and the data behind the plots."""
-    rewards, implicit = evaluation.rewards, evaluation.implicit_rewards
+    rewards, pairs = evaluation.rewards, evaluation.pairs
     with replacing(paths.EVALUATION_RESULTS) as folder:
         write_json(
             folder / paths.METRICS_WITH_INTERVALS.name, metric_groups.as_json(evaluation.metrics)
@@ -68,7 +68,8 @@ def write_results(evaluation: PolicyEvaluation, baseline: Sequence[ScoredGenerat
             folder / paths.REWARDS_BY_PROMPT.name, outputs.rewards_by_prompt(baseline, rewards)
         )
         write_json(
-            folder / paths.CALIBRATION.name, reliability_curve(implicit.chosen, implicit.rejected)
+            folder / paths.CALIBRATION.name,
+            reliability_curve(pairs.chosen_reward, pairs.rejected_reward),
         )
     write_json(paths.HEADLINE_NUMBERS, metric_groups.headline(evaluation.metrics))
 

@@ -17,11 +17,16 @@ from experiments.sweep.row_runner import RowFailed
 from fdpo.core.validation import first_problem
 from stages import paths
 
-CURVE_NAMES = [
-    f"{split}/{quantity}"
-    for split in ("train", "test")
-    for quantity in ("loss", "margin", "accuracy")
-]
+# The names in a sweep's results, and the files' of the train stage.
+CURVE_FILES = {
+    f"{split}/{quantity}": paths.CURVE_FOLDER / folder / f"{curve}.tsv"
+    for split, folder in (("train", "train"), ("test", "eval"))
+    for quantity, curve in (
+        ("loss", "loss"),
+        ("margin", "rewards/margins"),
+        ("accuracy", "rewards/accuracies"),
+    )
+}
 STUDY_MODELS = (paths.REFERENCE_MODEL, paths.REWARD_MODEL, paths.JUDGE_MODEL)
 KEPT_SAMPLES = 3  # prompts whose samples go into the results
 
@@ -68,7 +73,7 @@ def _measured(files: DVCFileSystem) -> dict[str, Any]:
     return {
         "metrics": json.loads(files.read_text(str(paths.METRICS_WITH_INTERVALS))),
         "calibration": json.loads(files.read_text(str(paths.CALIBRATION))),
-        "curves": {name: _curve(files, name) for name in CURVE_NAMES},
+        "curves": {name: _curve(files, path) for name, path in CURVE_FILES.items()},
         "samples": samples[:KEPT_SAMPLES],
         "counts": {
             "train_pairs": len(_lines(files, paths.TRAIN_PAIRS)),
@@ -83,9 +88,9 @@ def _lines(files: DVCFileSystem, path: Path) -> list[Any]:
     return [json.loads(line) for line in files.read_text(str(path)).split("\n") if line]
 
 
-def _curve(files: DVCFileSystem, name: str) -> list[tuple[int, float | None]]:
+def _curve(files: DVCFileSystem, path: Path) -> list[tuple[int, float | None]]:
     """Points (step, value) of a training curve; a value that is no number is None."""
-    text = files.read_text(str(paths.CURVE_FOLDER / f"{name}.tsv"))
+    text = files.read_text(str(path))
     points = csv.DictReader(text.splitlines(), delimiter="\t")
-    values = [(int(point["step"]), float(point[name.split("/")[1]])) for point in points]
+    values = [(int(point["step"]), float(point[path.stem])) for point in points]
     return [(step, value if math.isfinite(value) else None) for step, value in values]

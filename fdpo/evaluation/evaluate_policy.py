@@ -18,7 +18,7 @@ from fdpo.decoding.strategies import decode_heldout, decode_published
 from fdpo.evaluation import metric_groups
 from fdpo.evaluation.cached_samples import CachedPrompt, CachedSample
 from fdpo.evaluation.inputs import EvaluationInputs
-from fdpo.evaluation.metric_groups import ImplicitRewards, MetricTable, Scores
+from fdpo.evaluation.metric_groups import MetricTable, PairMeasures, Scores
 from fdpo.evaluation.metrics.divergence import TokenDivergences, token_divergences
 from fdpo.losses import Objective
 from fdpo.models import causal_lm
@@ -43,7 +43,7 @@ class PolicyEvaluation:
     """The policy's completions of each held-out prompt."""
     rewards: Scores
     judgements: Scores
-    implicit_rewards: ImplicitRewards
+    pairs: PairMeasures
 
 
 def evaluate_policy(
@@ -72,9 +72,7 @@ def evaluate_policy(
     Raises:
         UserError: the study has published figures, but the baseline was sampled without them.
     """
-    implicit = compute_implicit_rewards(
-        policy, inputs.test_pairs, objective, evaluate.tokens_per_forward
-    )
+    pairs = measure_test_pairs(policy, inputs.test_pairs, objective, evaluate.tokens_per_forward)
     batches = _batches(inputs.baseline, evaluate.prompts_per_batch)
     samples, divergences = sample_and_diverge(
         policy, inputs.reference, batches, heldout, streams, work
@@ -108,31 +106,41 @@ def evaluate_policy(
         **metric_groups.diversity_metrics(
             samples, texts, unigrams, evaluate.distinct_budget, streams
         ),
-        **metric_groups.preference_metrics(implicit, streams),
+        **metric_groups.preference_metrics(pairs, streams),
         **published,
     }
-    return PolicyEvaluation(metrics, texts, rewards, judgements, implicit)
+    return PolicyEvaluation(metrics, texts, rewards, judgements, pairs)
 
 
-def compute_implicit_rewards(
+def measure_test_pairs(
     policy: PreTrainedModel, pairs: Sequence[Pair], objective: Objective, tokens_per_forward: int
-) -> ImplicitRewards:
-    """β·g(ρ) of each pair under the policy, in micro-batches of `tokens_per_forward` tokens."""
+) -> PairMeasures:
+    """Implicit rewards of the pairs, and how far the policy moved their log-probabilities.
+
+    The policy reads them in micro-batches of about `tokens_per_forward` tokens; the reference's
+    log-probabilities are the recorded ones.
+    """
     batches = micro_batches(to_trl_columns(pairs), tokens_per_forward)
     order = [index for batch in batches for index in batch.indices.tolist()]
 
-    def rewards_of(batch: MicroBatch) -> list[list[float]]:
+    def measure(batch: MicroBatch) -> list[list[float]]:
         batch = batch.to(device())
         references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
         with torch.inference_mode(), autocast():
-            return [
-                objective.implicit_reward(logps, reference).tolist()
-                for logps, reference in zip(pair_logps(policy, batch), references, strict=True)
-            ]
+            sides = list(zip(pair_logps(policy, batch), references, strict=True))
+            rewards = [objective.implicit_reward(*side).tolist() for side in sides]
+            changes = [(logps - reference).tolist() for logps, reference in sides]
+        return rewards + changes
 
-    chosen, rejected = zip(*share_out(rewards_of, batches, "test pairs"), strict=True)
-    prompts = np.array([pairs[index].id for index in order])
-    return ImplicitRewards(np.concatenate(chosen), np.concatenate(rejected), prompts)
+    measured = zip(*share_out(measure, batches, "test pairs"), strict=True)
+    chosen_reward, rejected_reward, chosen_change, rejected_change = map(np.concatenate, measured)
+    return PairMeasures(
+        chosen_reward=chosen_reward,
+        rejected_reward=rejected_reward,
+        chosen_logp_change=chosen_change,
+        rejected_logp_change=rejected_change,
+        prompts=np.array([pairs[index].id for index in order]),
+    )
 
 
 def sample_and_diverge(

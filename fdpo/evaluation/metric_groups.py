@@ -1,6 +1,6 @@
 """The metrics of fdpo.evaluation.metric_registry, computed group by group, with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -35,11 +35,15 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class ImplicitRewards:
-    """β·g(ρ) on the test pairs, [pairs] each, and the prompt that each pair belongs to."""
+class PairMeasures:
+    """What the policy says of the test pairs, [pairs] each, and the prompt of each pair."""
 
-    chosen: np.ndarray
-    rejected: np.ndarray
+    chosen_reward: np.ndarray
+    """β·g(ρ) of the chosen completions."""
+    rejected_reward: np.ndarray
+    chosen_logp_change: np.ndarray
+    """ρ = log π − log π_ref of the chosen completions, in nats."""
+    rejected_logp_change: np.ndarray
     prompts: np.ndarray
 
 
@@ -143,24 +147,31 @@ def diversity_metrics(
     }
 
 
-def preference_metrics(rewards: ImplicitRewards, streams: RandomStreams) -> MetricTable:
-    """Accuracy, margin and calibration error on the test pairs, resampled by prompt."""
-    prompts = list(dict.fromkeys(rewards.prompts.tolist()))
-    members = [np.flatnonzero(rewards.prompts == prompt) for prompt in prompts]
+def preference_metrics(pairs: PairMeasures, streams: RandomStreams) -> MetricTable:
+    """Accuracy, margin, calibration and change of log π on the test pairs, resampled by prompt."""
+    prompts = list(dict.fromkeys(pairs.prompts.tolist()))
+    members = [np.flatnonzero(pairs.prompts == prompt) for prompt in prompts]
     rng = streams("bootstrap", "preferences")
 
-    def over(statistic) -> Interval:
+    def over(statistic: Callable[..., float], *columns: np.ndarray) -> Interval:
         def of(chosen_prompts: np.ndarray) -> float:
-            pairs = np.concatenate([members[p] for p in chosen_prompts])
-            return statistic(rewards.chosen[pairs], rewards.rejected[pairs])
+            places = np.concatenate([members[prompt] for prompt in chosen_prompts])
+            return statistic(*(column[places] for column in columns))
 
         return statistic_interval(of, len(members), rng)
 
+    rewards = (pairs.chosen_reward, pairs.rejected_reward)
     return {
-        "accuracy": over(preferences.accuracy),
-        "margin": over(preferences.margin),
-        "calibration_error": over(preferences.calibration_error),
+        "accuracy": over(preferences.accuracy, *rewards),
+        "margin": over(preferences.margin, *rewards),
+        "calibration_error": over(preferences.calibration_error, *rewards),
+        "chosen_logp_change": over(_array_mean, pairs.chosen_logp_change),
+        "rejected_logp_change": over(_array_mean, pairs.rejected_logp_change),
     }
+
+
+def _array_mean(values: np.ndarray) -> float:
+    return float(values.mean())
 
 
 def published_metrics(

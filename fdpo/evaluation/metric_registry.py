@@ -204,6 +204,21 @@ ALL_METRICS = (
         in_overview=True,
     ),
     Metric(
+        "chosen_logp_change",
+        MetricGroup.TEST_PAIRS,
+        "nats per completion",
+        "mean of log π − log π_ref of the chosen completions: below 0 where training made even the"
+        " preferred ones less likely (likelihood displacement)",
+        better="higher",
+    ),
+    Metric(
+        "rejected_logp_change",
+        MetricGroup.TEST_PAIRS,
+        "nats per completion",
+        "mean of log π − log π_ref of the rejected completions",
+        better="lower",
+    ),
+    Metric(
         "length",
         MetricGroup.COMPLETIONS,
         "tokens",

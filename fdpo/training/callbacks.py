@@ -6,18 +6,7 @@ from dvclive import Live
 from transformers import ProgressCallback, TrainerCallback
 
 from fdpo.run.tracking import Logbook
-
-# TRL's names to ours. Everything else it logs is a clock or a count, different on every run.
-LOGGED_CURVES = {
-    "loss": "train/loss",
-    "grad_norm": "train/grad_norm",
-    "learning_rate": "train/lr",
-    "rewards/margins": "train/margin",
-    "rewards/accuracies": "train/accuracy",
-    "eval_loss": "test/loss",
-    "eval_rewards/margins": "test/margin",
-    "eval_rewards/accuracies": "test/accuracy",
-}
+from fdpo.training.curves import LOGGED_CURVES
 
 
 class CurveFiles(TrainerCallback):

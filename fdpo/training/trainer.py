@@ -149,16 +149,23 @@ class FDPOTrainer(DPOTrainer):
             inputs.ref_rejected_logps,
         )
         if inputs.weight > 0:
-            self._record(chosen.detach(), rejected.detach())
+            self._record(
+                {
+                    "rewards/chosen": chosen,
+                    "rewards/rejected": rejected,
+                    "rewards/margins": chosen - rejected,
+                    "rewards/accuracies": (chosen > rejected).double(),
+                    "logps/chosen": chosen_logps,
+                    "logps/rejected": rejected_logps,
+                }
+            )
         return losses.mean()
 
-    def _record(self, chosen: Tensor, rejected: Tensor) -> None:
-        """Keep one value per pair, for TRL's `log` to average."""
+    def _record(self, values: dict[str, Tensor]) -> None:
+        """Keep values [pairs], one per pair, for TRL's `log` to average."""
         metrics = self._metrics["train" if self.causal_lm.training else "eval"]
-        metrics["rewards/chosen"] += chosen.tolist()
-        metrics["rewards/rejected"] += rejected.tolist()
-        metrics["rewards/margins"] += (chosen - rejected).tolist()
-        metrics["rewards/accuracies"] += (chosen > rejected).double().tolist()
+        for name, of_pairs in values.items():
+            metrics[name] += of_pairs.detach().tolist()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As TRL's, with the values of all processes' pairs."""

@@ -10,7 +10,8 @@ from fdpo.core.randomness import streams_of
 from fdpo.core.records import ScoredCompletion, ScoredGeneration
 from fdpo.decoding.sampling import Sampled
 from fdpo.evaluation import metric_groups, outputs
-from fdpo.evaluation.metric_groups import ImplicitRewards, Scores
+from fdpo.evaluation.metric_groups import PairMeasures, Scores
+from fdpo.evaluation.metric_registry import ALL_METRICS, MetricGroup
 from fdpo.evaluation.metrics.divergence import TokenDivergences
 
 STREAMS = streams_of(0)
@@ -22,9 +23,11 @@ SAMPLES = [
     [Sampled([1, 2, 1, 2], False, -5.0), Sampled([4, 0], True, -2.0)],
 ]
 TEXTS = [[" a b c", " a b"], [" a b a b", " d"]]
-IMPLICIT = ImplicitRewards(
-    chosen=np.array([1.0, 2.0, 0.0]),
-    rejected=np.array([0.0, 3.0, -2.0]),
+PAIRS = PairMeasures(
+    chosen_reward=np.array([1.0, 2.0, 0.0]),
+    rejected_reward=np.array([0.0, 3.0, -2.0]),
+    chosen_logp_change=np.array([0.5, -1.0, -1.0]),
+    rejected_logp_change=np.array([-2.0, -3.0, -4.0]),
     prompts=np.array([7, 7, 9]),
 )
 
@@ -55,7 +58,7 @@ def whole_table() -> metric_groups.MetricTable:
             SAMPLES, [tokens(*[0.5] * 6), tokens(*[0.25] * 6)], STREAMS
         ),
         **metric_groups.diversity_metrics(SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, STREAMS),
-        **metric_groups.preference_metrics(IMPLICIT, STREAMS),
+        **metric_groups.preference_metrics(PAIRS, STREAMS),
     }
 
 
@@ -94,10 +97,17 @@ def test_diversity_counts_tokens_of_completions():
 
 
 def test_preferences_count_pairs():
-    found = values(metric_groups.preference_metrics(IMPLICIT, STREAMS))
+    found = values(metric_groups.preference_metrics(PAIRS, STREAMS))
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["margin"] == pytest.approx((1 - 1 + 2) / 3)
     assert 0 <= found["calibration_error"] <= 1
+    assert found["chosen_logp_change"] == pytest.approx(-0.5)
+    assert found["rejected_logp_change"] == pytest.approx(-3.0)
+
+
+def test_the_groups_have_every_declared_metric():
+    declared = {m.name for m in ALL_METRICS if m.group is not MetricGroup.PUBLISHED}
+    assert set(whole_table()) == declared
 
 
 def test_the_headline_is_eight_rounded_numbers_of_the_table():
