@@ -30,8 +30,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-CURVES = ["train/loss", "train/margin", "train/accuracy", "train/grad_norm"]
-CURVES += ["test/loss", "test/margin", "test/accuracy"]
+SHARED_CURVES = ("loss", "rewards/margins", "rewards/accuracies")
+CURVES = [f"{split}/{name}" for split in ("train", "eval") for name in SHARED_CURVES]
+CURVES += ["train/grad_norm"]
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def two(one, tmp_path_factory) -> tuple[Path, Launched]:
 def curve(folder: Path, name: str) -> list[float]:
     path = folder / f"results/train/plots/metrics/{name}.tsv"
     with open(path, encoding="utf-8", newline="") as file:
-        return [float(row[name.split("/")[1]]) for row in csv.DictReader(file, delimiter="\t")]
+        return [float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")]
 
 
 def assert_same_training(ours: Path, theirs: Path, weights: str) -> None:

@@ -44,10 +44,10 @@ write("results/evaluate/metrics.json", json.dumps(metrics))
 bins = [{"confidence": 0.5, "accuracy": 0.6, "count": 2}]
 write("results/evaluate/calibration.json", json.dumps(bins))
 write("results/evaluate/samples.jsonl", (json.dumps(sample) + "\\n") * prepare["heldout_prompts"])
-for split in ("train", "test"):
-    for what in ("loss", "margin", "accuracy"):
-        points = "1\\t0.1\\n2\\tnan\\n"
-        write(f"results/train/plots/metrics/{split}/{what}.tsv", f"step\\t{what}\\n{points}")
+for split in ("train", "eval"):
+    for curve in ("loss", "rewards/margins", "rewards/accuracies"):
+        points = f"step\\t{Path(curve).name}\\n1\\t0.1\\n2\\tnan\\n"
+        write(f"results/train/plots/metrics/{split}/{curve}.tsv", points)
 """
 # It notes every run too, and that no other one is at the same seed's data.
 SPLIT = """
