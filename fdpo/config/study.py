@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from fdpo.config.study_sources import Count, HubSource, PackagesSource, PairsSource
+from fdpo.config.study_sources import Count, PackagesSource, PairsSource, PromptsSource
 from fdpo.core.validation import Strict, Text
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
@@ -194,7 +194,7 @@ class Evaluate(Strict):
 class Study(Strict):
     """The settings of one study, one section per stage."""
 
-    prepare: Annotated[PackagesSource | HubSource | PairsSource, Field(discriminator="source")]
+    prepare: Annotated[PackagesSource | PromptsSource | PairsSource, Field(discriminator="source")]
     generate: Generate
     score: Score
     pair: PairParams
@@ -238,6 +238,6 @@ class Study(Strict):
         if self.generate.heldout.published and self.prepare.source == "packages":
             raise ValueError(
                 "generate.heldout.published needs a reward model with tokens; remove it,"
-                " or take prepare.source = 'hub'"
+                " or take prepare.source = 'prompts'"
             )
         return self

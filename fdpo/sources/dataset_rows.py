@@ -1,107 +1,233 @@
-"""Rows of text from a Hub dataset or a local file, with the columns that are asked for."""
+"""Rows of a Hub dataset or a local file, with the columns that are asked for."""
 
+import csv
+import gzip
 import hashlib
+import io
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fdpo.config.study_sources import HubDataset, LocalFile
 from fdpo.core.errors import UserError
+from fdpo.core.weights import short_message
 from fdpo.sources.hub import Origin, fetch_dataset
 
 DatasetRow = dict[str, Any]
-FILE_TYPES = (".jsonl", ".parquet")
+FORMATS = ("parquet", "json", "csv", "arrow")  # of a dataset's files; none can hold code
 
 
 def read(
-    source: str, revision: str, columns: Sequence[str]
+    data: HubDataset | LocalFile, columns: Iterable[str], splits: Sequence[str]
 ) -> tuple[dict[str, list[DatasetRow]], Origin]:
-    """The splits of a dataset, each a list of rows with just `columns`, and where they come from.
+    """The rows of the wanted splits that there are, and where they come from.
 
-    `source` is a Hub dataset "user/name", read at `revision`, or a JSON Lines or Parquet file. A
-    file is one split, `train`, and its `Origin` has the file's sha256 as commit. Raises `UserError`
-    when it is missing, can't be read or lacks a column.
+    Args:
+        data: a dataset of the Hub, or a file, which is one split, `train`.
+        columns: names, or paths such as `info.post`, that every row must have.
+        splits: names of splits; those that `data` does not have are left out.
+
+    Raises:
+        UserError: the data are missing, can't be read, lack a column or have none of the splits.
     """
-    if source.endswith(FILE_TYPES):
-        return {"train": read_file(Path(source), columns)}, _file_source(source)
-    return read_hub(source, revision, columns)
+    columns = list(columns)
+    if isinstance(data, LocalFile):
+        rows, origin = {"train": read_file(data, columns)}, file_origin(data)
+        where, present = data.path, ["train"]
+    else:
+        rows, origin, present = _read_hub(data, columns, splits)
+        where = f"dataset {data.repo} at revision {data.revision}"
+    wanted = {split: rows[split] for split in splits if rows.get(split)}
+    if not wanted:
+        names = " or ".join(splits)
+        raise UserError(f"{where}: no rows in a split named {names}; it has {', '.join(present)}")
+    return wanted, origin
 
 
-def read_hub(
-    repo: str, revision: str, columns: Sequence[str], splits: Sequence[str] | None = None
-) -> tuple[dict[str, list[DatasetRow]], Origin]:
-    """Like `read`, for a Hub dataset; `splits` names those wanted, by default all."""
-    # The files are fetched and checked first, then `datasets` reads their layout off the network.
-    with tempfile.TemporaryDirectory() as scratch:
-        files = Path(scratch, "files")
-        source = fetch_dataset(repo, revision, files)
-        place = f"dataset {repo} at revision {revision}"
-        found = _load(files, Path(scratch, "cache"), place)
-        rows = {}
-        for split in splits or found:
-            if split not in found:
-                raise UserError(f"{place}: no split {split!r}; it has {', '.join(found)}")
-            _require(found[split].column_names, columns, f"{place}, split {split}")
-            rows[split] = found[split].select_columns(list(columns)).to_list()
-    return rows, source
+def value_at(row: Mapping[str, Any], path: str) -> Any:
+    """The value of a column, or of a part of one: `info.post`, `summaries.0.text`.
+
+    Raises `KeyError` where there is none.
+    """
+    if path in row:
+        return row[path]
+    value: Any = row
+    for key in path.split("."):
+        try:
+            if isinstance(value, dict) and key.isdecimal() and key not in value:
+                value = {name: items[int(key)] for name, items in value.items()}  # a list's columns
+            else:
+                value = value[int(key)] if isinstance(value, list) else value[key]
+        except (TypeError, ValueError, IndexError):
+            raise KeyError(path) from None
+    return value
 
 
-def read_file(path: Path, columns: Sequence[str]) -> list[DatasetRow]:
-    """The rows of one JSON Lines (.jsonl) or Parquet (.parquet) file, as `read` gives them."""
+def matches(row: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+    """Whether the row has these values; a file of text, such as CSV, has them as text."""
+    for path, wanted in where.items():
+        try:
+            value = value_at(row, path)
+        except KeyError:
+            return False
+        if value != wanted and not (isinstance(value, str) and value == str(wanted)):
+            return False
+    return True
+
+
+def file_origin(file: LocalFile) -> Origin:
+    """Where the rows of a file come from. Raises `UserError` when it is not the pinned file."""
+    with _opened(Path(file.path)) as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if digest != file.sha256:
+        raise UserError(
+            f"{file.path}: not the file that params.yaml means: its sha256 is {digest};"
+            " write that there if you changed it"
+        )
+    return Origin(file.path, "local file", digest)
+
+
+def read_file(file: LocalFile, columns: Sequence[str]) -> list[DatasetRow]:
+    """The rows of one JSON Lines, JSON, CSV or Parquet file, the first three also gzipped."""
+    path = Path(file.path)
+    rows = _parquet_rows(path) if path.suffix == ".parquet" else list(_text_rows(path))
+    if rows:
+        _require(dict.fromkeys(name for row in rows for name in row), columns, str(path))
+    return rows
+
+
+def _opened(path: Path) -> io.BufferedReader:
     if not path.is_file():
         raise UserError(f"{path}: missing; name a file, or a Hub dataset as user/name")
-    if path.suffix == ".parquet":
-        return _parquet_rows(path, columns)
-    rows = [_json_row(line, f"{path}:{i}") for i, line in enumerate(path.open("rb"), start=1)]
-    for number, row in enumerate(rows, start=1):
-        _require(row, columns, f"{path}:{number}")
-    return [{column: row[column] for column in columns} for row in rows]
+    return path.open("rb")
 
 
-def _json_row(line: bytes, place: str) -> DatasetRow:
+def _text_rows(path: Path) -> Iterator[DatasetRow]:
+    zipped = path.suffix == ".gz"
+    kind = path.with_suffix("").suffix if zipped else path.suffix
     try:
-        row = json.loads(line)
+        with _opened(path) as stored:
+            content = gzip.decompress(stored.read()) if zipped else stored.read()
+        text = content.decode("utf-8-sig")  # spreadsheets begin their CSV with a byte-order mark
+    except (EOFError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not text in UTF-8 ({error}); correct the file") from None
+    if kind == ".csv":
+        try:
+            yield from csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        except csv.Error as error:
+            raise UserError(f"{path}: not CSV ({error}); correct the file") from None
+    elif kind == ".json":
+        rows = _parsed(text, str(path))
+        if not isinstance(rows, list):
+            raise UserError(f"{path}: not a JSON list of objects; for one object per line: .jsonl")
+        yield from (_object(row, f"{path}, row {i}") for i, row in enumerate(rows, start=1))
+    else:
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.strip():
+                yield _object(_parsed(line, f"{path}:{number}"), f"{path}:{number}")
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
     except ValueError as error:
-        raise UserError(f"{place}: not JSON ({error}); correct the line") from None
+        raise UserError(f"{where}: not JSON ({error}); correct it") from None
+
+
+def _object(row: Any, where: str) -> DatasetRow:
     if not isinstance(row, dict):
-        raise UserError(f"{place}: not a JSON object; correct the line")
+        raise UserError(f"{where}: not a JSON object; correct it")
     return row
 
 
-def _parquet_rows(path: Path, columns: Sequence[str]) -> list[DatasetRow]:
+def _parquet_rows(path: Path) -> list[DatasetRow]:
     import pyarrow
     import pyarrow.parquet
 
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a Parquet file ({' '.join(str(error).split())})") from None
-    _require(table.column_names, columns, str(path))
-    return table.select(list(columns)).to_pylist()
+    with _opened(path) as content:
+        try:
+            return pyarrow.parquet.read_table(content).to_pylist()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise UserError(f"{path}: not a Parquet file ({short_message(error)})") from None
 
 
-def _load(files: Path, cache: Path, place: str) -> Any:
-    """`datasets.load_dataset` of a folder; a mapping from split to its rows."""
+def _read_hub(
+    data: HubDataset, columns: Sequence[str], splits: Sequence[str]
+) -> tuple[dict[str, list[DatasetRow]], Origin, list[str]]:
+    where = f"dataset {data.repo} at revision {data.revision}"
+    # The files are fetched and checked first, then `datasets` reads their layout off the network.
+    with tempfile.TemporaryDirectory() as scratch:
+        files = Path(scratch, "files").resolve()
+        origin = fetch_dataset(data.repo, data.revision, files)
+        tables = _load(files, data.config, Path(scratch, "cache"), where)
+        rows = {}
+        for split in set(splits).intersection(tables):
+            present = tables[split].column_names
+            names = _require(present, columns, f"{where}, split {split}")
+            # As arrow has it: no feature, such as an image, is decoded, which may read a file.
+            table = tables[split].select_columns(names).with_format("arrow")[:]
+            rows[split] = table.to_pylist()
+        return rows, origin, list(tables)
+
+
+def _load(files: Path, config: str | None, cache: Path, where: str) -> Any:
+    """`datasets.load_dataset` of a folder: a mapping from split to its rows."""
     import datasets
     from datasets.exceptions import DatasetsError
+    from yaml import YAMLError
 
+    (files / ".huggingface.yaml").unlink(missing_ok=True)  # would overrule the card
     try:
-        return datasets.load_dataset(str(files), cache_dir=str(cache))
-    except (DatasetsError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{place}: can't be read ({reason}); name another dataset") from None
+        card = files / "README.md"
+        settings = datasets.load.DatasetCard.load(card).data.to_dict() if card.is_file() else {}
+        require_inside(_data_files(settings.get("configs")), where)
+        builder = datasets.load_dataset_builder(str(files), config, cache_dir=str(cache))
+        for paths in (builder.config.data_files or {}).values():
+            outside = [path for path in paths if not Path(path).resolve().is_relative_to(files)]
+            require_inside(outside, where)
+        kind = type(builder).__module__.split(".")[-2]
+        if kind not in FORMATS:
+            raise UserError(f"{where}: its files are {kind}; they must be {', '.join(FORMATS)}")
+        builder.download_and_prepare()
+        return builder.as_dataset()
+    except (DatasetsError, ValueError, OSError, YAMLError) as error:
+        message = short_message(error)
+        raise UserError(f"{where}: can't be read ({message}); name another dataset") from None
 
 
-def _require(present: Iterable[str], columns: Sequence[str], place: str) -> None:
-    for column in columns:
-        if column not in present:
+def _data_files(value: Any, named: bool = False) -> Iterator[str]:
+    """Every text below a key data_files or data_dir of a card's `configs`."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _data_files(part, named or key in ("data_files", "data_dir"))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _data_files(part, named)
+    elif named and isinstance(value, str):
+        yield value
+
+
+def require_inside(paths: Iterable[str], where: str) -> None:
+    """Raise `UserError` for a path that may lead out of the dataset's own files at its commit."""
+    for path in paths:
+        pure = PurePosixPath(path.replace("\\", "/"))
+        local = not pure.is_absolute() and pure.parts[:1] != ("~",) and ".." not in pure.parts
+        if not local or "://" in path or "::" in path or ":" in path.split("/")[0]:
             raise UserError(
-                f"{place}: no column {column!r}; it has {', '.join(present)},"
-                f" and needs {', '.join(columns)}"
+                f"{where}: its card names {path!r}, which is no file of the dataset's own;"
+                " name another dataset"
             )
 
 
-def _file_source(path: str) -> Origin:
-    with open(path, "rb") as content:
-        return Origin(path, "local file", hashlib.file_digest(content, "sha256").hexdigest())
+def _require(present: Collection[str], columns: Sequence[str], where: str) -> list[str]:
+    """The different names that the columns, some of them paths, begin with; all must be there."""
+    names = [column if column in present else column.partition(".")[0] for column in columns]
+    for name in names:
+        if name not in present:
+            raise UserError(
+                f"{where}: no column {name!r}; it has {', '.join(map(str, present))},"
+                f" and needs {', '.join(columns)}"
+            )
+    return list(dict.fromkeys(names))

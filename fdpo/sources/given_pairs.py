@@ -1,73 +1,100 @@
-"""Preference pairs that somebody else chose, as text."""
+"""Preference pairs that somebody else chose, as records of prompts with their pairs."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable
 
+from fdpo.config.study_sources import FilePairs, HubPairs
 from fdpo.core.errors import UserError
+from fdpo.core.randomness import stream
 from fdpo.core.records import Prompt, Role, TextPair
-from fdpo.sources import dataset_rows
+from fdpo.sources.dataset_rows import matches, read
 from fdpo.sources.hub import Origin
+from fdpo.sources.pair_formats import BadRow, GivenPair, Turns, as_pair
 
-ROLES: dict[str, Role] = {"train": "train", "test": "test"}  # of a split's prompts
-
-
-@dataclass(frozen=True)
-class GivenPair:
-    """A prompt and two completions of it; a completion begins where the prompt ends."""
-
-    prompt: str
-    chosen: str
-    rejected: str
+PairsBySplit = dict[Role, list[GivenPair]]
 
 
-def read_pairs(source: str, revision: str) -> tuple[dict[str, list[GivenPair]], Origin]:
-    """The pairs of each split, in the order of the source, and where they come from.
+def read_pairs(source: HubPairs | FilePairs) -> tuple[PairsBySplit, Counter[str], Origin]:
+    """The pairs of the splits for training and testing, in the order of the source.
 
-    `source` is a Hub dataset "user/name", read at `revision`, or a .jsonl or .parquet file, with
-    the text columns prompt, chosen and rejected; a file is one split, `train`. Raises `UserError`
-    when it is missing, lacks a column or a split `train`, or has a row whose texts are no texts,
-    empty or equal.
+    Returns: the pairs, how many rows were skipped for which reason, and where they come from.
+
+    Raises:
+        UserError: the data can't be had or read, they have no rows to train on, or a row is no pair
+            and `bad_rows` is `refuse`.
     """
-    splits, where = dataset_rows.read(source, revision, ["prompt", "chosen", "rejected"])
-    pairs = {
-        split: [_pair(row, f"{source}, split {split}, row {i}") for i, row in enumerate(rows, 1)]
-        for split, rows in splits.items()
+    columns = source.columns
+    needed = [columns.chosen, columns.rejected, *source.where]
+    needed += [columns.prompt] if columns.prompt else []
+    needed += [columns.choice.column] if columns.choice else []
+    names: dict[Role, str] = {"train": source.splits.train, "test": source.splits.test}
+    splits, origin = read(source, needed, list(names.values()))
+    skipped: Counter[str] = Counter()
+    pairs: PairsBySplit = {}
+    for role, split in names.items():
+        for number, row in enumerate(splits.get(split, []), start=1):
+            if not matches(row, source.where):
+                continue
+            try:
+                pairs.setdefault(role, []).append(as_pair(row, columns))
+            except BadRow as problem:
+                if source.bad_rows == "refuse":
+                    raise UserError(
+                        f"{origin.repo}, split {split}, row {number}: {problem}; correct it, or"
+                        " set bad_rows to skip"
+                    ) from None
+                skipped[str(problem)] += 1
+    if "train" not in pairs:
+        raise UserError(f"{origin.repo}: no pairs in its split {names['train']}; name another")
+    return pairs, skipped, origin
+
+
+def hold_out(pairs: PairsBySplit, seed: int, count: int) -> tuple[PairsBySplit, list[Turns]]:
+    """Draw `count` prompts of the split train by `seed`; they, and the pairs of the others.
+
+    Raises `UserError` when no prompt would be left to train on.
+    """
+    prompts = list(dict.fromkeys(pair.prompt for pair in pairs["train"]))
+    if count >= len(prompts):
+        raise UserError(
+            f"prepare.heldout_prompts = {count}: the split train has {len(prompts)} different"
+            " prompts, and some must be left to train on; lower it"
+        )
+    order = stream(seed, "heldout prompts").permutation(len(prompts)).tolist()
+    drawn = {prompts[i] for i in order[:count]}
+    left = {
+        role: [pair for pair in pairs_of_role if pair.prompt not in drawn]
+        for role, pairs_of_role in pairs.items()
     }
-    if not pairs.get("train"):
-        raise UserError(f"{source}: no rows in a split named train; it has {', '.join(pairs)}")
-    return pairs, where
+    return left, [prompt for prompt in prompts if prompt in drawn]
 
 
-def read_prompts(source: str, revision: str) -> tuple[list[str], Origin]:
-    """The column prompt of the split `train`, repeats left out, and where it comes from.
-
-    `source` is as for `read_pairs`. Raises `UserError` as that does.
-    """
-    splits, where = dataset_rows.read(source, revision, ["prompt"])
-    rows = splits.get("train", [])
-    if not rows:
-        raise UserError(f"{source}: no rows in a split named train; it has {', '.join(splits)}")
-    for number, row in enumerate(rows, start=1):
-        _require_text(row["prompt"], "prompt", f"{source}, split train, row {number}")
-    return list(dict.fromkeys(row["prompt"] for row in rows)), where
-
-
-def as_prompts(pairs: dict[str, list[GivenPair]], heldout: list[str]) -> list[Prompt]:
+def as_prompts(
+    pairs: PairsBySplit,
+    heldout: Iterable[str],
+    rendered: Callable[[GivenPair], tuple[str, TextPair]],
+) -> list[Prompt]:
     """One record per prompt: those of the split train, of the split test, then the held-out ones.
 
-    A prompt's pairs are in it as given, in order; other splits are left alone. Held-out prompts
-    that pairs have too are left out. Raises `UserError` when a prompt is in both splits, or fewer
-    than two are held out.
+    Args:
+        pairs: by role. A prompt's pairs are in its record as given, in order.
+        heldout: prompts as the model reads them; those that pairs have too are left out.
+        rendered: a pair's prompt and completions as the model reads them.
+
+    Raises:
+        UserError: a prompt is in both splits, or fewer than two are held out.
     """
-    given: dict[Role, dict[str, list[TextPair]]] = {role: {} for role in ROLES.values()}
-    for split, role in ROLES.items():
-        for pair in pairs.get(split, []):
-            pairs_of_prompt = given[role].setdefault(pair.prompt, [])
-            pairs_of_prompt.append(TextPair(chosen=pair.chosen, rejected=pair.rejected))
+    given: dict[Role, dict[str, list[TextPair]]] = {"train": {}, "test": {}}
+    for role, pairs_of_role in pairs.items():
+        for pair in pairs_of_role:
+            prompt, text_pair = rendered(pair)
+            given[role].setdefault(prompt, []).append(text_pair)
     if both := given["train"].keys() & given["test"].keys():
         raise UserError(
             f"prompt {min(both)[:60]!r} has pairs in both splits, train and test; move them to one,"
             " or name a file with all pairs and set split.test_size to a share"
         )
+    heldout = list(heldout)
     unpaired = [text for text in heldout if text not in given["train"] | given["test"]]
     if len(unpaired) < 2:
         raise UserError(
@@ -82,17 +109,3 @@ def as_prompts(pairs: dict[str, list[GivenPair]], heldout: list[str]) -> list[Pr
         Prompt(id=number, prompt=text, role=role, given=text_pairs)
         for number, (text, role, text_pairs) in enumerate(rows)
     ]
-
-
-def _pair(row: dataset_rows.DatasetRow, place: str) -> GivenPair:
-    for column, value in row.items():
-        _require_text(value, column, place)
-    pair = GivenPair(**row)
-    if pair.chosen == pair.rejected:
-        raise UserError(f"{place}: chosen and rejected are the same; remove the row")
-    return pair
-
-
-def _require_text(value: object, column: str, place: str) -> None:
-    if not isinstance(value, str) or not value:
-        raise UserError(f"{place}: {column} = {value!r}: must be text, and not empty")

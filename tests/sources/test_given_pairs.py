@@ -1,18 +1,20 @@
 """Given pairs from local files, and from the stand-in."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
-from fdpo.config.study_sources import LocalFile
+from fdpo.config.study_sources import FilePairs, FilePrompts
 from fdpo.core.errors import UserError
 from fdpo.core.records import Prompt, ScoredCompletion, ScoredGeneration
 from fdpo.pairing import pairs_of
-from fdpo.sources import given_pairs
-from fdpo.sources.given_pairs import GivenPair
-from stages import prepare
+from fdpo.sources import given_pairs, prompts
+from fdpo.sources.chat import ChatFormat
+from fdpo.sources.pair_formats import GivenPair
 from stages import split as split_stage
 from tests.support import hub_repos
 from tests.support.hub_standin import run_client, serving
@@ -24,6 +26,23 @@ ROWS = [
 PAIRS = [GivenPair("It was", " gréat", " bad"), GivenPair("It was", " fun", " long")]
 
 
+PLAIN = ChatFormat("none", None, Path("unread"))
+
+
+def pinned(path) -> dict[str, str]:
+    """A section for a file, with its sha256."""
+    content = Path(path).read_bytes() if Path(path).exists() else b""
+    return {"path": str(path), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def read_pairs(path, **more):
+    return given_pairs.read_pairs(FilePairs(**pinned(path), **more))
+
+
+def as_prompts(pairs, heldout):
+    return given_pairs.as_prompts(pairs, heldout, PLAIN.pair)
+
+
 def write_lines(path, *rows) -> str:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
@@ -33,14 +52,14 @@ def test_pairs_of_a_file_are_the_train_split(tmp_path):
     lines = write_lines(tmp_path / "pairs.jsonl", *ROWS)
     parquet = str(tmp_path / "pairs.parquet")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), parquet)
-    from_lines, source = given_pairs.read_pairs(lines, "")
-    from_parquet, _ = given_pairs.read_pairs(parquet, "")
+    from_lines, _, source = read_pairs(lines)
+    from_parquet, _, _ = read_pairs(parquet)
     assert from_lines == from_parquet == {"train": PAIRS}
     assert source.repo == lines
     assert len(source.commit) == 64
 
-    prompts, _ = given_pairs.read_prompts(lines, "")
-    assert prompts == ["It was"]
+    texts, _ = prompts.read_texts(FilePrompts(**pinned(lines)))
+    assert texts == ["It was"]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +76,7 @@ def test_pairs_of_a_file_are_the_train_split(tmp_path):
 def test_a_row_that_is_no_pair_is_named(tmp_path, row, problem):
     path = write_lines(tmp_path / "pairs.jsonl", row)
     with pytest.raises(UserError, match=problem) as error:
-        given_pairs.read_pairs(path, "")
+        read_pairs(path)
     assert str(error.value).startswith(path)
 
 
@@ -68,14 +87,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "empty.jsonl").write_text("")
     problems = {
         "cut.jsonl": "cut.jsonl:1: not JSON",
-        "latin.jsonl": "latin.jsonl:1: not JSON",
+        "latin.jsonl": "latin.jsonl: not text in UTF-8",
         "cut.parquet": "cut.parquet: not a Parquet file",
         "empty.jsonl": "empty.jsonl: no rows in a split named train",
         "none.jsonl": "none.jsonl: missing; name a file, or a Hub dataset as user/name",
     }
     for name, problem in problems.items():
         with pytest.raises(UserError, match=problem):
-            given_pairs.read_pairs(str(tmp_path / name), "")
+            read_pairs(tmp_path / name)
 
 
 def test_a_dataset_of_the_hub_keeps_its_splits_and_order(tmp_path):
@@ -88,15 +107,19 @@ def test_a_dataset_of_the_hub_keeps_its_splits_and_order(tmp_path):
     code = """
         import json
         from dataclasses import asdict
-        from fdpo.sources import given_pairs
+        from fdpo.config.study_sources import HubPairs, HubPrompts
         from fdpo.core.errors import UserError
+        from fdpo.sources import given_pairs, prompts
 
-        pairs, source = given_pairs.read_pairs("therem/dpo_dataset", "main")
+        pairs, _, source = given_pairs.read_pairs(
+            HubPairs(repo="therem/dpo_dataset", revision="main")
+        )
         print(json.dumps({split: [asdict(pair) for pair in pairs[split]] for split in pairs}))
-        print(json.dumps(given_pairs.read_prompts("therem/dpo_dataset_eval", source.revision)[0]))
+        heldout = HubPrompts(repo="therem/dpo_dataset_eval", revision=source.revision)
+        print(json.dumps(prompts.read_texts(heldout)[0]))
         for repo in ("therem/dpo_dataset_eval", "me/unreadable"):
             try:
-                given_pairs.read_pairs(repo, "main")
+                given_pairs.read_pairs(HubPairs(repo=repo, revision="main"))
             except UserError as error:
                 print(error)
     """
@@ -117,8 +140,8 @@ def test_a_dataset_of_the_hub_keeps_its_splits_and_order(tmp_path):
 
 def test_pairs_become_prompts_of_their_split_and_none_is_held_out_too():
     other = GivenPair("Then", " yes", " no")
-    splits = {"train": PAIRS, "test": [other], "more": [GivenPair("Not", "a", "b")]}
-    prompts = given_pairs.as_prompts(splits, ["Then", "Here", "There", "It was"])
+    splits = {"train": PAIRS, "test": [other]}
+    prompts = as_prompts(splits, ["Then", "Here", "There", "It was"])
     assert [(p.id, p.prompt, p.role) for p in prompts] == [
         (0, "It was", "train"),
         (1, "Then", "test"),
@@ -132,21 +155,32 @@ def test_pairs_become_prompts_of_their_split_and_none_is_held_out_too():
 
 def test_a_prompt_in_both_splits_is_refused():
     with pytest.raises(UserError, match="prompt 'It was' has pairs in both splits"):
-        given_pairs.as_prompts({"train": PAIRS, "test": PAIRS[:1]}, ["a", "b"])
+        as_prompts({"train": PAIRS, "test": PAIRS[:1]}, ["a", "b"])
 
 
 def test_too_few_held_out_prompts_are_refused():
     with pytest.raises(UserError, match="1 of 2 prompts are in no pair"):
-        given_pairs.as_prompts({"train": PAIRS}, ["It was", "b"])
+        as_prompts({"train": PAIRS}, ["It was", "b"])
 
 
 def test_a_local_file_must_be_the_pinned_one(tmp_path):
     path = write_lines(tmp_path / "pairs.jsonl", *ROWS)
     with pytest.raises(UserError, match="not the file that params") as error:
-        prepare.read(given_pairs.read_pairs, LocalFile(path=path, sha256="0" * 64))
+        given_pairs.read_pairs(FilePairs(path=path, sha256="0" * 64))
     found = str(error.value).split("its sha256 is ")[1][:64]
-    pairs, source = prepare.read(given_pairs.read_pairs, LocalFile(path=path, sha256=found))
+    pairs, _, source = given_pairs.read_pairs(FilePairs(path=path, sha256=found))
     assert (pairs, source.commit) == ({"train": PAIRS}, found)
+
+
+def test_held_out_prompts_are_drawn_from_the_pairs_and_leave_them():
+    pairs = {"train": [GivenPair(f"p{i // 2}", f"{i}", "no") for i in range(20)], "test": []}
+    left, drawn = given_pairs.hold_out(pairs, seed=0, count=3)
+    assert len(drawn) == 3
+    assert {pair.prompt for pair in left["train"]} == {f"p{i}" for i in range(10)} - set(drawn)
+    assert len(left["train"]) == 14
+    assert given_pairs.hold_out(pairs, seed=0, count=3) == (left, drawn)
+    with pytest.raises(UserError, match="heldout_prompts = 10: the split train has 10 different"):
+        given_pairs.hold_out(pairs, seed=0, count=10)
 
 
 def scored(given: list[list[int]]) -> ScoredGeneration:

@@ -1,4 +1,4 @@
-"""fdpo.sources.imdb: pure parts by hand and by property, the download against the stand-in."""
+"""fdpo.sources.prompts: pure parts by hand and by property, the download against the stand-in."""
 
 import json
 from collections.abc import Iterator
@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fdpo.config.study_sources import Cut
 from fdpo.core.errors import UserError
-from fdpo.sources import imdb
+from fdpo.sources import prompts as prompts_of
 from tests.support import hub_repos
 from tests.support.hub_standin import Hub, run_client, serving
 
+STOP = Cut(before=".")
 OPENINGS = [f"Review {i}" for i in range(30)]
 
 
@@ -34,7 +36,7 @@ def test_an_opening_ends_before_the_first_full_stop():
         "I loved it.Again.",
         "I loved it .",
     ]
-    assert imdb.openings(texts) == [
+    assert prompts_of.openings(texts, STOP) == [
         "I loved it",
         "Great! Truly<br /><br />great",
         "No stop",
@@ -44,57 +46,78 @@ def test_an_opening_ends_before_the_first_full_stop():
 
 @given(st.lists(st.text("ab. ", max_size=6)))
 def test_openings_are_distinct_prefixes_in_order(texts):
-    openings = imdb.openings(texts)
+    openings = prompts_of.openings(texts, STOP)
     assert len(set(openings)) == len(openings)
     assert not any("." in opening or not opening.strip() for opening in openings)
     first_seen = [next(i for i, t in enumerate(texts) if t.split(".")[0] == o) for o in openings]
     assert first_seen == sorted(first_seen)
 
 
+@pytest.mark.parametrize(
+    ("cut", "expected"),
+    [
+        (None, "One  two. Three"),
+        (Cut(words=2), "One two."),
+        (Cut(words=9), "One two. Three"),
+        (Cut(characters=4), "One "),
+        (Cut(before="."), "One  two"),
+        (Cut(before="#"), "One  two. Three"),
+    ],
+)
+def test_a_text_is_cut_as_params_say_and_put_into_the_template(cut, expected):
+    texts = ["One  two. Three", "  "]
+    assert prompts_of.openings(texts, cut, "Go on: {text}!") == [f"Go on: {expected}!"]
+
+
 def test_drawn_prompts_are_distinct_and_both_roles_have_their_number():
-    prompts = imdb.draw(OPENINGS, seed=0, train=20, heldout=10)
+    prompts = prompts_of.draw(OPENINGS, seed=0, train=20, heldout=10)
     assert [prompt.role for prompt in prompts] == ["train"] * 20 + ["heldout"] * 10
     assert {prompt.id: prompt.prompt for prompt in prompts} == dict(enumerate(OPENINGS))
 
 
 def test_the_draw_follows_the_seed():
-    assert imdb.draw(OPENINGS, 0, 5, 5) == imdb.draw(OPENINGS, 0, 5, 5)
-    assert imdb.draw(OPENINGS, 0, 5, 5) != imdb.draw(OPENINGS, 1, 5, 5)
+    assert prompts_of.draw(OPENINGS, 0, 5, 5) == prompts_of.draw(OPENINGS, 0, 5, 5)
+    assert prompts_of.draw(OPENINGS, 0, 5, 5) != prompts_of.draw(OPENINGS, 1, 5, 5)
 
 
 def test_a_larger_draw_keeps_the_smaller_one():
-    few = imdb.draw(OPENINGS, 0, train=2, heldout=3)
-    assert set(few) < set(imdb.draw(OPENINGS, 0, train=20, heldout=3))
-    assert set(few) < set(imdb.draw(OPENINGS, 0, train=2, heldout=20))
+    few = prompts_of.draw(OPENINGS, 0, train=2, heldout=3)
+    assert set(few) < set(prompts_of.draw(OPENINGS, 0, train=20, heldout=3))
+    assert set(few) < set(prompts_of.draw(OPENINGS, 0, train=2, heldout=20))
 
 
 def test_too_few_openings_name_the_keys():
     message = r"prepare.train_prompts = 21 and prepare.heldout_prompts = 10: .* only 30 different"
     with pytest.raises(UserError, match=message):
-        imdb.draw(OPENINGS, seed=0, train=21, heldout=10)
+        prompts_of.draw(OPENINGS, seed=0, train=21, heldout=10)
 
 
 def test_prompts_come_from_the_positive_reviews_of_the_train_split(hub, tmp_path):
     code = f"""
         import json, sys
         import datasets
-        from fdpo.sources import dataset_rows, imdb
+        from fdpo.config.study_sources import Cut, HubPrompts
+        from fdpo.sources import dataset_rows, prompts
         from fdpo.core.errors import UserError
 
-        prompts, source = imdb.read_prompts("stanfordnlp/imdb", "main", seed=0, train=30, heldout=9)
+        positive = HubPrompts(
+            repo="stanfordnlp/imdb", revision="main", column="text", where={{"label": 1}},
+            cut=Cut(before="."),
+        )
+        texts, source = prompts.read_texts(positive)
         print(source.commit)
-        print(json.dumps([prompt.prompt for prompt in prompts]))
+        print(json.dumps([prompt.prompt for prompt in prompts.draw(texts, 0, 30, 9)]))
 
         # The same rows by the way of `datasets` alone: the stand-in serves both as the Hub would.
         rows = datasets.load_dataset(
             "stanfordnlp/imdb", revision=source.commit, split="train", cache_dir="{tmp_path}/cache"
         )
-        ours, _ = dataset_rows.read_hub("stanfordnlp/imdb", "main", ["text", "label"], ["train"])
+        ours, _ = dataset_rows.read(positive, ["text", "label"], ["train"])
         print(rows.to_list() == ours["train"])
 
-        for columns, splits in ((["text", "stars"], None), (["text"], ["dev"])):
+        for columns, splits in ((["text", "stars"], ["train"]), (["text"], ["dev"])):
             try:
-                dataset_rows.read_hub("stanfordnlp/imdb", "main", columns, splits)
+                dataset_rows.read(positive, columns, splits)
             except UserError as error:
                 print(error)
     """
@@ -116,6 +139,6 @@ def test_prompts_come_from_the_positive_reviews_of_the_train_split(hub, tmp_path
         " it has text, label, and needs text, stars"
     )
     assert split == (
-        "dataset stanfordnlp/imdb at revision main: no split 'dev';"
+        "dataset stanfordnlp/imdb at revision main: no rows in a split named dev;"
         " it has train, test, unsupervised"
     )
