@@ -90,7 +90,7 @@ def from_prompts(source: PromptsSource, seed: int) -> None:
     texts, origin = prompts.read_texts(source.prompts)
     drawn = prompts.draw(texts, seed, source.train_prompts, source.heldout_prompts)
     fetch_models(source)
-    chat = ChatFormat(source.chat, source.system, paths.REFERENCE)
+    chat = ChatFormat(source.chat, source.system, paths.REFERENCE_MODEL)
     rendered = [
         prompt.model_copy(update={"prompt": chat.prompt(prompt.prompt)}) for prompt in drawn
     ]
@@ -109,7 +109,7 @@ def from_pairs(source: PairsSource, seed: int) -> None:
     elif source.heldout_prompts is not None:
         pairs, heldout = given_pairs.hold_out(pairs, seed, source.heldout_prompts)
     fetch_models(source)
-    chat = ChatFormat(source.chat, source.system, paths.REFERENCE)
+    chat = ChatFormat(source.chat, source.system, paths.REFERENCE_MODEL)
     write_texts(given_pairs.as_prompts(pairs, map(chat.prompt, heldout), chat.pair), origins)
     for problem, count in skipped.most_common():
         print(f"prepare: {count} rows skipped: {problem}")
