@@ -1,7 +1,10 @@
-"""Kill generate, train and evaluate at random moments, run them again, and compare every byte.
+"""Kill generate, train and evaluate, damage what they left, run them again, compare every byte.
 
     python -m tests.kill_trials                         # 20 of each stage and signal, 3 min to 1 h
+    python -m tests.kill_trials --operations 20         # also at file operations, 20 of each stage
+    python -m tests.kill_trials --damages 20            # also with 20 damaged files of each stage
     python -m tests.kill_trials --through-dvc 1         # also in dvc repro and dvc exp run --temp
+    python -m tests.kill_trials --two-runs 20           # also two dvc exp run at once in one clone
     python -m tests.kill_trials --finished . --trials 1 # the default study, after `make repro`
 
 Ends with a table of what was proved, or with the first run that differed.
@@ -18,12 +21,25 @@ from pathlib import Path
 
 from tests.support import clone as cloning
 from tests.support import dvc_trials
-from tests.support.trials import OUTPUTS, SIGNALS, Outcome, Workspace, prepared, trial
+from tests.support.trials import (
+    OUTPUTS,
+    SIGNALS,
+    Outcome,
+    Workspace,
+    damage_trial,
+    operation_trial,
+    prepared,
+    trial,
+)
+from tests.support.two_runs import two_runs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--trials", type=int, default=20, help="of each stage and signal")
+    parser.add_argument("--operations", type=int, default=0, help="killed at as many of each stage")
+    parser.add_argument("--damages", type=int, default=0, help="to as many files of each stage")
+    parser.add_argument("--two-runs", type=int, default=0, help="as often, at random distances")
     parser.add_argument("--through-dvc", type=int, default=0, help="as many in repro and in --temp")
     parser.add_argument("--finished", type=Path, help="a clone whose pipeline has run, to copy")
     parser.add_argument("--stages", nargs="+", choices=list(OUTPUTS), default=list(OUTPUTS))
@@ -51,11 +67,17 @@ def run(scratch: Path, options: argparse.Namespace, draws: random.Random) -> Ite
         for _ in range(options.trials):
             for name in options.signals:
                 yield trial(workspace, stage, name, draws)
-    if options.through_dvc:
+        for _ in range(options.operations):
+            yield operation_trial(workspace, stage, draws)
+        for _ in range(options.damages):
+            yield damage_trial(workspace, stage, draws)
+    if options.through_dvc or options.two_runs:
         dvc_trials.commit(workspace)
         for stage in options.stages:
             for _ in range(options.through_dvc):
                 yield from dvc_trials.each(workspace, stage, draws)
+        for _ in range(options.two_runs):
+            yield two_runs(workspace, draws)
 
 
 def copied(finished: Path, scratch: Path) -> Workspace:
@@ -81,7 +103,7 @@ def table(outcomes: list[Outcome]) -> str:
         f"{stage:10}{signal:28}{count:4} same bytes, {resumed[stage, signal]:4} of them continued"
         for (stage, signal), count in trials.items()
     ]
-    return "\n".join([*lines, f"{trials.total()} kills, none lost, none with other bytes"])
+    return "\n".join([*lines, f"{trials.total()} cases, none lost, none with other bytes"])
 
 
 if __name__ == "__main__":

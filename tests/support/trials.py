@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,9 @@ OUTPUTS = {
 }
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 KEY = "[0-9a-f]" * 16
+# Python's audit events of what changes a disk; `open` where it is for writing.
+OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "open"}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 ATTEMPTS = 20  # to kill a stage before it is done
 STAGES = ["check", "prepare", "generate", "score", "pair", "split", "train", "evaluate"]
 
@@ -36,7 +40,12 @@ SERVER.set_forkserver_preload([*(f"stages.{stage}" for stage in STAGES), "dvc.re
 
 
 def run_stage(
-    name: str, folder: str, environment: dict[str, str], log: str, spacing: int | None
+    name: str,
+    folder: str,
+    environment: dict[str, str],
+    log: str,
+    spacing: int | None,
+    last_operation: int | None = None,
 ) -> None:
     os.chdir(folder)
     os.environ.update(environment)
@@ -44,7 +53,28 @@ def run_stage(
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     checkpoints.SPACING = spacing or checkpoints.SPACING
+    if last_operation:
+        die_at(last_operation, folder)
     locks.run(name, importlib.import_module(f"stages.{name}").main)
+
+
+def die_at(number: int, folder: str) -> None:
+    """Kill this process when it is about to change the disk in `folder` for the `number`th time."""
+    seen = 0
+
+    def count(event: str, arguments: tuple) -> None:
+        nonlocal seen
+        if event not in OPERATIONS or (event == "open" and not arguments[2] & WRITING):
+            return
+        if isinstance(arguments[0], str | os.PathLike):
+            path = os.path.abspath(arguments[0])
+            if not path.startswith(folder):
+                return
+        seen += 1
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
 
 
 @dataclass
@@ -73,10 +103,10 @@ class Workspace:
             path = self.folder / output
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
-    def start(self, stage: str) -> multiprocessing.Process:
+    def start(self, stage: str, last_operation: int | None = None) -> multiprocessing.Process:
         """Start a stage after removing its outputs, which DVC does too."""
         self.clear(stage)
-        own = (str(self.folder), self.environment, str(self.log), self.spacing)
+        own = (str(self.folder), self.environment, str(self.log), self.spacing, last_operation)
         process = SERVER.Process(target=run_stage, args=(stage, *own))
         process.start()
         return process
@@ -148,14 +178,90 @@ def trial(workspace: Workspace, stage: str, name: str, draws: random.Random) -> 
     else:
         raise AssertionError(f"{stage}: {name} did not end it in {ATTEMPTS} attempts")
     had = unfinished(workspace.unfinished, stage)
+    went_on = finish_alike(workspace, stage, had)
+    assert went_on == bool(had), f"{stage}: had {had!r} but did not go on"
+    return Outcome(stage, name, after, had, went_on)
+
+
+def finish_alike(workspace: Workspace, stage: str, had: str) -> bool:
+    """Run a stage to its end and compare every byte; return whether it went on from something."""
     printed = workspace.finish(stage)
     wrote, wanted = workspace.written(stage), workspace.expected[stage]
     different = [path for path in wrote | wanted if wrote.get(path) != wanted.get(path)]
     assert not different, f"{stage}: other bytes in {different} after {had}"
     assert not any(workspace.unfinished.iterdir()), f"{stage}: unfinished work was left"
-    went_on = "goes on" in printed
-    assert went_on == bool(had), f"{stage}: had {had!r} but printed {printed}"
-    return Outcome(stage, name, after, had, went_on)
+    return "goes on" in printed
+
+
+def operation_trial(workspace: Workspace, stage: str, draws: random.Random) -> Outcome:
+    """Kill a stage at one of the operations by which it changes the disk, and run it again."""
+    most = 200
+    while True:
+        number = draws.randint(1, most)
+        process = workspace.start(stage, number)
+        process.join()
+        if process.exitcode != 0:
+            break
+        most = number  # it has fewer
+    had = unfinished(workspace.unfinished, stage)
+    went_on = finish_alike(workspace, stage, had)
+    assert went_on == bool(had), f"{stage}: had {had!r} but did not go on"
+    return Outcome(stage, "SIGKILL at an operation", number, had, went_on)
+
+
+def damage_trial(workspace: Workspace, stage: str, draws: random.Random) -> Outcome:
+    """Damage one file of what a killed stage left, in some way, and run the stage again."""
+    files: list[Path] = []
+    while not files:
+        process = workspace.start(stage)
+        time.sleep(draws.uniform(0.3, 1) * workspace.seconds[stage])
+        process.kill()
+        process.join()
+        works = workspace.unfinished.glob(f"{stage}-{KEY}")
+        left = [path for work in works for path in work.rglob("*") if path.is_file()]
+        files = sorted(p for p in left if p.stat().st_size and "writing" not in p.parts)
+    damaged = draws.choice(files)
+    kind = draws.choice(sorted(DAMAGES))
+    DAMAGES[kind](damaged, draws)
+    had = f"{damaged.parent.name}/{damaged.name}"
+    return Outcome(stage, f"{kind} in its work", 0, had, finish_alike(workspace, stage, had))
+
+
+def flip_bit(path: Path, draws: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    content[draws.randrange(len(content))] ^= 1 << draws.randrange(8)
+    path.write_bytes(content)
+
+
+def cut_short(path: Path, draws: random.Random) -> None:
+    os.truncate(path, draws.randrange(path.stat().st_size))
+
+
+def repeat_line(path: Path, draws: random.Random) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content + draws.choice(content.splitlines(keepends=True)))
+
+
+def change_digit(path: Path, draws: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    digits = [place for place, byte in enumerate(content) if byte in b"0123456789"]
+    if digits:
+        place = draws.choice(digits)
+        content[place] = ord("0") + (content[place] - ord("0") + 1) % 10
+        path.write_bytes(content)
+
+
+def remove(path: Path, _draws: random.Random) -> None:
+    path.unlink()
+
+
+DAMAGES = {
+    "a flipped bit": flip_bit,
+    "a cut": cut_short,
+    "a repeated line": repeat_line,
+    "another digit": change_digit,
+    "a missing file": remove,
+}
 
 
 def unfinished(folder: Path, stage: str) -> str:
