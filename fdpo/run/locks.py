@@ -73,6 +73,7 @@ def _acquired(path: Path, work: str) -> BaseFileLock:
         if error.errno == errno.ELOOP:
             raise UserError(f"{path}: a symbolic link, which no lock can be; remove it") from None
         if error.errno not in _NO_FLOCK:
+            error.filename = str(path)  # not the absolute one
             raise
     existing = path.with_suffix(".exists")  # as `path` may be there without being held
     soft = SoftFileLock(existing, SECONDS, poll_interval=POLL)

@@ -148,3 +148,11 @@ def test_where_the_file_system_has_no_flock_it_holds_as_well(tmp_path, error):
     end(child)
     in_a_child(taken_over)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_cannot_be_made_is_named_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("train.lock").mkdir()
+    with pytest.raises(OSError, match="directory") as failed:
+        exclusive_lock(Path("train.lock"), "train").__enter__()
+    assert failed.value.filename == "train.lock"
