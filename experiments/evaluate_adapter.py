@@ -64,7 +64,7 @@ def measure(adapter: Path, settings: Params) -> MetricTable:
         heldout.max_new_tokens,
     )
     return evaluate_policy(
-        load_policy(paths.REFERENCE_MODEL, adapter, "name another adapter"),
+        load_policy(inputs.reference, adapter, "name another adapter"),
         inputs,
         Objective(settings.loss, settings.beta, settings.alpha),
         heldout,

@@ -33,7 +33,7 @@ def main() -> None:
     knobs = (settings.loss, settings.beta, settings.alpha, settings.seed)
     with resume.folder("evaluate", *knobs, heldout, evaluate) as work:
         evaluation = evaluate_policy(
-            load_policy(paths.REFERENCE_MODEL, paths.POLICY),
+            load_policy(inputs.reference, paths.POLICY),
             inputs,
             Objective(settings.loss, settings.beta, settings.alpha),
             heldout,

@@ -1,11 +1,14 @@
 """A trained policy: the reference with its adapter merged in, or a model of its own."""
 
+import copy
 import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
 from transformers import PreTrainedModel
 
 from fdpo.core.errors import UserError
@@ -17,30 +20,56 @@ RETRAIN = "delete the folder and run `dvc repro` to train it again"
 
 
 def load_policy(
-    reference: str | Path, adapter: str | Path, remedy: str = RETRAIN
+    reference: PreTrainedModel, policy: str | Path, remedy: str = RETRAIN
 ) -> PreTrainedModel:
-    """Load the reference, merge the LoRA adapter into its weights and return it.
+    """The policy in the folder `policy`: the reference with a LoRA adapter merged in, or a model.
 
-    A merged policy decodes as fast as the reference. A folder that holds a whole model, as training
-    without LoRA leaves it, is loaded as it is. Raises `UserError` when the adapter is missing,
-    damaged or made for another model.
+    A merged policy decodes as fast as the reference, and it shares every weight with it that the
+    adapter leaves alone, so that both take little more memory than one. A folder that holds a whole
+    model, as training without LoRA leaves it, is loaded as it is.
+
+    Raises:
+        UserError: the adapter is missing, damaged or made for another model; `remedy` says what to
+            do then.
     """
-    if Path(adapter, "model.safetensors").exists():
-        return load_causal_lm(adapter)
-    model = load_causal_lm(reference)
-    require_safetensors(adapter, "adapter_model.safetensors", remedy)
-    _require_lora(Path(adapter) / "adapter_config.json", remedy)
+    if Path(policy, "model.safetensors").exists():
+        return load_causal_lm(policy)
+    require_safetensors(policy, "adapter_model.safetensors", remedy)
+    _require_lora(Path(policy) / "adapter_config.json", remedy)
     try:
         with warnings.catch_warnings():
-            # They would be as before training, and so would be the policy.
+            # Adapter weights that the file lacks would be those before training: no change at all.
             warnings.filterwarnings("error", message="Found missing adapter keys")
-            policy = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+            adapted = PeftModel.from_pretrained(_with_shared_weights(reference), str(policy))
+        _unshare_adapted_weights(adapted)
+        merged = adapted.merge_and_unload()
     except Exception as error:  # what a damaged file leads to is not documented
         raise UserError(
-            f"{adapter}: not an adapter of {reference} ({short_message(error)}); {remedy}"
+            f"{policy}: not an adapter of {reference.name_or_path} ({short_message(error)});"
+            f" {remedy}"
         ) from None
-    require_finite(policy, adapter, remedy)
-    return policy
+    require_finite(merged, policy, remedy)
+    return merged
+
+
+def _with_shared_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the model's modules that holds the model's own tensors."""
+    tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, tensors)
+
+
+def _unshare_adapted_weights(model: PeftModel) -> None:
+    """Give the model its own copy of what merging will write into; tied weights stay tied."""
+    copies = {
+        id(weight): nn.Parameter(weight.detach().clone(), requires_grad=False)
+        for module in model.modules()
+        if isinstance(module, BaseTunerLayer)
+        for weight in module.get_base_layer().parameters()
+    }
+    for module in model.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            if id(weight) in copies:
+                setattr(module, name, copies[id(weight)])
 
 
 def require_trained_with(policy: str | Path, expected: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from fdpo.core.errors import UserError
 from fdpo.core.randomness import stream
 from fdpo.core.records import Generation, Pair, Prompt
 from fdpo.evaluation.policy import load_policy
+from fdpo.models.causal_lm import load_causal_lm
 from fdpo.models.micro_batches import micro_batches, shard_step, to_trl_columns
 from fdpo.scoring import ridge, vader
 from stages import evaluate, generate, score, train
@@ -231,7 +232,9 @@ def test_a_sharded_model_is_trained_whole(one, tmp_path):
     within(folders[1], train)
     assert_same_training(*folders, "model.safetensors")
     embeddings = "model.embed_tokens.weight"
-    policy = load_policy(folders[0] / "models/reference", folders[0] / "models/policy")
+    policy = load_policy(
+        load_causal_lm(folders[0] / "models/reference"), folders[0] / "models/policy"
+    )
     trained = load_file(folders[0] / "models/policy/model.safetensors")
     assert torch.equal(policy.get_output_embeddings().weight, trained[embeddings])
     reference = load_file(folders[0] / "models/reference/model.safetensors")
