@@ -210,6 +210,23 @@ def test_a_second_run_that_changes_params_does_not_falsify_the_first(clone):
     assert up_to_date(clone)
 
 
+def test_work_that_dvc_had_not_yet_taken_is_not_done_again(clone):
+    """As after a kill, or with a full cache, between a stage's end and DVC's commit."""
+    params = clone.bytes("params.yaml")
+    (clone.folder / "params.yaml").write_bytes(params.replace(b"beta: 0.1", b"beta: 0.7"))
+    train = (sys.executable, "-m", "stages.train")
+    alone = clone.run(*train, DVC_ROOT=str(clone.folder), DVC_STAGE="train")
+    assert alone.returncode == 0, alone.stderr
+    policy = clone.bytes("models/policy/adapter_model.safetensors")
+    again = clone.dvc("repro")
+    assert run_stages(again) == ["check", "train", "evaluate"]
+    assert "train: goes on after step" in again
+    assert clone.bytes("models/policy/adapter_model.safetensors") == policy
+    (clone.folder / "params.yaml").write_bytes(params)
+    assert run_stages(clone.dvc("repro")) == []
+    assert up_to_date(clone)
+
+
 def test_an_added_loss_concerns_training_and_evaluation_alone(clone):
     """Adds a loss for the time of the test: a second name of DPO, in one entry of the registry."""
     losses, params = clone.folder / "fdpo/losses.py", clone.folder / "params.yaml"
