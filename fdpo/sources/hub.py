@@ -7,6 +7,7 @@ fetch two gigabytes again.
 """
 
 import glob
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from huggingface_hub.errors import (
 )
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import replacing, write_json
+from fdpo.core.files import read_json, replacing, write_json
 
 RepoType = Literal["model", "dataset"]
 
@@ -33,7 +34,7 @@ ORIGIN_FILE = "source.json"
 SAFE = "safetensors"
 PICKLED = "pickle, loaded weights-only"
 
-# What GPT-2, BERT, RoBERTa and their kin need beside weights. Never code: a .py is not fetched.
+# What models need beside weights, where they have it. Never code: a .py is not fetched.
 MODEL_FILES = {
     "config.json",
     "generation_config.json",
@@ -45,6 +46,10 @@ MODEL_FILES = {
     "vocab.json",
     "merges.txt",
     "vocab.txt",
+    "chat_template.jinja",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
 }
 
 
@@ -69,10 +74,11 @@ def resolve(repo: str, revision: str, repo_type: RepoType = "model") -> str:
 def fetch_model(repo: str, revision: str, destination: str | Path) -> Origin:
     """Put config, tokenizer and weights of a model into the folder `destination`, replacing it.
 
-    The weights are safetensors; a repository that has only pickled ones has them loaded as plain
-    tensors and saved anew. Raises `UserError` for a repository that is gated, missing, out of reach
-    or without weights, a file that is not what the Hub lists, and a pickle that holds more than
-    tensors; `destination` is then left as it was.
+    The weights are one file of safetensors. Shards are joined, which takes as much memory as the
+    model; a repository that has only pickled weights has them loaded as plain tensors and saved.
+    Raises `UserError` for a repository that is gated, missing, out of reach or without weights, a
+    file that is not what the Hub lists, and a pickle that holds more than tensors; `destination` is
+    then left as it was.
     """
     return _fetch_weights(repo, revision, destination, "model.safetensors", "pytorch_model.bin")
 
@@ -99,17 +105,23 @@ def _fetch_weights(
     repo: str, revision: str, destination: str | Path, safe: str, pickled: str
 ) -> Origin:
     commit, names = _commit_and_names(repo, revision, "model")
-    weights = next((name for name in (safe, pickled) if name in names), None)
+    index = f"{safe}.index.json"
+    weights = next((name for name in (safe, index, pickled) if name in names), None)
     if weights is None:
         raise UserError(
             f"model {repo} at revision {revision}: has neither {safe} nor {pickled};"
             " pin another revision or name another model"
         )
-    source = Origin(repo, revision, commit, SAFE if weights == safe else PICKLED)
+    source = Origin(repo, revision, commit, PICKLED if weights == pickled else SAFE)
     with replacing(destination) as scratch:
         wanted = [*sorted(MODEL_FILES.intersection(names)), weights]
         _download(repo, revision, "model", commit, wanted, scratch)
-        if weights == pickled:
+        if weights == index:
+            shards = _shards(scratch / index, f"model {repo} at revision {revision}: {index}")
+            _download(repo, revision, "model", commit, shards, scratch)
+            _join(scratch, shards, safe)
+            (scratch / index).unlink(missing_ok=True)
+        elif weights == pickled:
             _make_safe(scratch / pickled, safe, f"model {repo} at revision {revision}: {pickled}")
         write_json(scratch / ORIGIN_FILE, asdict(source))
     return source
@@ -153,6 +165,39 @@ def _download(
         )
 
 
+def _shards(index: Path, name: str) -> list[str]:
+    """The files that an index of sharded weights lists."""
+    content = read_json(index)
+    listed = content.get("weight_map") if isinstance(content, dict) else None
+    shards = sorted({str(shard) for shard in listed.values()}) if isinstance(listed, dict) else []
+    if not shards or not all(re.fullmatch(r"[\w-][\w.-]*\.safetensors", s) for s in shards):
+        raise UserError(f"{name} lists no safetensors of its own folder; pin another revision")
+    return shards
+
+
+def _join(folder: Path, shards: list[str], safe: str) -> None:
+    """Replace shards in `folder` by one file."""
+    from safetensors.torch import load_file  # not above: datasets need no torch
+
+    tensors = {
+        name: tensor for shard in shards for name, tensor in load_file(folder / shard).items()
+    }
+    _save(tensors, folder, safe)
+    for shard in shards:
+        (folder / shard).unlink(missing_ok=True)  # the call above removes what it takes for old
+
+
+def _save(tensors: dict[str, Any], folder: Path, safe: str) -> None:
+    """Write tensors as one file; of tensors under two names one is kept."""
+    save_torch_state_dict(
+        tensors,
+        folder,
+        filename_pattern=safe.replace(".", "{suffix}."),
+        max_shard_size="100GB",
+        metadata={"format": "pt"},
+    )
+
+
 def _make_safe(pickled: Path, safe: str, name: str) -> None:
     """Replace a pickled state dict by safetensors; tensors under two names are kept once."""
     import torch  # not above: datasets need no torch, and it takes seconds
@@ -166,13 +211,7 @@ def _make_safe(pickled: Path, safe: str, name: str) -> None:
             f"{name} holds something other than plain tensors, so it was not loaded;"
             " pin a revision that has safetensors, or use study=embedded"
         )
-    save_torch_state_dict(
-        tensors,
-        pickled.parent,
-        filename_pattern=safe.replace(".", "{suffix}."),
-        max_shard_size="100GB",  # one file
-        metadata={"format": "pt"},
-    )
+    _save(tensors, pickled.parent, safe)
     pickled.unlink()
 
 

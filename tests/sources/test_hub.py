@@ -170,6 +170,35 @@ def test_pickled_weights_become_equal_safetensors(hub, tmp_path):
         assert source["weights"] == "pickle, loaded weights-only"
 
 
+def test_sharded_weights_become_one_file_and_the_template_comes_along(hub, tmp_path):
+    repo = copy_of_gpt2(hub, "me/sharded")
+    original = GPT2LMHeadModel.from_pretrained(repo).to(torch.bfloat16)
+    (repo / "model.safetensors").unlink()
+    original.save_pretrained(repo, max_shard_size="10KB")
+    (repo / "chat_template.jinja").write_text("{{ messages }}")
+    assert len(list(repo.glob("model-*.safetensors"))) > 2
+    (line,) = fetch(hub, tmp_path, "me/sharded")
+    assert "weights='safetensors'" in line
+    folder = tmp_path / "out/me/sharded"
+    assert [path.name for path in folder.glob("*.safetensors*")] == ["model.safetensors"]
+    assert (folder / "chat_template.jinja").read_text() == "{{ messages }}"
+    joined = GPT2LMHeadModel.from_pretrained(folder, use_safetensors=True, dtype="auto")
+    assert joined.dtype == torch.bfloat16
+    torch.testing.assert_close(joined.state_dict(), original.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shard", ["../model.safetensors", "/etc/passwd", "model.bin", 3])
+def test_an_index_that_lists_other_than_its_own_shards_is_refused(hub, tmp_path, shard):
+    name = f"me/indexed-{abs(hash(shard))}"
+    repo = copy_of_gpt2(hub, name)
+    (repo / "model.safetensors").unlink()
+    index = repo / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"wte.weight": shard}}))
+    (line,) = fetch(hub, tmp_path, name)
+    assert "lists no safetensors of its own folder; pin another revision" in line
+    assert not (tmp_path / "out" / name).exists()
+
+
 class Intruder:
     """Unpickled without care, this makes the folder `intruded`."""
 
