@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from experiments.report import findings, provenance, tables
 from experiments.report.analysis import equal_kl, frontier
 from experiments.report.analysis.points import curves, ordered, points
-from experiments.report.charts import panels, scatter
+from experiments.report.charts import forest, panels, scatter
 from experiments.report.charts.styles import Style
 from experiments.report.charts.vega import Spec
 from experiments.report.findings import Findings
@@ -19,6 +19,11 @@ class Picture:
 
     name: str
     spec: Spec
+
+    @property
+    def description(self) -> str:
+        """What it shows, for who cannot see it."""
+        return self.spec["description"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Contents:
     name: str
     study: str
     findings: Findings
+    pairs: Picture
     frontiers: list[Picture]
     comparison: list[ReportTable]
     judge: list[Picture]
@@ -49,7 +55,7 @@ class Contents:
     @property
     def pictures(self) -> list[Picture]:
         """All pictures, in the order of the page."""
-        return [*self.frontiers, *self.judge, *self.training]
+        return [self.pairs, *self.frontiers, *self.judge, *self.training]
 
 
 def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
@@ -74,6 +80,7 @@ def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
         name=name,
         study=sweep.study,
         findings=findings.findings(sweep, sweep_points, standings, pairs),
+        pairs=Picture(f"{name}-pairs", forest.forest(name, pairs)),
         frontiers=list(scatters.values()),
         comparison=[
             tables.pairs(pairs),

@@ -47,7 +47,7 @@ def _sweep(sweep: Contents) -> list[str]:
         _bullets(sweep.findings.shown),
         "What it does not show:",
         _bullets(sweep.findings.not_shown),
-        *map(_picture, sweep.frontiers),
+        *map(_picture, [sweep.pairs, *sweep.frontiers]),
         *map(table, sweep.comparison),
         *map(_picture, [*sweep.judge, *sweep.training]),
         *map(table, sweep.rows),
@@ -63,4 +63,4 @@ def _bullets(sentences: Iterable[str]) -> str:
 
 
 def _picture(picture: Picture) -> str:
-    return f"![{escape(picture.name)}]({picture.name}.svg)"
+    return f"![{escape(picture.description)}]({picture.name}.svg)"

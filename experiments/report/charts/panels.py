@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterable, Sequence
 
 import altair as alt
 import numpy as np
+from scipy.stats import binomtest
 
 from experiments.report.analysis.points import Point, curves
 from experiments.report.charts.vega import Data, Spec
 from experiments.sweep.results import CalibrationBin
+from fdpo.evaluation.metrics.intervals import CONFIDENCE
 
 Panel = Callable[[list[Point]], alt.LayerChart | alt.FacetChart]
 
 HALVES = alt.Axis(values=[0.5, 0.75, 1], format="~g")
 SIDE = 150
 PANELS_PER_ROW = 5
+DECADES = 30  # times the typical size, from which an axis is logarithmic
 BIN_WIDTH = 0.05  # evaluation's ten bins from 1/2 to 1
 CURVE_TITLES = {"loss": "loss", "margin": "margin", "accuracy": "pairs ordered as rewarded"}
 
@@ -25,7 +28,7 @@ def calibration(sweep: str, points: Sequence[Point]) -> Spec:
 
     def panel(curve: list[Point]) -> alt.LayerChart | alt.FacetChart:
         data = [
-            {"β": f"{point.beta:g}", **merged.model_dump()}
+            {"β": f"{point.beta:g}", **merged.model_dump(), **share_interval(merged)}
             for point in curve
             for merged in pooled_bins([row.calibration for row in point.rows.values()])
         ]
@@ -39,12 +42,19 @@ def calibration(sweep: str, points: Sequence[Point]) -> Spec:
         ideal = records.chart([{"x": 0.5, "y": 0.5}, {"x": 1, "y": 1}])
         return alt.layer(
             ideal.mark_line(color="#767676", strokeDash=[4, 4]).encode(x="x:Q", y="y:Q"),
-            base.mark_line(strokeWidth=1.2),
-            base.mark_point(filled=True, opacity=0.8).encode(size=size, tooltip=tooltip),
+            base.mark_rule(opacity=0.45).encode(y="low:Q", y2="high:Q"),
+            base.mark_point(filled=True, opacity=0.9).encode(size=size, tooltip=tooltip),
         )
 
     title = f"{sweep}: share of test pairs that came true, by the probability stated"
     return records.spec(_beside(points, panel, title))
+
+
+def share_interval(bin: CalibrationBin) -> dict[str, float]:
+    """Wilson's 95 % interval of the share of a bin's pairs that came true, pairs independent."""
+    right = round(bin.accuracy * bin.count)
+    ends = binomtest(right, bin.count).proportion_ci(CONFIDENCE, "wilson")
+    return {"low": float(ends.low), "high": float(ends.high)}
 
 
 def pooled_bins(rows: Iterable[Sequence[CalibrationBin]]) -> list[CalibrationBin]:
@@ -65,6 +75,15 @@ def pooled_bins(rows: Iterable[Sequence[CalibrationBin]]) -> list[CalibrationBin
 def training(sweep: str, points: Sequence[Point], quantity: str) -> Spec:
     """A quantity by step, one panel per loss, mean over seeds; lines: training, points: test."""
     records = Data()
+    curves_of = [row.curves for point in points for row in point.rows.values()]
+    values = [
+        value
+        for row in curves_of
+        for split in ("train", "test")
+        for _, value in row.get(f"{split}/{quantity}", [])
+        if value is not None
+    ]
+    scale = value_scale(values)
 
     def panel(curve: list[Point]) -> alt.LayerChart | alt.FacetChart:
         def chart(split: str) -> alt.Chart:
@@ -77,7 +96,7 @@ def training(sweep: str, points: Sequence[Point], quantity: str) -> Spec:
             ]
             return records.chart(data).encode(
                 x=alt.X("step:Q", title="step"),
-                y=alt.Y("value:Q", title=CURVE_TITLES[quantity], scale=alt.Scale(zero=False)),
+                y=alt.Y("value:Q", title=CURVE_TITLES[quantity], scale=scale),
                 color=_by_beta(points),
             )
 
@@ -89,6 +108,15 @@ def training(sweep: str, points: Sequence[Point], quantity: str) -> Spec:
 
     title = f"{sweep}: {CURVE_TITLES[quantity]}, by step (line: training; points: test)"
     return records.spec(_beside(points, panel, title))
+
+
+def value_scale(values: Sequence[float]) -> alt.Scale:
+    """Linear, or where values span decades symmetrically logarithmic, linear near zero."""
+    sizes = np.abs(values)
+    typical = float(np.median(sizes)) if len(sizes) else 0.0
+    if typical > 0 and sizes.max() > DECADES * typical:
+        return alt.Scale(type="symlog", constant=typical)
+    return alt.Scale(zero=False)
 
 
 def mean_curve(rows: Iterable[Sequence[tuple[float, float | None]]]) -> list[tuple[float, float]]:

@@ -10,10 +10,9 @@ from experiments.report.analysis.frontier import undominated
 from experiments.report.analysis.points import Point
 from experiments.report.charts import labels
 from experiments.report.charts.styles import Style, encodings
-from experiments.report.charts.vega import Data, Records, Spec
-from experiments.report.text import with_ends
+from experiments.report.charts.vega import GREY, Data, Records, Spec
+from experiments.report.text import listed, with_ends
 
-GREY = "#767676"
 NARROW = 600  # up to this width a picture's key takes two lines
 ROOT_TICKS = [0, 0.01, 0.05, 0.1, 0.2, 0.5, *range(1, 11), 15, *range(20, 100, 10)]
 
@@ -23,14 +22,19 @@ class MetricAxis:
     """A metric on an axis; with `root` the axis is a square root, which opens up small values."""
 
     metric: str
-    title: str
+    title: str  # with its unit
     root: bool = False
+
+    @property
+    def shown_title(self) -> str:
+        """The title, which says so where the axis is not linear."""
+        return f"{self.title} (square-root axis)" if self.root else self.title
 
 
 REWARD_AXIS = MetricAxis("reward_difference", "reward above the reference's")
 JUDGE_AXIS = MetricAxis("judge_difference", "judge's score above the reference's")
 # Gao et al. (arXiv 2210.10760) plot reward by the square root of KL: near 0 it is a straight line.
-KL_AXIS = MetricAxis("kl", "KL(π‖π_ref), nats per completion (square-root axis)", root=True)
+KL_AXIS = MetricAxis("kl", "KL(π‖π_ref), nats per completion", root=True)
 ENTROPY_AXIS = MetricAxis("entropy", "predictive entropy, nats per token")
 DISTINCT_AXIS = MetricAxis("distinct_2", "distinct-2")
 
@@ -90,30 +94,41 @@ def scatter(
 ) -> Spec:
     """Means over seeds with 95 % intervals, single seeds as small dots, β beside each point."""
     origin = _origin(points, plot.x)
-    x = _scale(points, plot.x, [] if origin is None else [origin])
+    x = _scale(points, plot.x, [] if origin is None else [origin], intervals=False)
     y = _scale(points, plot.y, [0.0])
     data = _labelled(_data(points, plot), plot, x, y)
     encoded = encodings(style_by_curve, dict.fromkeys(point.curve for point in points))
     records = Data()
     base = records.chart(data).encode(
-        x=alt.X("x:Q", title=plot.x.title, scale=x.altair(), axis=x.axis()),
-        y=alt.Y("y:Q", title=plot.y.title, scale=y.altair()),
+        x=alt.X("x:Q", title=plot.x.shown_title, scale=x.altair(), axis=x.axis()),
+        y=alt.Y("y:Q", title=plot.y.shown_title, scale=y.altair()),
         color=encoded.color,
     )
-    seeds = records.chart(_seeds(points, plot)).encode(
-        x="x:Q", y="y:Q", color=encoded.color, shape=encoded.shape
+    hovered = alt.selection_point(
+        on="pointerover", clear="pointerout", fields=["curve"], empty=False
     )
-    tooltip = [alt.Tooltip(f"{key}:N", title=key) for key in ("point", "seeds", "across", "up")]
+    seeds = records.chart(_seeds(points, plot)).encode(
+        x="x:Q",
+        y="y:Q",
+        color=encoded.color,
+        shape=encoded.shape,
+        opacity=alt.condition(hovered, alt.value(0.8), alt.value(0)),
+    )
+    lone = records.chart([row for row in data if row["alone"]])
+    titles = {"point": "point", "seeds": "seeds", "across": plot.x.title, "up": plot.y.title}
+    tooltip = [alt.Tooltip(f"{key}:N", title=title) for key, title in titles.items()]
     layers = [
         *_reference(records, origin, plot),
         *([_frontier(records, points, plot, origin)] if plot.sign else []),
-        base.mark_line(strokeWidth=1.5).encode(order="order:Q", strokeDash=encoded.dash),
-        base.mark_rule(clip=True, strokeWidth=1.6, opacity=0.6).encode(x="x_low:Q", x2="x_high:Q"),
-        base.mark_rule(clip=True, strokeWidth=1.6, opacity=0.6).encode(y="y_low:Q", y2="y_high:Q"),
-        seeds.mark_point(size=20, opacity=0.55, filled=True),
-        base.mark_point(size=80, filled=True, opacity=1).encode(
-            shape=encoded.shape, tooltip=tooltip
+        base.mark_area(clip=True, opacity=0.12).encode(y="y_low:Q", y2="y_high:Q"),
+        lone.mark_rule(clip=True, opacity=0.6).encode(
+            x="x:Q", y="y_low:Q", y2="y_high:Q", color=encoded.color
         ),
+        base.mark_line(strokeWidth=1.8).encode(order="order:Q", strokeDash=encoded.dash),
+        seeds.mark_point(size=25, filled=True),
+        base.mark_point(size=80, filled=True, opacity=1)
+        .encode(shape=encoded.shape, tooltip=tooltip)
+        .add_params(hovered),
         _text(base, stroke="white", strokeWidth=3).encode(color=alt.ColorValue("white")),
         _text(base),
     ]
@@ -121,19 +136,28 @@ def scatter(
         width=plot.width,
         height=plot.height,
         title=alt.TitleParams(f"{sweep}: {plot.title}", subtitle=_key(points, plot)),
-        description=f"{plot.title}, means over seeds; the numbers are in the tables.",
+        description=_description(points, plot),
     )
     return records.spec(chart)
 
 
 def _key(points: Sequence[Point], plot: ScatterPlot) -> list[str]:
     """What the marks mean, for a picture that stands alone."""
-    several = max(len(point.seeds) for point in points) > 1
-    parts = ["numbers beside points: β", "bars: 95 % intervals"]
-    parts += ["small dots: single seeds"] if several else []
-    parts += ["grey band: the frontier"] if plot.sign else []
+    parts = ["numbers beside points: β", "coloured bands: 95 % intervals upwards and downwards"]
+    parts += ["thick grey line: the frontier"] if plot.sign else []
     lines = [parts] if plot.width > NARROW else [parts[:2], parts[2:]]
     return ["; ".join(line) for line in lines]
+
+
+def _description(points: Sequence[Point], plot: ScatterPlot) -> str:
+    """What the picture shows, for who cannot see it."""
+    best = max(points, key=lambda point: point.estimate(plot.y.metric).value)
+    across, up = best.estimate(plot.x.metric), best.estimate(plot.y.metric)
+    names = listed(dict.fromkeys(point.curve for point in points))
+    return (
+        f"{plot.y.title.capitalize()} against {plot.x.title}, of {len(points)} points of the losses"
+        f" {names}. The highest is {best.label}: {with_ends(up)} at {with_ends(across)}."
+    )
 
 
 def _text(base: alt.Chart, **mark: Any) -> alt.Chart:
@@ -153,14 +177,17 @@ def _origin(points: Sequence[Point], axis: MetricAxis) -> float | None:
     return sum(measured) / len(measured) if measured else None
 
 
-def _scale(points: Sequence[Point], axis: MetricAxis, shown: list[float]) -> AxisRange:
-    """Room for all points, `shown`, and of the intervals what leaves the points room."""
+def _scale(
+    points: Sequence[Point], axis: MetricAxis, shown: list[float], intervals: bool = True
+) -> AxisRange:
+    """Room for all seeds, `shown`, and of the intervals drawn what leaves the points room."""
     estimates = [point.estimate(axis.metric) for point in points]
     values = [value for estimate in estimates for value in estimate.values] + shown
     low, high = min(values), max(values)
     span = high - low or 1.0  # a single point has none
     room, edge = 0.3 * span, 0.05 * span
-    ends = [end for e in estimates for end in (e.low, e.high) if end is not None]
+    drawn = estimates if intervals else []
+    ends = [end for e in drawn for end in (e.low, e.high) if end is not None]
     low = max(min([low, *ends]), low - room) - edge
     high = min(max([high, *ends]), high + room) + edge
     return AxisRange(0.0 if axis.root else low, high, axis.root)
@@ -177,11 +204,12 @@ def _data(points: Sequence[Point], plot: ScatterPlot) -> Records:
                 "point": point.label,
                 "text": f"{point.beta:g}",
                 "order": order,
+                "alone": sum(other.curve == point.curve for other in points) == 1,
                 "seeds": ", ".join(map(str, point.seeds)),
                 **{"x": across.value, "x_low": across.low, "x_high": across.high},
                 **{"y": up.value, "y_low": up.low, "y_high": up.high},
-                "across": f"{plot.x.metric} {with_ends(across)}",
-                "up": f"{plot.y.metric} {with_ends(up)}",
+                "across": with_ends(across),
+                "up": with_ends(up),
             }
         )
     return rows

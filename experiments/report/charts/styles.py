@@ -51,7 +51,9 @@ def encodings(style_by_curve: dict[str, Style], curves: Iterable[str]) -> Encodi
     """Colour, shape and dash by the field `curve`, for the curves that are there."""
     names = list(curves)
     shown = [style_by_curve[name] for name in names]
-    legend = alt.Legend(orient="top", title=None, symbolSize=90, labelFontSize=12, columns=7)
+    legend = alt.Legend(
+        orient="top", title=None, symbolSize=90, symbolOpacity=1, labelFontSize=12, columns=7
+    )
 
     def scale(values: list[Any]) -> alt.Scale:
         return alt.Scale(domain=names, range=values)

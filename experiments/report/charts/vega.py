@@ -7,6 +7,7 @@ import altair as alt
 Records = list[dict[str, Any]]
 Spec = dict[str, Any]
 
+GREY = "#767676"  # of what is not a loss: the reference, rules of no difference
 CONFIG = {
     "font": "Helvetica Neue, Arial, DejaVu Sans, sans-serif",
     "background": "white",

@@ -5,7 +5,11 @@ const figures = document.querySelectorAll("figure.chart");
 Promise.all([...figures].map((figure) => {
   const specification = JSON.parse(figure.querySelector("script").textContent);
   return vegaEmbed(figure, specification, { renderer: "svg", actions: false });
-})).then((charts) => { document.body.dataset.drawn = charts.length; });
+})).then((charts) => {
+  // The figure's own label says what the chart shows; its marks, read out one by one, would not.
+  for (const figure of figures) figure.querySelector("svg").setAttribute("aria-hidden", "true");
+  document.body.dataset.drawn = charts.length;
+});
 
 // Tables: a click on a header sorts by it, another click the other way round.
 function key(row, column) {
@@ -31,4 +35,14 @@ function sortBy(header) {
 
 for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => sortBy(button.parentElement));
+}
+
+// Samples: only the rows whose name or texts have every word that is typed.
+for (const input of document.querySelectorAll(".filter input")) {
+  const rows = [...input.closest(".filter").nextElementSibling.querySelectorAll("details.row")];
+  const texts = rows.map((row) => row.textContent.toLowerCase());
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    rows.forEach((row, i) => { row.hidden = !words.every((word) => texts[i].includes(word)); });
+  });
 }

@@ -15,7 +15,17 @@ pytestmark = pytest.mark.browser
 CONTROLLED = report_fakes.controlled(3, text=report_fakes.NASTY)
 ODD = report_fakes.seed_table()
 ODD["rows"]["<b>|odd|</b>"] = ODD["rows"].pop("fkl-b1-s1")
-PICTURES = {"kl", "entropy", "distinct_2", "judge", "calibration", "loss", "margin", "accuracy"}
+PICTURES = {
+    "pairs",
+    "kl",
+    "entropy",
+    "distinct_2",
+    "judge",
+    "calibration",
+    "loss",
+    "margin",
+    "accuracy",
+}
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +100,40 @@ def test_a_picture_can_be_taken_for_screen_and_print(page, tmp_path):
 
 def test_text_of_models_and_data_is_text(page):
     page.page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
-    samples = page.page.locator("#controlled-samples ~ details").first
+    samples = page.page.locator("#controlled-samples ~ .folds details").first
     assert report_fakes.NASTY.strip() in samples.locator("li").first.inner_text()
     assert report_fakes.NASTY in samples.locator(".sample p").first.text_content()
     assert page.page.locator("body b").count() == 0
     assert page.errors == []  # an alert would have stood there as an error
+
+
+def test_the_answer_is_on_the_first_screen(page):
+    page.page.set_viewport_size({"width": 1400, "height": 1000})
+    verdict = page.page.locator(".verdict").first
+    box = verdict.bounding_box()
+    assert box["y"] + box["height"] < 1000
+    assert "equal KL" in verdict.inner_text()
+    pairs = page.page.locator("#controlled-pairs").bounding_box()
+    assert pairs["y"] + pairs["height"] < 1000
+    page.page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_every_chart_says_what_it_shows(page):
+    for figure in page.page.locator("figure.chart").all():
+        label = figure.get_attribute("aria-label")
+        assert len(label) > 40, label
+    shown = page.page.locator("#controlled-kl").get_attribute("aria-label")
+    assert "The highest is" in shown
+    assert "nats per completion" in shown
+
+
+def test_samples_are_filtered_by_what_is_typed(page):
+    rows = page.page.locator("#controlled-samples ~ .folds").first.locator("details.row")
+    everything = rows.count()
+    page.page.locator(".filter input").first.fill("JSD b0.1-s2")
+    assert rows.filter(visible=True).locator("summary").all_inner_texts() == ["jsd-b0.1-s2"]
+    page.page.locator(".filter input").first.fill("")
+    assert rows.filter(visible=True).count() == everything == 60
 
 
 def test_markdown_has_the_same_tables_and_its_pictures_exist(written):
