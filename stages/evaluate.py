@@ -14,6 +14,7 @@ from fdpo.evaluation.policy import load_policy, require_trained_with
 from fdpo.losses import Objective
 from fdpo.run import processes, resume, tracking
 from fdpo.run.settings import load_params
+from fdpo.scoring.scorer import report_cut_texts
 from stages import paths
 
 
@@ -49,6 +50,8 @@ def main() -> None:
                     | {"all": metric_groups.as_json(evaluation.metrics)},
                     records.read(paths.SAMPLES, SamplesOfPrompt),
                 )
+            report_cut_texts(inputs.reward, paths.REWARD_MODEL)
+            report_cut_texts(inputs.judge, paths.JUDGE_MODEL)
             print(f"evaluate: {metric_groups.summary(evaluation.metrics)}")
 
 
