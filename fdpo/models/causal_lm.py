@@ -31,7 +31,7 @@ from fdpo.models.packing import pack
 
 disable_progress_bar()  # weights load in a second
 
-REBUILD_MODEL = "delete the folder and run `dvc repro` to rebuild it"
+REBUILD_MODEL = "run `dvc repro` to rebuild it"
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:

@@ -109,7 +109,7 @@ CASES = [
     (
         "generate",
         param(f"{E}.generate.heldout.max_new_tokens", 5_000),
-        "generate: a prompt of … tokens and max_new_tokens = 5000 exceed the 256 positions of"
+        "generate: a prompt of … tokens and a completion of 5000 exceed the 256 positions of"
         " models/reference; lower max_new_tokens or max_length",
     ),
     (
@@ -121,8 +121,14 @@ CASES = [
     (
         "generate",
         param(f"{E}.generate.max_length", 2),
-        "generate.max_length = 2: every train prompt has as many tokens or more, so none has room"
-        " for a completion; raise it",
+        "generate: 0 train prompts are left, and 1 at least are needed (18 prompts left out for"
+        " their length); raise generate.max_length or add prompts",
+    ),
+    (
+        "train",
+        param(f"{E}.train.log_every", 1_000),
+        "train.log_every = 1000: the run has … steps (… pairs, … per step, 2 epochs), so nothing"
+        " would be logged; choose … at most",
     ),
     (
         "split",
