@@ -49,7 +49,7 @@ def trained_with(settings: Params, options: argparse.Namespace) -> Params:
     """params.yaml with the loss, β and α of the command line."""
     given = {name: getattr(options, name) for name in ("loss", "beta", "alpha")}
     given = {name: value for name, value in given.items() if value is not None}
-    return check_params(settings.model_dump() | given)
+    return check_params(settings.model_dump(exclude_unset=True) | given)
 
 
 def measure(adapter: Path, settings: Params) -> MetricTable:

@@ -126,7 +126,7 @@ def _row(path: Path, file: SweepFile, entry: dict[str, Scalar], seed: int, base:
 
 def overlaid(base: Params, values: Mapping[str, Scalar]) -> Params:
     """`base` with the values at these dotted paths. Raises `UserError` for what is not allowed."""
-    tree = base.model_dump()
+    tree = base.model_dump(exclude_unset=True)  # as the file has it
     for key, value in values.items():
         if isinstance(lookup(tree, key), dict | list):
             raise UserError(f"{key} = {value!r}: a whole section; name one of its keys")
