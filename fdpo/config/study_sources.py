@@ -99,7 +99,8 @@ class Cut(Strict):
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
+        given = [value for value in (self.words, self.characters, self.before) if value is not None]
+        if len(given) != 1:
             raise ValueError("must have one of the keys words, characters and before")
         return self
 

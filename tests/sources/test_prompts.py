@@ -69,6 +69,16 @@ def test_a_text_is_cut_as_params_say_and_put_into_the_template(cut, expected):
     assert prompts_of.openings(texts, cut, "Go on: {text}!") == [f"Go on: {expected}!"]
 
 
+@pytest.mark.parametrize("section", [{}, {"words": 2, "before": "."}])
+def test_a_cut_is_of_one_kind(section):
+    with pytest.raises(ValueError, match="must have one of the keys words, characters and before"):
+        Cut.model_validate(section)
+
+
+def test_a_cut_written_with_its_absent_keys_is_the_same():
+    assert Cut.model_validate(STOP.model_dump()) == STOP
+
+
 def test_drawn_prompts_are_distinct_and_both_roles_have_their_number():
     prompts = prompts_of.draw(OPENINGS, seed=0, train=20, heldout=10)
     assert [prompt.role for prompt in prompts] == ["train"] * 20 + ["heldout"] * 10
