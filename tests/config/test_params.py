@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -298,6 +299,7 @@ WRONG_FOR_A_STAGE = [
 @pytest.mark.parametrize(("key", "value", "named"), WRONG_FOR_A_STAGE)
 def test_a_stage_ends_in_one_line_and_touches_nothing(tmp_path, key, value, named):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed(key, value)))
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data/train.jsonl").write_text("old")
     stage = subprocess.run(
