@@ -7,18 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    PreTrainedTokenizerBase,
+)
 
 from benchmarks.families import REFUSED, SUPPORTED, Family, plain_logp
 from fdpo.core import records
-from fdpo.core.records import Generation
+from fdpo.core.records import Generation, ScoredGeneration
 from fdpo.models.causal_lm import load_tokenizer
+from fdpo.scoring import classifier
 from tests.support import stage_runs, tiny
 from tests.support.stage_runs import Workspace
 
 pytestmark = pytest.mark.slow
 
 REFERENCE = "models/reference"
+REWARD = "models/reward"
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +88,37 @@ def test_all_stages_run_and_an_untrained_policy_is_the_reference(
             assert whole == prompt + completion.text
             checked += 1
     assert checked > 20
+
+
+def test_all_stages_run_with_a_reward_model_without_a_padding_token(finished, tmp_path):
+    """GPT-2 with one output, as most reward models of preference tuning are made."""
+    folder = tmp_path / "workspace"
+    shutil.copytree(finished.folder, folder)
+    shutil.rmtree(folder / REWARD)
+    tokenizer = load_tokenizer(folder / REFERENCE)
+    tokenizer.pad_token = None
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=128, n_embd=16, n_layer=2, n_head=2, num_labels=1
+    )
+    GPT2ForSequenceClassification(config).save_pretrained(folder / REWARD)
+    tokenizer.save_pretrained(folder / REWARD)
+    classifier.write_settings(folder / REWARD, 0, "refuse")
+    for stage in ("score", "pair", "split", "train", "evaluate"):
+        ended = stage_runs.run(stage, folder, **finished.environment)
+        assert ended.code == 0, f"{stage}: {ended.stderr}"
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder / REWARD).eval()
+    rewards = []
+    for record in records.read(folder / "data/scores.jsonl", ScoredGeneration):
+        for completion in record.completions:
+            inputs = tokenizer(record.prompt + completion.text, return_tensors="pt")
+            with torch.inference_mode():
+                alone = model(input_ids=inputs.input_ids).logits[0, 0].item()
+            assert completion.reward == pytest.approx(alone, abs=1e-5)
+            rewards.append(completion.reward)
+    assert len(rewards) > 20
+    assert max(rewards) - min(rewards) > 0.01
 
 
 @pytest.mark.parametrize("name", REFUSED)
