@@ -62,7 +62,8 @@ def pair_and_split(rounds: int, prompts: int) -> list[Row]:
     """Run the two stages in turn on synthetic scores of six completions a prompt."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copy(ROOT / "params.yaml", folder)
+        for name in ("params.yaml", "dvc.yaml"):
+            shutil.copy(ROOT / name, folder)
         write_scores(folder / "data", prompts)
         runs = alternate(
             rounds,

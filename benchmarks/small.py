@@ -4,6 +4,7 @@
 stages that follow, up to the test pairs.
 """
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ def write(folder: Path) -> None:
     study["train"]["epochs"] = 1
     study["evaluate"]["distinct_budget"] = 5
     folder.joinpath("params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    shutil.copy(ROOT / "dvc.yaml", folder)
     save(tiny_llama(), folder / paths.REFERENCE_MODEL)
     for scorer in ("reward", "judge"):
         (folder / "models" / scorer).mkdir()

@@ -22,6 +22,7 @@ from fdpo.core.randomness import stream
 from fdpo.core.records import Generation, Pair, Prompt
 from fdpo.evaluation.policy import load_policy
 from fdpo.models.causal_lm import load_causal_lm
+from fdpo.models.logprobs import forward_logps
 from fdpo.models.micro_batches import micro_batches, shard_step, to_trl_columns
 from fdpo.scoring import ridge, vader
 from stages import evaluate, generate, score, train
@@ -217,12 +218,24 @@ def test_a_killed_process_ends_the_others_and_another_number_goes_on(one, two):
     assert (folder / "data/generations.jsonl").read_bytes() == whole
 
 
+def record_anew(pairs: Path, folder: Path, name: str) -> None:
+    """Write the pairs into `folder` with the log-probabilities of the reference that is there."""
+    reference = load_causal_lm(folder / "models/reference")
+    lines = []
+    for pair in records.read(pairs, records.Pair):
+        sides = [pair.chosen_ids, pair.rejected_ids]
+        chosen, rejected = forward_logps(reference, pair.prompt_ids, sides)
+        changes = {"ref_chosen_logp": chosen, "ref_rejected_logp": rejected}
+        lines.append(pair.model_copy(update=changes))
+    records.write(folder / "data" / name, lines)
+
+
 def test_a_sharded_model_is_trained_whole(one, tmp_path):
     """All parameters, over two processes by FSDP and in one."""
     folders = [study(tmp_path / name, tied, lora=None) for name in ("sharded", "whole")]
     for folder in folders:
         for name in ("train.jsonl", "test.jsonl"):
-            shutil.copy(one / "data" / name, folder / "data")
+            record_anew(one / "data" / name, folder, name)
     config = ["--config_file", str(ROOT / "configs/fsdp.yaml"), "--mixed_precision", "no"]
     launcher = ["-m", "accelerate.commands.launch", *config, "--num_processes", "2"]
     done = launch(
