@@ -31,7 +31,8 @@ import yaml
 stage = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][sys.argv[1]]
 params = yaml.safe_load(Path("params.yaml").read_text())
 digest = hashlib.sha256(json.dumps([params[key] for key in stage["params"]]).encode())
-for dep in map(Path, stage["deps"]):
+deps = [dep for dep in stage["deps"] if dep != "params.yaml"]  # `check` tells of the study alone
+for dep in map(Path, deps):
     for file in sorted(dep.rglob("*")) if dep.is_dir() else [dep]:
         digest.update(file.read_bytes())
 for entry in sum((stage.get(kind, []) for kind in ("outs", "metrics", "plots")), []):
@@ -50,8 +51,7 @@ def stand_in(scratch: Path) -> Clone:
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     for name, stage in pipeline["stages"].items():
         stage["cmd"] = f"python3 stage.py {name}"
-        code = ("fdpo/", "stages/", "params.yaml")  # of which `check` gives on the study alone
-        stage["deps"] = [dep for dep in stage["deps"] if not dep.startswith(code)]
+        stage["deps"] = [dep for dep in stage["deps"] if not dep.startswith(("fdpo/", "stages/"))]
         stage["deps"].append("stage.py")
         stage["params"] = [key for key in stage.get("params", []) if "." not in key] + ["study"]
     (clone.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
