@@ -101,8 +101,8 @@ lint: install-dev  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint  ## lint, then all tests: about ten minutes on two cores
+test: lint  ## lint, then all tests: about twenty minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 
-test-fast: install-dev  ## the tests without pipelines, browser and store: two minutes on two cores
+test-fast: install-dev  ## the tests without pipelines, browser and store: three minutes on two cores
 	$(BIN)/python -m pytest -n 2 -m 'not slow and not browser and not store'

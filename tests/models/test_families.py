@@ -17,6 +17,8 @@ from fdpo.models.logprobs import sequence_logps
 from fdpo.models.packing import pack
 from tests.support import tiny
 
+pytestmark = pytest.mark.slow
+
 ROUNDING = 1e-4  # nats per sequence, in float32
 PROMPTS = [([3, 1, 4], [[1, 5, 9, 2, 6, 5, 3, 5, 8, 9], [7, 9]]), ([2, 3, 8], [[4, 6]])]
 
