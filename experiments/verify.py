@@ -15,7 +15,7 @@ from typing import Any
 
 from fdpo.core.errors import UserError, run
 from fdpo.core.files import read_json
-from fdpo.run.dvc_rwlock import mend_rwlock
+from fdpo.run.dvc_rwlock import remove_damaged_rwlock
 from stages import paths
 
 LOCK = "dvc.lock"
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     argparse.ArgumentParser(
         prog="experiments.verify", description=(__doc__ or "").split("\n")[0]
     ).parse_args(arguments)
-    mend_rwlock()
+    remove_damaged_rwlock()
     if subprocess.run(["git", "diff", "--quiet", "HEAD"]).returncode:
         print("verify: the last commit is what is run; changes since then are not")
     with tempfile.TemporaryDirectory() as folder:

@@ -26,7 +26,9 @@ def experiments(reported: set[str]) -> list[dict[str, Any]]:
         return []
     except DvcException as error:
         said = " ".join(str(error).split())
-        raise UserError(f"`dvc exp show` failed: {said}; mend that, then `make report`") from None
+        raise UserError(
+            f"`dvc exp show` failed: {said}; correct that, then run `make report`"
+        ) from None
     finished = {
         row["Experiment"]: row
         for row in listed

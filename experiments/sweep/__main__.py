@@ -24,7 +24,7 @@ from experiments.sweep.run_rows import SweepRun
 from experiments.sweep.spec import RowSpec, SweepSpec, load
 from fdpo.core import errors
 from fdpo.core.errors import UserError
-from fdpo.run.dvc_rwlock import mend_rwlock
+from fdpo.run.dvc_rwlock import remove_damaged_rwlock
 from fdpo.run.locks import exclusive_lock
 
 
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
             signal.signal(number, interrupt)
     with exclusive_lock(SCRATCH / "lock", "sweep"):
         stop_runs()
-        mend_rwlock()
+        remove_damaged_rwlock()
         sweep_run = SweepRun(SWEEP_RESULTS / f"{sweep.name}.json", sweep, commit)
         if options.again and not sweep_run.has(rows[0]):
             raise UserError(

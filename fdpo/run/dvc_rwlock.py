@@ -13,7 +13,7 @@ from fdpo.core.errors import UserError
 RWLOCK = Path(".dvc/tmp/rwlock")
 
 
-def mend_rwlock() -> None:
+def remove_damaged_rwlock() -> None:
     """Remove a damaged list, under the lock that DVC holds while it writes one.
 
     Raises `UserError` while another DVC command is at work.
@@ -43,4 +43,4 @@ def _is_damaged() -> bool:
 
 
 if __name__ == "__main__":
-    errors.run(mend_rwlock)
+    errors.run(remove_damaged_rwlock)

@@ -4,7 +4,7 @@ import pytest
 from dvc.lock import make_lock
 
 from fdpo.core.errors import UserError
-from fdpo.run.dvc_rwlock import RWLOCK, mend_rwlock
+from fdpo.run.dvc_rwlock import RWLOCK, remove_damaged_rwlock
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def workspace(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize("content", ["", '{"write": {"a": {"pi', "[]", "\x00\x00"])
 def test_a_damaged_list_is_removed(content, capsys):
     RWLOCK.write_text(content)
-    mend_rwlock()
+    remove_damaged_rwlock()
     assert not RWLOCK.exists()
     assert "cut short by a killed run of DVC; removed" in capsys.readouterr().out
 
@@ -24,12 +24,12 @@ def test_a_damaged_list_is_removed(content, capsys):
 @pytest.mark.parametrize("content", ["{}", '{"write": {"out": {"pid": 1, "cmd": "dvc repro"}}}'])
 def test_a_whole_list_stays(content):
     RWLOCK.write_text(content)
-    mend_rwlock()
+    remove_damaged_rwlock()
     assert RWLOCK.read_text() == content
 
 
 def test_where_there_is_none_nothing_is_made():
-    mend_rwlock()
+    remove_damaged_rwlock()
     assert list(RWLOCK.parent.iterdir()) == []
 
 
@@ -39,5 +39,5 @@ def test_while_dvc_writes_it_it_stays():
         make_lock(f"{RWLOCK}.lock", tmp_dir=str(RWLOCK.parent)),
         pytest.raises(UserError, match="another DVC command is at work"),
     ):
-        mend_rwlock()
+        remove_damaged_rwlock()
     assert RWLOCK.exists()

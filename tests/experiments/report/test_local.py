@@ -89,5 +89,5 @@ def test_without_a_repository_there_are_none(tmp_path, monkeypatch):
 
 def test_what_dvc_cannot_read_is_said(repository):
     (repository / ".dvc/config").write_text("[core\n")
-    with pytest.raises(UserError, match=r"^`dvc exp show` failed: .*config.*; mend that"):
+    with pytest.raises(UserError, match=r"^`dvc exp show` failed: .*config.*; correct that"):
         local.experiments(reported=set())
