@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev hooks repro table sweep sweep-again report verify evaluate publish \
-  bench lint test test-fast
+  sample export bench lint test test-fast
 
 # The variables that each target reads. Any other one on the command line would do nothing, so it is
 # refused: a comparison that silently ran the default is worse than none.
@@ -15,6 +15,8 @@ VARIABLES_sweep-again := SWEEP ROW JOBS
 VARIABLES_report := SWEEP
 VARIABLES_evaluate := ADAPTER
 VARIABLES_publish := REPO
+VARIABLES_sample := PROMPT N TEMPERATURE SEED
+VARIABLES_export := DIR
 KNOWN := PYTHON $(foreach goal,$(MAKECMDGOALS),$(VARIABLES_$(goal)))
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 UNREAD := $(sort $(filter-out $(KNOWN) -% MAKE%,$(GIVEN)))
@@ -28,7 +30,7 @@ else ifneq ($(UNREAD),)
 endif
 
 # What the user gives reaches the shell as data, in the environment: make expands it nowhere.
-INPUTS := SWEEP ROWS ROW JOBS ADAPTER REPO
+INPUTS := SWEEP ROWS ROW JOBS ADAPTER REPO PROMPT N TEMPERATURE SEED DIR
 unexport $(INPUTS)
 export FDPO_SWEEP := $(value SWEEP)
 export FDPO_ROWS := $(value ROWS)
@@ -36,6 +38,11 @@ export FDPO_ROW := $(value ROW)
 export FDPO_JOBS := $(value JOBS)
 export FDPO_ADAPTER := $(value ADAPTER)
 export FDPO_REPO := $(value REPO)
+export FDPO_PROMPT := $(value PROMPT)
+export FDPO_N := $(value N)
+export FDPO_TEMPERATURE := $(value TEMPERATURE)
+export FDPO_SEED := $(value SEED)
+export FDPO_DIR := $(value DIR)
 JOBS_OPTION = $${FDPO_JOBS:+--jobs="$$FDPO_JOBS"}
 needed = @$(if $(strip $(value $(1))),:,$(error $(1) is not given; `make $@ $(1)=$(2)`))
 
@@ -92,6 +99,15 @@ evaluate: install  ## measure a ready adapter: ADAPTER=user/name or a folder
 publish: install  ## upload models/policy to the Hub: REPO=user/name
 	$(call needed,REPO,user/name)
 	python -m experiments.publish -- "$$FDPO_REPO"
+
+sample: install  ## reference beside policy: PROMPT="The film"; N=8 samples, TEMPERATURE=0.7, SEED=3
+	$(call needed,PROMPT,"The film")
+	python -m experiments.sample_prompt $${FDPO_N:+--samples="$$FDPO_N"} \
+	  $${FDPO_TEMPERATURE:+--temperature="$$FDPO_TEMPERATURE"} $${FDPO_SEED:+--seed="$$FDPO_SEED"} \
+	  -- "$$FDPO_PROMPT"
+
+export: install  ## the policy as a whole model, its adapter merged: DIR=models/export
+	python -m experiments.export_policy $${FDPO_DIR:+-- "$$FDPO_DIR"}
 
 bench: install  ## speed against peers, on a quiet machine
 	python -m benchmarks

@@ -45,6 +45,14 @@ NASTY = [
     "*",
     "--help",
 ]
+# The variables that are given as options; others come last, behind `--`.
+OPTIONS = {
+    "JOBS": "--jobs",
+    "ROW": "--again",
+    "N": "--samples",
+    "TEMPERATURE": "--temperature",
+    "SEED": "--seed",
+}
 
 
 @pytest.mark.parametrize("value", NASTY)
@@ -57,15 +65,20 @@ NASTY = [
         ("report", "SWEEP", ()),
         ("sweep", "JOBS", ("SWEEP=s",)),
         ("sweep-again", "ROW", ("SWEEP=s",)),
+        ("sample", "PROMPT", ()),
+        ("sample", "N", ("PROMPT=p",)),
+        ("sample", "TEMPERATURE", ("PROMPT=p",)),
+        ("sample", "SEED", ("PROMPT=p",)),
+        ("export", "DIR", ()),
     ],
 )
 def test_a_value_is_data(project, target, variable, others, value):
     done, calls = make(project, target, f"{variable}={value}", *others)
     assert done.returncode == 0, done.stderr
     (call,) = calls
-    given = {"JOBS": f"--jobs={value}", "ROW": f"--again={value}"}.get(variable, value)
+    given = f"{OPTIONS[variable]}={value}" if variable in OPTIONS else value
     assert call.count(given) == 1, json.dumps(call)
-    assert variable in ("JOBS", "ROW") or call[-2:] == ["--", value]
+    assert variable in OPTIONS or call[-2:] == ["--", value]
     assert not (project / "pwned").exists()
 
 
@@ -85,6 +98,7 @@ def test_rows_are_words_and_nothing_more(project):
     [
         ("evaluate", [], "ADAPTER is not given; `make evaluate ADAPTER=user/name or a folder`"),
         ("publish", [], "REPO is not given; `make publish REPO=user/name`"),
+        ("sample", [], 'PROMPT is not given; `make sample PROMPT="The film"`'),
         ("sweep", ["SWEEP= "], "SWEEP is not given; `make sweep SWEEP=controlled`"),
         ("sweep-again", ["SWEEP=s"], "ROW is not given; `make sweep-again ROW=A`"),
     ],

@@ -1,0 +1,57 @@
+"""Write the policy as a whole model that `from_pretrained` loads anywhere, without PEFT.
+
+    make export                        # to models/export
+    make export DIR=/where/you/like
+
+The adapter is merged into the reference's weights, which are written with the tokenizer, its chat
+template and the generation config.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from fdpo.core import errors
+from fdpo.core.errors import UserError
+from fdpo.core.files import replacing
+from fdpo.evaluation.policy import load_policy
+from fdpo.models.causal_lm import check_vocabulary, load_causal_lm, load_tokenizer
+from stages import paths
+
+EXPORT = paths.MODELS / "export"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Export to the folder that the command line names."""
+    parser = argparse.ArgumentParser(
+        prog="experiments.export_policy", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=EXPORT, help=f"(default: {EXPORT})")
+    folder: Path = parser.parse_args(arguments).folder
+    export(folder)
+    print(f"{folder}: a whole model, for `from_pretrained` without PEFT")
+
+
+def export(folder: Path) -> None:
+    """Write the merged policy and its tokenizer to `folder`, whole or not at all.
+
+    Raises:
+        UserError: there is something at `folder` already, or no trained policy.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise UserError(f"{folder}: exists already; name a folder that does not, DIR=...")
+    if not (paths.POLICY / "objective.json").is_file():
+        raise UserError(f"{paths.POLICY}: no trained policy; run `dvc repro` to train one")
+    tokenizer = load_tokenizer(paths.REFERENCE_MODEL)
+    reference = load_causal_lm(paths.REFERENCE_MODEL)
+    check_vocabulary(reference, tokenizer, paths.REFERENCE_MODEL)
+    policy = load_policy(reference, paths.POLICY, "run `dvc repro` to train it again")
+    policy.generation_config = reference.generation_config
+    with replacing(folder) as scratch:
+        policy.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        shutil.copyfile(paths.POLICY / "objective.json", scratch / "objective.json")
+
+
+if __name__ == "__main__":
+    errors.run(main)

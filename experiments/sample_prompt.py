@@ -1,0 +1,131 @@
+"""Print samples of the reference and of the policy for a prompt, side by side.
+
+    make sample PROMPT="The film was"
+    python -m experiments.sample_prompt --samples 8 --temperature 0.7 --seed 3 -- "The film was"
+
+The prompt is what the reference read in training: where the study has `chat: auto` it is put into
+the chat template, and elsewhere it is taken as it is. Samples are as long as those of held-out
+prompts. The same seed gives the same samples.
+"""
+
+import argparse
+import shutil
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TemperatureLogitsWarper
+
+from experiments.samples import print_beside
+from fdpo.config.params import Params
+from fdpo.config.study_sources import HubModels
+from fdpo.core import errors
+from fdpo.core.errors import UserError
+from fdpo.core.files import read_json
+from fdpo.core.printable import printable
+from fdpo.core.randomness import RandomStreams, streams_of
+from fdpo.decoding.sampling import sample, uniforms
+from fdpo.evaluation.policy import load_policy, require_trained_with
+from fdpo.models.causal_lm import (
+    cached_attention,
+    check_vocabulary,
+    end_of_text_ids,
+    load_causal_lm,
+    load_tokenizer,
+    position_limit,
+)
+from fdpo.models.text_tokens import completion_text, prompt_tokens
+from fdpo.run.settings import load_params
+from fdpo.sources.chat import ChatFormat
+from stages import paths
+
+COLDEST, HOTTEST = 1e-3, 1e6  # as for generate.train.temperature: below, logits overflow
+MOST_SAMPLES = 1000
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print what the command line asks for."""
+    settings = load_params()
+    parser = argparse.ArgumentParser(
+        prog="experiments.sample_prompt", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("prompt", help="the text to complete")
+    parser.add_argument("--samples", type=int, default=4, help="of each model (default: 4)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="(default: 1)")
+    parser.add_argument(
+        "--seed", type=int, default=settings.seed, help="(default: that of params.yaml)"
+    )
+    options = parser.parse_args(arguments)
+    check_options(options)
+    require_trained_with(paths.POLICY, {"study": settings.study})
+    tokenizer = load_tokenizer(paths.REFERENCE_MODEL)
+    reference = load_causal_lm(paths.REFERENCE_MODEL)
+    check_vocabulary(reference, tokenizer, paths.REFERENCE_MODEL)
+    policy = load_policy(reference, paths.POLICY, "run `dvc repro` to train it again")
+
+    text = as_read(options.prompt, settings)
+    width = min(shutil.get_terminal_size().columns, 120) // 2 - 2
+    columns = [
+        completions(model, tokenizer, text, settings, options, purpose)
+        for purpose, model in (("reference", reference), ("policy", policy))
+    ]
+    trained = read_json(paths.POLICY / "objective.json")
+    print(printable(options.prompt))
+    print_beside("reference", f"policy ({trained['loss']}, beta {trained['beta']:g})", width)
+    for left, right in zip(*columns, strict=True):
+        print()
+        print_beside(left, right, width)
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raise `UserError` for a value that nothing can be sampled with."""
+    problems = []
+    if not 1 <= options.samples <= MOST_SAMPLES:
+        problems.append(f"samples = {options.samples}: must be 1 to {MOST_SAMPLES}")
+    if not COLDEST <= options.temperature <= HOTTEST:  # NaN is not either
+        problems.append(f"temperature = {options.temperature}: must be {COLDEST:g} to {HOTTEST:g}")
+    if not 0 <= options.seed < 2**32:
+        problems.append(f"seed = {options.seed}: must be 0 to {2**32 - 1}")
+    try:
+        options.prompt.encode()
+    except UnicodeEncodeError:
+        problems.append("prompt: not UTF-8; write it in that encoding")
+    if problems:
+        raise UserError(*problems)
+
+
+def as_read(prompt: str, settings: Params) -> str:
+    """The prompt as the reference of the study read those of training."""
+    source = settings.active.prepare
+    if not isinstance(source, HubModels):
+        return prompt
+    return ChatFormat(source.chat, source.system, paths.REFERENCE_MODEL).prompt(prompt)
+
+
+def completions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    settings: Params,
+    options: argparse.Namespace,
+    purpose: str,
+) -> list[str]:
+    """The model's samples, each on one line; `purpose` names the random stream."""
+    streams: RandomStreams = streams_of(options.seed)
+    steps = settings.active.generate.heldout.max_new_tokens
+    ids = prompt_tokens(tokenizer, text)
+    if not ids:
+        raise UserError(f"prompt = {text!r}: no token; give some text")
+    positions = position_limit(model)
+    if positions is not None and len(ids) + steps > positions:
+        raise UserError(
+            f"prompt: its {len(ids)} tokens and {steps} of a completion exceed the {positions}"
+            f" positions of {paths.REFERENCE_MODEL}; give a shorter one"
+        )
+    warp = TemperatureLogitsWarper(options.temperature) if options.temperature != 1 else None
+    draws = [uniforms(streams, f"asked {purpose}", 0, options.samples, steps)]
+    with cached_attention(model):
+        (sampled,) = sample(model, [ids], draws, end_of_text_ids(model), warp)
+    texts = (completion_text(tokenizer, ids, row.ids) for row in sampled)
+    return [printable(" ".join(text.split())) for text in texts]
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,123 @@
+"""The trained policy in use: sampled beside the reference, and exported as a whole model."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from experiments import export_policy, sample_prompt
+from fdpo.core.errors import UserError
+from fdpo.core.files import write_json
+from stages import paths
+from tests.support import stage_runs
+from tests.support.tiny_trainer import move_adapter
+
+pytestmark = pytest.mark.slow
+
+PROMPT = "Movie review: a film"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    return stage_runs.finished_workspace(tmp_path_factory.mktemp("finished")).folder
+
+
+@pytest.fixture
+def workspace(finished, monkeypatch) -> Path:
+    monkeypatch.chdir(finished)
+    return finished
+
+
+def sampled(capsys, *arguments: str) -> str:
+    sample_prompt.main([*arguments, "--", PROMPT])
+    return capsys.readouterr().out
+
+
+def test_samples_of_both_models_come_from_the_seed(workspace, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    first = sampled(capsys, "--samples=3")
+    lines = first.splitlines()
+    assert lines[0] == PROMPT
+    assert lines[1].split() == ["reference", "policy", "(sigmoid,", "beta", "0.1)"]
+    assert lines.count("") == 3  # one before each row of samples
+    assert sampled(capsys, "--samples=3") == first
+    assert sampled(capsys, "--samples=3", "--seed=7") != first
+    assert sampled(capsys, "--samples=3", "--temperature=0.2") != first
+    # A sample does not depend on how many others there are.
+    assert first.startswith(sampled(capsys, "--samples=1").rstrip("\n"))
+
+
+def test_a_prompt_is_shown_and_not_obeyed(workspace, capsys):
+    sample_prompt.main(["--samples=1", "--", "a film \x1b]0;owned\x07"])
+    shown = capsys.readouterr().out
+    assert "\\x1b]0;owned\\x07" in shown
+    assert not set(shown) & {"\x1b", "\x07"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--samples=0", "p"], "samples = 0: must be 1 to 1000"),
+        (["--temperature=0", "p"], "temperature = 0.0: must be 0.001 to 1e+06"),
+        (["--temperature=nan", "p"], "temperature = nan: must be 0.001 to 1e+06"),
+        (["--seed=-1", "p"], "seed = -1: must be 0 to 4294967295"),
+        (["\udcff"], "prompt: not UTF-8; write it in that encoding"),
+        (["film " * 3000], "positions of models/reference; give a shorter one"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused_in_a_line(workspace, arguments, line):
+    with pytest.raises(UserError) as refused:
+        sample_prompt.main(arguments)
+    assert len(refused.value.lines) == 1
+    assert refused.value.lines[0].endswith(line)
+
+
+def test_a_policy_of_another_study_is_refused(workspace):
+    objective = json.loads(paths.POLICY.joinpath("objective.json").read_text())
+    write_json(paths.POLICY / "objective.json", objective | {"study": "other"})
+    try:
+        with pytest.raises(UserError, match="trained with study = other"):
+            sample_prompt.main([PROMPT])
+    finally:
+        write_json(paths.POLICY / "objective.json", objective)
+
+
+def test_the_export_computes_what_the_adapter_does(workspace, tmp_path, capsys):
+    reference = AutoModelForCausalLM.from_pretrained("models/reference", dtype=torch.float32)
+    adapted = PeftModel.from_pretrained(reference, "models/policy")
+    move_adapter(adapted)  # far from the reference, so that a lost adapter shows
+    before = {path: path.read_bytes() for path in Path("models/policy").iterdir()}
+    adapted.save_pretrained("models/policy")
+    try:
+        export_policy.main([str(tmp_path / "exported")])
+    finally:
+        for path, content in before.items():
+            path.write_bytes(content)
+    assert "exported: a whole model" in capsys.readouterr().out
+
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "exported", dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "exported")
+    ids = torch.tensor([tokenizer(PROMPT).input_ids])
+    with torch.inference_mode():
+        wanted = adapted(ids).logits
+        torch.testing.assert_close(exported(ids).logits, wanted, atol=1e-5, rtol=1e-5)
+        with adapted.disable_adapter():
+            assert (adapted(ids).logits - wanted).abs().max() > 1e-2
+    original = AutoTokenizer.from_pretrained("models/reference")
+    assert tokenizer.chat_template == original.chat_template
+    assert tokenizer.get_vocab() == original.get_vocab()
+    assert exported.generation_config.eos_token_id == reference.generation_config.eos_token_id
+    names = {path.name for path in (tmp_path / "exported").iterdir()}
+    assert {"model.safetensors", "config.json", "objective.json"} <= names
+    assert not any(name.startswith("adapter") for name in names)
+
+
+def test_nothing_that_is_there_is_written_over(workspace, tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    for taken in (tmp_path, tmp_path / "mine"):
+        with pytest.raises(UserError, match="exists already; name a folder that does not"):
+            export_policy.main([str(taken)])
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
