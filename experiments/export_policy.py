@@ -11,11 +11,10 @@ import argparse
 import shutil
 from pathlib import Path
 
+from experiments.trained_models import load_trained_models
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing
-from fdpo.evaluation.policy import load_policy
-from fdpo.models.causal_lm import check_vocabulary, load_causal_lm, load_tokenizer
 from stages import paths
 
 EXPORT = paths.MODELS / "export"
@@ -42,14 +41,11 @@ def export(folder: Path) -> None:
         raise UserError(f"{folder}: exists already; name a folder that does not, DIR=...")
     if not (paths.POLICY / "objective.json").is_file():
         raise UserError(f"{paths.POLICY}: no trained policy; run `dvc repro` to train one")
-    tokenizer = load_tokenizer(paths.REFERENCE_MODEL)
-    reference = load_causal_lm(paths.REFERENCE_MODEL)
-    check_vocabulary(reference, tokenizer, paths.REFERENCE_MODEL)
-    policy = load_policy(reference, paths.POLICY, "run `dvc repro` to train it again")
-    policy.generation_config = reference.generation_config
+    models = load_trained_models()
+    models.policy.generation_config = models.reference.generation_config
     with replacing(folder) as scratch:
-        policy.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
+        models.policy.save_pretrained(scratch)
+        models.tokenizer.save_pretrained(scratch)
         shutil.copyfile(paths.POLICY / "objective.json", scratch / "objective.json")
 
 

@@ -9,28 +9,22 @@ prompts. The same seed gives the same samples.
 """
 
 import argparse
-import shutil
 
+import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TemperatureLogitsWarper
 
-from experiments.samples import print_beside
+from experiments.samples import column_width, on_one_line, print_beside
+from experiments.trained_models import TrainedModels, load_trained_models
 from fdpo.config.params import Params
 from fdpo.config.study_sources import HubModels
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json
 from fdpo.core.printable import printable
-from fdpo.core.randomness import RandomStreams, streams_of
+from fdpo.core.randomness import streams_of
 from fdpo.decoding.sampling import sample, uniforms
-from fdpo.evaluation.policy import load_policy, require_trained_with
-from fdpo.models.causal_lm import (
-    cached_attention,
-    check_vocabulary,
-    end_of_text_ids,
-    load_causal_lm,
-    load_tokenizer,
-    position_limit,
-)
+from fdpo.evaluation.policy import require_trained_with
+from fdpo.models.causal_lm import cached_attention, end_of_text_ids, position_limit
 from fdpo.models.text_tokens import completion_text, prompt_tokens
 from fdpo.run.settings import load_params
 from fdpo.sources.chat import ChatFormat
@@ -55,18 +49,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     check_options(options)
     require_trained_with(paths.POLICY, {"study": settings.study})
-    tokenizer = load_tokenizer(paths.REFERENCE_MODEL)
-    reference = load_causal_lm(paths.REFERENCE_MODEL)
-    check_vocabulary(reference, tokenizer, paths.REFERENCE_MODEL)
-    policy = load_policy(reference, paths.POLICY, "run `dvc repro` to train it again")
-
-    text = as_read(options.prompt, settings)
-    width = min(shutil.get_terminal_size().columns, 120) // 2 - 2
+    models = load_trained_models()
+    steps = settings.active.generate.heldout.max_new_tokens
+    ids = prompt_ids(models, as_read(options.prompt, settings), steps)
     columns = [
-        completions(model, tokenizer, text, settings, options, purpose)
-        for purpose, model in (("reference", reference), ("policy", policy))
+        completions(model, models.tokenizer, ids, draws(options, purpose, steps), options)
+        for purpose, model in (("reference", models.reference), ("policy", models.policy))
     ]
-    trained = read_json(paths.POLICY / "objective.json")
+    trained, width = read_json(paths.POLICY / "objective.json"), column_width()
     print(printable(options.prompt))
     print_beside("reference", f"policy ({trained['loss']}, beta {trained['beta']:g})", width)
     for left, right in zip(*columns, strict=True):
@@ -99,32 +89,37 @@ def as_read(prompt: str, settings: Params) -> str:
     return ChatFormat(source.chat, source.system, paths.REFERENCE_MODEL).prompt(prompt)
 
 
-def completions(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    text: str,
-    settings: Params,
-    options: argparse.Namespace,
-    purpose: str,
-) -> list[str]:
-    """The model's samples, each on one line; `purpose` names the random stream."""
-    streams: RandomStreams = streams_of(options.seed)
-    steps = settings.active.generate.heldout.max_new_tokens
-    ids = prompt_tokens(tokenizer, text)
+def prompt_ids(models: TrainedModels, text: str, steps: int) -> list[int]:
+    """The token ids of a prompt. Raises `UserError` unless `steps` tokens fit behind them."""
+    ids = prompt_tokens(models.tokenizer, text)
     if not ids:
         raise UserError(f"prompt = {text!r}: no token; give some text")
-    positions = position_limit(model)
+    positions = position_limit(models.reference)
     if positions is not None and len(ids) + steps > positions:
         raise UserError(
             f"prompt: its {len(ids)} tokens and {steps} of a completion exceed the {positions}"
             f" positions of {paths.REFERENCE_MODEL}; give a shorter one"
         )
+    return ids
+
+
+def draws(options: argparse.Namespace, purpose: str, steps: int) -> np.ndarray:
+    """The uniform numbers that decide a model's samples, [samples, steps]."""
+    return uniforms(streams_of(options.seed), f"asked {purpose}", 0, options.samples, steps)
+
+
+def completions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: list[int],
+    numbers: np.ndarray,
+    options: argparse.Namespace,
+) -> list[str]:
+    """The model's samples behind the prompt's token ids, each on one line."""
     warp = TemperatureLogitsWarper(options.temperature) if options.temperature != 1 else None
-    draws = [uniforms(streams, f"asked {purpose}", 0, options.samples, steps)]
     with cached_attention(model):
-        (sampled,) = sample(model, [ids], draws, end_of_text_ids(model), warp)
-    texts = (completion_text(tokenizer, ids, row.ids) for row in sampled)
-    return [printable(" ".join(text.split())) for text in texts]
+        (sampled,) = sample(model, [ids], [numbers], end_of_text_ids(model), warp)
+    return [on_one_line(completion_text(tokenizer, ids, row.ids)) for row in sampled]
 
 
 if __name__ == "__main__":

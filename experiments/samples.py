@@ -14,7 +14,7 @@ SHOWN_PROMPTS, SHOWN_COMPLETIONS = 4, 2
 
 def main() -> None:
     """Print the first held-out prompts with samples of both models."""
-    width = min(shutil.get_terminal_size().columns, 120) // 2 - 2
+    width = column_width()
     for row in islice(records.read(paths.SAMPLES, SamplesOfPrompt), SHOWN_PROMPTS):
         print(f"\n{printable(row.prompt)}")
         print_beside("reference", "policy", width)
@@ -26,7 +26,17 @@ def main() -> None:
 
 def shown(sample: ScoredSample) -> str:
     """A sample on one line, behind its reward."""
-    return f"[{sample.reward:+.2f}] {printable(' '.join(sample.text.split()))}"
+    return f"[{sample.reward:+.2f}] {on_one_line(sample.text)}"
+
+
+def on_one_line(text: str) -> str:
+    """`text` with its white space as single spaces, and nothing that a terminal would obey."""
+    return printable(" ".join(text.split()))
+
+
+def column_width() -> int:
+    """Characters of each of two columns, as the terminal allows."""
+    return min(shutil.get_terminal_size().columns, 120) // 2 - 2
 
 
 def print_beside(left: str, right: str, width: int) -> None:
