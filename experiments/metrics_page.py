@@ -28,6 +28,8 @@ the reference's samples of the same prompts.
   rank experiments by.
 - `results/evaluate/metrics.json` holds every metric with its 95 % interval.
 - `results/evaluate/samples.jsonl` holds the texts.
+- `results/baselines.json` holds what the reference reaches without training, at lower temperatures
+  and as the best of n samples ([its fields](data-formats.md#resultsbaselinesjson)).
 
 ## The eight headline numbers
 """

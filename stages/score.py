@@ -1,12 +1,19 @@
-"""Score every completion with the reward model, and the baseline's with the judge too."""
+"""Score every completion with the reward model, and held-out ones with the judge too."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
+from fdpo.config.params import Params
 from fdpo.core import records
-from fdpo.core.records import Generation, ScoredCompletion, ScoredGeneration
+from fdpo.core.files import write_json
+from fdpo.core.randomness import streams_of
+from fdpo.core.records import Completion, Generation, ScoredCompletion, ScoredGeneration
+from fdpo.evaluation.baseline import select_heldout
+from fdpo.evaluation.reference_baselines import PromptScores, best_of_row, temperature_row
 from fdpo.run import locks
 from fdpo.run.settings import load_params
 from fdpo.scoring.loading import load_scorer
@@ -15,13 +22,15 @@ from stages import paths
 
 
 def main() -> None:
-    """Score data/generations.jsonl."""
-    batch_size = load_params().active.score.batch_size
+    """Score data/generations.jsonl, and measure what its held-out samples give without training."""
+    settings = load_params()
+    batch_size = settings.active.score.batch_size
     reward, judge = load_scorer(paths.REWARD_MODEL), load_scorer(paths.JUDGE_MODEL)
     generations = records.read_prompt_unique(paths.GENERATIONS, Generation)
     count = records.write(
         paths.SCORES, tqdm(scored(generations, reward, judge, batch_size), "score")
     )
+    write_json(paths.REFERENCE_BASELINES, measured_baselines(settings, reward, judge))
     for scorer, folder in ((reward, paths.REWARD_MODEL), (judge, paths.JUDGE_MODEL)):
         report_cut_texts(scorer, folder)
     print(f"score: the completions of {count} prompts")
@@ -39,7 +48,7 @@ def scored(
         for generation in batch:
             compared = generation.role == "heldout"
             yield ScoredGeneration(
-                **generation.model_dump(exclude={"completions"}),
+                **generation.model_dump(exclude={"completions", "baselines"}),
                 completions=[
                     ScoredCompletion(
                         **completion.model_dump(),
@@ -49,6 +58,59 @@ def scored(
                     for completion in generation.completions
                 ],
             )
+
+
+def measured_baselines(settings: Params, reward: Scorer, judge: Scorer) -> list[dict[str, Any]]:
+    """The entries of results/baselines.json, none where the study asks for none."""
+    study, streams = settings.active, streams_of(settings.seed)
+    asked, best_of = study.generate.baselines, study.score.best_of or []
+    if asked is None and not best_of:
+        return []
+    generations = records.read_prompt_unique(paths.GENERATIONS, Generation)
+    heldout = [generation for generation in generations if generation.role == "heldout"]
+
+    def scores(rows: Sequence[Sequence[Completion]]) -> PromptScores:
+        whole = [
+            generation.prompt + completion.text
+            for generation, row in zip(heldout, rows, strict=True)
+            for completion in row
+        ]
+        shape = (len(heldout), len(rows[0]))
+        return PromptScores(reward.score(whole).reshape(shape), judge.score(whole).reshape(shape))
+
+    drawn = [generation.baselines for generation in heldout]
+    plain = recorded_scores()
+    if further := [samples.plain for samples in drawn if samples and samples.plain]:
+        more = scores(further)
+        plain = PromptScores(
+            np.hstack([plain.reward, more.reward]), np.hstack([plain.judge, more.judge])
+        )
+    entries = []
+    for place, temperature in enumerate(asked.temperatures if asked else ()):
+        rows = [samples.tempered[place].completions for samples in drawn if samples]
+        entries.append(
+            temperature_row(
+                temperature,
+                scores(rows),
+                plain,
+                kl=np.array([[completion.kl for completion in row] for row in rows]),
+                entropy=np.array([[completion.entropy for completion in row] for row in rows]),
+                ids=[[completion.ids for completion in row] for row in rows],
+                distinct_budget=study.evaluate.distinct_budget,
+                streams=streams,
+            )
+        )
+    return entries + [best_of_row(n, plain, streams) for n in best_of]
+
+
+def recorded_scores() -> PromptScores:
+    """The scores of the held-out samples in data/scores.jsonl."""
+    scored = list(records.read_prompt_unique(paths.SCORES, ScoredGeneration))
+    rows = [generation.completions for generation in select_heldout(paths.SCORES, scored)]
+    return PromptScores(
+        np.array([[completion.reward for completion in row] for row in rows]),
+        np.array([[completion.judge for completion in row] for row in rows], dtype=np.float64),
+    )
 
 
 def texts(generations: Iterable[Generation]) -> list[str]:

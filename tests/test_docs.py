@@ -207,7 +207,13 @@ def shown(name: str) -> str:
 
 FORMATS = {
     "data/prompts.jsonl": (records.Prompt, records.TextPair),
-    "data/generations.jsonl": (records.Generation, records.Completion),
+    "data/generations.jsonl": (
+        records.Generation,
+        records.Completion,
+        records.BaselineSamples,
+        records.TemperedSamples,
+        records.TemperedCompletion,
+    ),
     "data/scores.jsonl": (),  # the two fields that it adds are compared below
     "data/pairs.jsonl": (records.Pair,),
     "results/evaluate/samples.jsonl": (records.SamplesOfPrompt,),

@@ -91,6 +91,28 @@ class Heldout(Strict):
     published: Published | None = None
 
 
+def _differ(values: list[Any]) -> list[Any]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value} occurs twice; name each value once")
+    return values
+
+
+class ReferenceBaselines(Strict):
+    """Further samples of held-out prompts, for what the reference reaches without training.
+
+    `temperatures` are below 1, with `samples_per_temperature` samples of a prompt at each.
+    `plain_samples` are all samples at temperature 1 that the best of n are chosen from, those of
+    `heldout` among them.
+    """
+
+    temperatures: Annotated[
+        list[Annotated[float, Field(ge=0.05, lt=1)]], Field(min_length=1), AfterValidator(_differ)
+    ]
+    samples_per_temperature: Count
+    plain_samples: Count
+
+
 class Generate(Strict):
     """How the reference's completions are made.
 
@@ -101,13 +123,23 @@ class Generate(Strict):
     max_length: Annotated[int, Field(ge=2, le=10_000_000)]
     train: Annotated[Sampling | DiverseBeam | Given, Field(discriminator="strategy")]
     heldout: Heldout
+    baselines: ReferenceBaselines | None = None
     prompts_per_batch: Count
+
+    @property
+    def plain_samples(self) -> int:
+        """Samples at temperature 1 of each held-out prompt of the reference, in all."""
+        return self.baselines.plain_samples if self.baselines else self.heldout.samples
 
 
 class Score(Strict):
-    """How completions are scored: `batch_size` prompts at once."""
+    """How completions are scored: `batch_size` prompts at once.
+
+    `best_of` are the n of the best-of-n baselines.
+    """
 
     batch_size: Count
+    best_of: Annotated[list[Several], Field(min_length=1), AfterValidator(_differ)] | None = None
 
 
 def _ranks_differ(ranks: list[list[int]]) -> list[list[int]]:
@@ -230,6 +262,22 @@ class Study(Strict):
                 raise ValueError(
                     f"pair.ranks has {pair}, but generate.train.completions = {completions}; "
                     f"ranks go from 1 to {completions}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _baselines_have_samples(self):
+        generate = self.generate
+        if generate.plain_samples < generate.heldout.samples:
+            raise ValueError(
+                f"generate.baselines.plain_samples = {generate.plain_samples}: must be at least"
+                f" generate.heldout.samples = {generate.heldout.samples}, which it counts as well"
+            )
+        for n in self.score.best_of or ():
+            if n > generate.plain_samples:
+                raise ValueError(
+                    f"score.best_of has {n}, but a held-out prompt has {generate.plain_samples}"
+                    f" samples to choose from; set generate.baselines.plain_samples to {n} or more"
                 )
         return self
 

@@ -61,12 +61,41 @@ class Completion(Strict):
     ref_logp: LogProbability
 
 
+class TemperedCompletion(Completion):
+    """A completion sampled from p_T = softmax(logits / T), the reference's at a temperature T.
+
+    `kl` is the sum over its tokens' places of KL(p_T‖p_1) and `entropy` that of p_T's entropy, both
+    over the whole vocabulary and in nats. `ref_logp` is that of the reference itself, p_1.
+    """
+
+    kl: Annotated[float, Field(ge=0)]
+    entropy: Annotated[float, Field(ge=0)]
+
+
+class TemperedSamples(Strict):
+    """A held-out prompt's samples at one temperature."""
+
+    temperature: float
+    completions: Annotated[list[TemperedCompletion], Field(min_length=1)]
+
+
+class BaselineSamples(Strict):
+    """What the baselines without training need of a held-out prompt.
+
+    `plain` are samples at temperature 1 beyond the generation's own, `tempered` the others.
+    """
+
+    plain: list[Completion]
+    tempered: list[TemperedSamples]
+
+
 class Generation(Sparse):
     """A line of data/generations.jsonl: a prompt and the reference's completions of it.
 
     `given` are [chosen, rejected] places among the completions, where the pairs were given.
     `published` is one more sample of a held-out prompt, decoded as the study's published figures
-    were; evaluation alone reads it.
+    were; evaluation alone reads it. `baselines` are samples of a held-out prompt that only `score`
+    reads.
     """
 
     id: Id
@@ -76,6 +105,7 @@ class Generation(Sparse):
     completions: Annotated[list[Completion], Field(min_length=1)]
     given: list[Annotated[list[Place], Field(min_length=2, max_length=2)]] | None = None
     published: Completion | None = None
+    baselines: BaselineSamples | None = None
 
     @model_validator(mode="after")
     def _given_exist(self) -> Self:

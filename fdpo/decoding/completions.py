@@ -6,10 +6,21 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fdpo.config.study import Generate
 from fdpo.core.randomness import RandomStreams
-from fdpo.core.records import Completion, Generation
+from fdpo.core.records import (
+    BaselineSamples,
+    Completion,
+    Generation,
+    TemperedCompletion,
+    TemperedSamples,
+)
 from fdpo.decoding import length_limit
 from fdpo.decoding.sampling import Sampled
-from fdpo.decoding.strategies import decode_heldout, decode_published, decode_train
+from fdpo.decoding.strategies import (
+    decode_heldout,
+    decode_published,
+    decode_tempered,
+    decode_train,
+)
 from fdpo.decoding.tokenized_prompts import TokenizedPrompt
 from fdpo.models.causal_lm import cached_attention, end_of_text_ids
 from fdpo.models.logprobs import forward_logps
@@ -66,7 +77,7 @@ def _sample_heldout(
     generate: Generate,
     streams: RandomStreams,
 ) -> list[Generation]:
-    """Plain samples and, where the study has published figures, one as they were made."""
+    """Plain samples and, where the study asks for them, one as published, and the baselines'."""
     numbers = [item.prompt.id for item in batch]
     prompt_ids = [item.ids for item in batch]
     settings = generate.heldout
@@ -77,10 +88,66 @@ def _sample_heldout(
             published = decode_published(
                 model, numbers, prompt_ids, settings.published, streams, purpose="reference"
             )
+    baselines = _sample_baselines(model, tokenizer, batch, generate, streams)
     return [
-        _generation(tokenizer, item, row, published=extra)
-        for item, row, extra in zip(batch, rows, published, strict=True)
+        _generation(tokenizer, item, row, published=extra, baselines=more)
+        for item, row, extra, more in zip(batch, rows, published, baselines, strict=True)
     ]
+
+
+def _sample_baselines(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    batch: Sequence[TokenizedPrompt],
+    generate: Generate,
+    streams: RandomStreams,
+) -> Sequence[BaselineSamples | None]:
+    """The samples of each prompt that only baselines need; None where there are no baselines."""
+    settings, heldout = generate.baselines, generate.heldout
+    if settings is None:
+        return [None] * len(batch)
+    numbers = [item.prompt.id for item in batch]
+    prompt_ids = [item.ids for item in batch]
+    plain: list[list[Sampled]] = [[] for _ in batch]
+    with cached_attention(model):
+        if missing := settings.plain_samples - heldout.samples:
+            further = heldout.model_copy(update={"samples": missing})
+            plain = decode_heldout(model, numbers, prompt_ids, further, streams, "best of n")
+        tempered = {
+            temperature: decode_tempered(
+                model,
+                numbers,
+                prompt_ids,
+                temperature,
+                settings.samples_per_temperature,
+                heldout.max_new_tokens,
+                streams,
+            )
+            for temperature in settings.temperatures
+        }
+    return [
+        BaselineSamples(
+            plain=[_completion(tokenizer, item.ids, sampled) for sampled in plain[place]],
+            tempered=[
+                TemperedSamples(
+                    temperature=temperature,
+                    completions=[
+                        _tempered(tokenizer, item.ids, sampled) for sampled in rows[place]
+                    ],
+                )
+                for temperature, rows in tempered.items()
+            ],
+        )
+        for place, item in enumerate(batch)
+    ]
+
+
+def _tempered(
+    tokenizer: PreTrainedTokenizerBase, prompt_ids: Sequence[int], sampled: Sampled
+) -> TemperedCompletion:
+    kl, entropy = sampled.measured
+    plain = _completion(tokenizer, prompt_ids, sampled)
+    return TemperedCompletion(**plain.model_dump(), kl=kl, entropy=entropy)
 
 
 def _take_given(
@@ -102,6 +169,7 @@ def _generation(
     completions: Sequence[Sampled],
     given: list[list[int]] | None = None,
     published: Sampled | None = None,
+    baselines: BaselineSamples | None = None,
 ) -> Generation:
     return Generation(
         id=item.prompt.id,
@@ -111,6 +179,7 @@ def _generation(
         completions=[_completion(tokenizer, item.ids, sampled) for sampled in completions],
         given=given,
         published=_completion(tokenizer, item.ids, published) if published else None,
+        baselines=baselines,
     )
 
 

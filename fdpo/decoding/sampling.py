@@ -19,13 +19,15 @@ class Sampled:
 
     `logp` is that of the unmodified next-token distribution, in nats, summed over `ids`. `hidden`
     [tokens, hidden], where it was asked for, are the model's last hidden states that predicted
-    `ids`: those of the place before each.
+    `ids`: those of the place before each. `measured` are the sums over `ids` of what `sample` was
+    asked to measure at the place before each.
     """
 
     ids: list[int]
     finished: bool
     logp: float
     hidden: Tensor | None = field(default=None, compare=False, repr=False)
+    measured: tuple[float, ...] = ()
 
 
 def uniforms(
@@ -48,6 +50,7 @@ def sample(
     end_ids: Sequence[int],
     warp: Callable[[Any, Any], Tensor] | None = None,
     keep_hidden: bool = False,
+    measure: Callable[[Tensor], Tensor] | None = None,
 ) -> list[list[Sampled]]:
     """Sample completions of a batch of prompts by inverting the cumulative distribution.
 
@@ -59,6 +62,8 @@ def sample(
         warp: processors of the logits (temperature, top-k, …), called with each row's ids so far,
             `ABSENT` on the left of shorter prompts; none is sampling from the policy.
         keep_hidden: whether each completion comes with its hidden states.
+        measure: of unmodified logits [rows, vocabulary], float64 numbers [rows, kinds] to sum over
+            each completion's tokens.
 
     Returns: the completions of each prompt in order. Temperature-1 samples without `warp` are
     unbiased draws from the policy; any other are not, and serve no estimate of KL or entropy.
@@ -71,6 +76,7 @@ def sample(
     history = history.repeat(samples, 1)
     going = torch.arange(len(history), device=model.device)  # the rows that have not ended
     logps = torch.zeros(len(history), dtype=torch.float64, device=model.device)
+    sums: Tensor | None = None  # [rows, kinds] of what is measured
     completions: dict[int, Sampled] = {}
     states = decoder.hidden.new_empty(
         len(history), steps if keep_hidden else 0, decoder.hidden.shape[1]
@@ -82,6 +88,10 @@ def sample(
         warped = warp(history, logits.clone()) if warp else logits
         tokens = invert_cdf(warped, numbers[going, step])
         logps[going] += (logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)).double()
+        if measure:
+            values = measure(logits)
+            sums = values.new_zeros(len(logps), values.shape[1]) if sums is None else sums
+            sums[going] += values
         history = torch.cat([history, tokens[:, None]], dim=1)
         finished = torch.isin(tokens, ends)
         ended = finished | (step == steps - 1)
@@ -99,6 +109,11 @@ def sample(
     if keep_hidden:
         completions = {
             row: replace(sampled, hidden=states[row, : len(sampled.ids)])
+            for row, sampled in completions.items()
+        }
+    if sums is not None:
+        completions = {
+            row: replace(sampled, measured=tuple(sums[row].tolist()))
             for row, sampled in completions.items()
         }
     in_order = [completions[row] for row in range(len(numbers))]

@@ -1,6 +1,7 @@
 """The decoding strategies that params.yaml names."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from transformers import (
     LogitsProcessorList,
@@ -16,6 +17,7 @@ from fdpo.config.study import DiverseBeam, Heldout, Published, Sampling
 from fdpo.core.randomness import RandomStreams
 from fdpo.decoding import diverse_beams
 from fdpo.decoding.sampling import Sampled, sample, uniforms
+from fdpo.decoding.tempering import tempered_kl_and_entropy
 from fdpo.models.causal_lm import end_of_text_ids
 
 
@@ -116,6 +118,31 @@ def decode_heldout(
         for number in prompt_ids
     ]
     return sample(model, prompts, draws, end_of_text_ids(model), keep_hidden=keep_hidden)
+
+
+def decode_tempered(
+    model: PreTrainedModel,
+    prompt_ids: Sequence[int],
+    prompts: Sequence[Sequence[int]],
+    temperature: float,
+    samples: int,
+    max_new_tokens: int,
+    streams: RandomStreams,
+) -> list[list[Sampled]]:
+    """Samples of held-out prompts from p_T = softmax(logits / T), with their KL and entropy.
+
+    `measured` of each are KL(p_T‖p_1) and the entropy of p_T, summed over its tokens, in nats.
+    """
+    purpose = f"temperature {temperature}"
+    draws = [uniforms(streams, purpose, number, samples, max_new_tokens) for number in prompt_ids]
+    return sample(
+        model,
+        prompts,
+        draws,
+        end_of_text_ids(model),
+        TemperatureLogitsWarper(temperature),
+        measure=partial(tempered_kl_and_entropy, temperature=temperature),
+    )
 
 
 def decode_published(

@@ -8,11 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from torch.distributions import Categorical, kl_divergence
 
 from fdpo.config.study import Heldout, Sampling
 from fdpo.core.randomness import streams_of
 from fdpo.decoding.sampling import Sampled, invert_cdf, sample, uniforms
-from fdpo.decoding.strategies import decode_heldout, decode_train
+from fdpo.decoding.strategies import decode_heldout, decode_tempered, decode_train
+from fdpo.decoding.tempering import tempered_kl_and_entropy
 from fdpo.models.causal_lm import cached_attention
 from tests.support import tiny
 
@@ -210,3 +212,71 @@ def test_held_out_samples_of_reference_and_policy_draw_their_own_numbers():
         )
     assert first == again
     assert all(ours != theirs for ours, theirs in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5, 0.9])
+def test_kl_and_entropy_of_a_temperature_are_those_of_the_two_distributions(temperature):
+    rows = 5 * torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
+    rows[2, 7:] = NO_TOKEN
+    before = rows.clone()
+    sharp, plain = (
+        Categorical(logits=rows.double() / temperature),
+        Categorical(logits=rows.double()),
+    )
+    computed = tempered_kl_and_entropy(rows, temperature)
+    assert torch.equal(rows, before)
+    finite = [0, 1, 3]  # PyTorch's own entropy and KL are NaN where a token has no probability
+    expected = torch.stack([kl_divergence(sharp, plain), sharp.entropy()], dim=1)
+    torch.testing.assert_close(computed[finite], expected[finite], rtol=1e-5, atol=1e-6)
+    short = tempered_kl_and_entropy(rows[2:3, :7], temperature)
+    torch.testing.assert_close(computed[2:3], short, rtol=1e-5, atol=1e-6)
+
+
+def test_a_coin_at_half_the_temperature_by_hand():
+    """Odds of 3 to 1 become 9 to 1: KL is 0.9 log(0.9/0.75) + 0.1 log(0.1/0.25)."""
+    (row,) = tempered_kl_and_entropy(logits(0.75, 0.25), 0.5).tolist()
+    kl = 0.9 * np.log(0.9 / 0.75) + 0.1 * np.log(0.1 / 0.25)
+    entropy = -0.9 * np.log(0.9) - 0.1 * np.log(0.1)
+    assert row == pytest.approx([kl, entropy], rel=1e-5)
+
+
+def tempered(model, numbers, temperature: float, samples: int = 3) -> list[list[Sampled]]:
+    prompts = [PROMPTS[number] for number in numbers]
+    with cached_attention(model):
+        return decode_tempered(model, numbers, prompts, temperature, samples, 8, streams_of(1))
+
+
+def test_a_tempered_completion_sums_kl_and_entropy_over_its_own_tokens():
+    model = tiny.llama(torch.float32)
+    rows = tempered(model, range(5), 0.6)
+    assert len({len(completion.ids) for row in rows for completion in row}) > 1
+    for prompt, row in zip(PROMPTS, rows, strict=True):
+        for completion in row:
+            with torch.no_grad(), cached_attention(model):
+                places = model(torch.tensor([prompt + completion.ids])).logits[0]
+            places = places[len(prompt) - 1 : -1]
+            expected = tempered_kl_and_entropy(places, 0.6).sum(dim=0).tolist()
+            assert completion.measured == pytest.approx(expected, rel=1e-4)
+
+
+def test_tempered_completions_do_not_depend_on_the_batch():
+    model = tiny.llama(torch.float32)
+    together = tempered(model, range(5), 0.7)
+    alone = [tempered(model, [number], 0.7)[0] for number in range(5)]
+    assert [[c.ids for c in row] for row in together] == [[c.ids for c in row] for row in alone]
+
+
+def test_kl_of_a_temperature_agrees_with_monte_carlo():
+    """Mean log p_T - log p_1 over many completions of one token is KL(p_T‖p_1), exactly known."""
+    model = tiny.llama(torch.float32)
+    prompt, temperature = PROMPTS[0], 0.5
+    with torch.no_grad(), cached_attention(model):
+        last = model(torch.tensor([prompt])).logits[0, -1]
+    draws = [uniforms(streams_of(1), "many", 0, 4000, 1)]
+    with cached_attention(model):
+        (row,) = sample(model, [prompt], draws, [tiny.END], lambda _, scores: scores / temperature)
+    ids = torch.tensor([completion.ids[0] for completion in row])
+    ratio = (last / temperature).log_softmax(0)[ids] - last.log_softmax(0)[ids]
+    exact = tempered_kl_and_entropy(last[None], temperature)[0, 0].item()
+    error = ratio.std().item() / len(ids) ** 0.5
+    assert ratio.mean().item() == pytest.approx(exact, abs=4 * error)
