@@ -5,15 +5,20 @@ generator f gives the implicit reward β·f′(u) (Wang et al., arXiv 2309.16240
 g(ρ) below is f′(u) up to a constant, which cancels between chosen and rejected.
 
 To add a loss, add an entry to `LOSSES`. Nothing else names the losses.
+
+Stages that only check the name of a loss import this module too, so importing it does not import
+torch, which takes two seconds.
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # e^x overflows float32 at 88.7. Past this exponent a link goes on along its tangent: still
 # increasing, still C¹, and far beyond any log-ratio of a run that has not diverged.
@@ -46,7 +51,7 @@ def identity_link(log_ratio: Tensor, _alpha: float) -> Tensor:
 
 def jsd_link(log_ratio: Tensor, _alpha: float) -> Tensor:
     """g(ρ) = log 2 + log σ(ρ) = log(2u / (1 + u)): Jensen–Shannon."""
-    return math.log(2) + F.logsigmoid(log_ratio)
+    return math.log(2) + _log_sigmoid(log_ratio)
 
 
 def forward_kl_link(log_ratio: Tensor, _alpha: float) -> Tensor:
@@ -77,7 +82,7 @@ def jeffreys_link(log_ratio: Tensor, _alpha: float) -> Tensor:
 
 def _exp(x: Tensor) -> Tensor:
     """e^x, extended linearly and C¹ past MAX_EXPONENT."""
-    return torch.exp(x.clamp(max=MAX_EXPONENT)) * (1 + F.relu(x - MAX_EXPONENT))
+    return x.clamp(max=MAX_EXPONENT).exp() * (1 + (x - MAX_EXPONENT).relu())
 
 
 def _expm1(x: Tensor) -> Tensor:
@@ -87,20 +92,26 @@ def _expm1(x: Tensor) -> Tensor:
     So e^x − 1 is used away from 0, where it is as exact and its derivative is e^x.
     """
     bounded = x.clamp(max=MAX_EXPONENT)
-    near = torch.expm1(bounded.clamp(-1, 1))
-    far = torch.exp(bounded) - 1
-    excess = math.exp(MAX_EXPONENT) * F.relu(x - MAX_EXPONENT)
-    return torch.where(bounded.abs() < 1, near, far) + excess
+    near = bounded.clamp(-1, 1).expm1()
+    far = bounded.exp() - 1
+    excess = math.exp(MAX_EXPONENT) * (x - MAX_EXPONENT).relu()
+    return near.where(bounded.abs() < 1, far) + excess
+
+
+def _log_sigmoid(x: Tensor) -> Tensor:
+    from torch.nn.functional import logsigmoid  # no method of a tensor, unlike the rest
+
+    return logsigmoid(x)
 
 
 def bradley_terry(margin: Tensor, _beta: float) -> Tensor:
     """−log σ(Δ) (arXiv 2309.16240, equation 10)."""
-    return -F.logsigmoid(margin)
+    return -_log_sigmoid(margin)
 
 
 def hinge(margin: Tensor, _beta: float) -> Tensor:
     """max(0, 1 − Δ) (SLiC, arXiv 2305.10425, equation 1, with log-ratios)."""
-    return F.relu(1 - margin)
+    return (1 - margin).relu()
 
 
 def squared_distance(margin: Tensor, beta: float) -> Tensor:

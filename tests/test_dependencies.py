@@ -1,6 +1,8 @@
 """The layout: what each stage depends on, which way imports point, and that names are unique."""
 
 import ast
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -182,3 +184,9 @@ def test_no_two_things_share_a_name():
                 places[f"module {file.stem}"].add(str(file.relative_to(ROOT)))
     shared = {name: sorted(files) for name, files in places.items() if len(files) > 1}
     assert not shared
+
+
+@pytest.mark.parametrize("stage", ["check", "pair", "split", "score"])
+def test_light_stages_import_no_torch(stage):
+    code = f"import sys, stages.{stage}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
