@@ -72,7 +72,7 @@ hooks: install-dev  ## run ruff before each commit, by pre-commit
 
 repro: install  ## run what is out of date, then show what came of it
 	python -m fdpo.run.dvc_rwlock
-	python -m dvc repro && python -m dvc metrics show && python -m experiments.samples
+	python -m dvc repro && python -m experiments.samples && python -m experiments.outcome
 
 table: install  ## the experiments, best reward first
 	python -m experiments.table

@@ -1,32 +1,119 @@
-"""The experiments of this repository as a table, best reward first: `dvc exp show`, cut to size."""
+"""The experiments of this repository as a table that fits the terminal, best reward first.
 
-import subprocess
+    python -m experiments.table
+    python -m experiments.table --intervals   # 95 % intervals over prompts behind the numbers
+"""
+
+import argparse
+import json
+import shutil
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fdpo.core import errors
+from fdpo.core.errors import UserError
 from fdpo.evaluation.metric_registry import HEADLINE_METRICS
+from stages import paths
 
-PARAM_COLUMNS = ("loss", "beta", "alpha", "lr", "seed")
+NAME = "experiment"
+# What is compared comes first; what the width does not allow is left out from the end.
+FIRST_COLUMNS = ("loss", "beta", "reward", "kl", "judge")
+LAST_COLUMNS = ("seed", "lr", "alpha")
+SHORTEST_NAME = 12  # characters that a name is cut to before a column is left out
+FIRST_WIDTH = 80  # columns of a terminal that show all of FIRST_COLUMNS
 
 
-def metric_columns() -> list[str]:
-    """The headline metrics that tell one policy from another: not those of the reference."""
-    return [metric.headline for metric in HEADLINE_METRICS if metric.headline and metric.better]
+def columns() -> list[str]:
+    """Params and headline metrics, the most wanted first; no metric of the reference alone."""
+    metrics = [metric.headline for metric in HEADLINE_METRICS if metric.headline and metric.better]
+    others = [name for name in metrics if name not in FIRST_COLUMNS]
+    return [*FIRST_COLUMNS, *others, *LAST_COLUMNS]
 
 
-def command() -> list[str]:
-    """`dvc exp show` with these columns alone; its patterns are anchored at the start only."""
-    columns = "|".join(("Experiment", *PARAM_COLUMNS, *metric_columns()))
-    return [
-        *(sys.executable, "-m", "dvc", "exp", "show", "--no-pager"),
-        *("--drop", ".*", "--keep", f"({columns})$"),
-        *("--sort-by", "reward", "--sort-order", "desc"),
-    ]
+def experiments(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of the rows of `dvc.api.exp_show` those that have results, best reward first."""
+    measured = [row for row in rows if isinstance(row.get("reward"), float)]
+    return sorted(measured, key=lambda row: -row["reward"])
+
+
+def name(row: Mapping[str, Any]) -> str:
+    """An experiment's name; the branch or commit of a row that is none."""
+    return str(row.get("Experiment") or row["rev"])
+
+
+def cell(row: Mapping[str, Any], column: str, intervals: Mapping[str, Any]) -> str:
+    """A value in four digits, with its interval where `intervals` has one."""
+    value = row.get(column)
+    if value is None:
+        return ""
+    text = f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
+    if column in intervals:
+        text += " [{low:.3g}, {high:.3g}]".format(**intervals[column])
+    return text
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str], width: int) -> str:
+    """Lines of at most `width` characters: names are cut first, then columns left out."""
+    cells = [list(header), *map(list, rows)]
+    longest = max(len(row[0]) for row in cells)
+    kept = len(header)
+    while kept > 2 and _width(cells, kept, SHORTEST_NAME) > width:
+        kept -= 1
+    room = width - _width(cells, kept, 0)
+    limit = max(min(longest, room), SHORTEST_NAME)
+    shown = [[_cut(row[0], limit), *row[1:kept]] for row in cells]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in shown]
+    lines.insert(1, "  ".join("-" * size for size in widths))
+    return "\n".join(lines)
+
+
+def _width(cells: Sequence[Sequence[str]], kept: int, name_width: int) -> int:
+    others = [max(map(len, column)) for column in zip(*cells, strict=True)][1:kept]
+    return name_width + sum(size + 2 for size in others)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def intervals_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The intervals of an experiment's headline metrics, by their names in the table."""
+    import dvc.api
+
+    revision = None if row["rev"] == "workspace" else row["rev"]
+    try:
+        measured = json.loads(dvc.api.read(str(paths.METRICS_WITH_INTERVALS), rev=revision))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{paths.METRICS_WITH_INTERVALS}: can't be read of {name(row)} ({error}); leave"
+            " --intervals out"
+        ) from None
+    return {
+        metric.headline: measured[metric.name]
+        for metric in HEADLINE_METRICS
+        if metric.headline and metric.name in measured
+    }
 
 
 def main() -> None:
-    """Print the table; DVC's exit code is this program's."""
-    sys.exit(subprocess.run(command()).returncode)
+    """Print the table."""
+    import dvc.api  # not above: it takes a second
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--intervals", action="store_true", help="95 %% intervals over prompts")
+    options = parser.parse_args()
+    found = experiments(dvc.api.exp_show())
+    if not found:
+        sys.exit("no experiment has results yet; run `dvc repro`, then `dvc exp run -S loss=fkl`")
+    # Only columns that some experiment has: a study without a judge has none.
+    wanted = [column for column in columns() if any(row.get(column) is not None for row in found)]
+    rows = []
+    for row in found:
+        intervals = intervals_of(row) if options.intervals else {}
+        rows.append([name(row), *(cell(row, column, intervals) for column in wanted)])
+    print(table(rows, [NAME, *wanted], shutil.get_terminal_size((FIRST_WIDTH, 24)).columns))
 
 
 if __name__ == "__main__":

@@ -180,15 +180,15 @@ def read(path: str | Path, kind: type[Record]) -> Iterator[Record]:
         raise UserError(f"{path}: missing; run `dvc repro` to rebuild it") from None
     except OSError as error:
         raise UserError(
-            f"{path}: can't be read ({error.strerror}); delete it and run `dvc repro` to rebuild it"
+            f"{path}: can't be read ({error.strerror}); run `dvc repro` to rebuild it"
         ) from None
     if number == 0:
-        raise UserError(f"{path}: empty; delete it and run `dvc repro` to rebuild it")
+        raise UserError(f"{path}: empty; run `dvc repro` to rebuild it")
 
 
 def _parse(line: bytes, kind: type[Record], place: str) -> Record:
     if not line.endswith(b"\n"):
-        raise UserError(f"{place}: cut short; delete the file and run `dvc repro` to rebuild it")
+        raise UserError(f"{place}: cut short; run `dvc repro` to rebuild the file")
     try:
         return kind.model_validate_json(line)
     except ValidationError as error:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sized
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from fdpo.core.errors import UserError
+
+if TYPE_CHECKING:  # importing torch takes seconds, and some callers load no model
+    from torch import nn
 
 _PICKLED = {
     "model.safetensors": "pytorch_model.bin",
@@ -32,7 +34,7 @@ def require_all(missing: Iterable[str], folder: str | Path, remedy: str) -> None
         raise UserError(f"{folder}: no weights for {name}; {remedy}")
 
 
-def require_finite(model: nn.Module, folder: str | Path, remedy: str) -> None:
+def require_finite(model: "nn.Module", folder: str | Path, remedy: str) -> None:
     """Raise `UserError` when a weight is NaN or infinite, as everything computed would be too."""
     for name, weights in model.named_parameters():
         if not weights.isfinite().all():

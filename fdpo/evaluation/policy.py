@@ -16,7 +16,7 @@ from fdpo.core.files import read_json
 from fdpo.core.weights import require_finite, require_safetensors, short_message
 from fdpo.models.causal_lm import load_causal_lm
 
-RETRAIN = "delete the folder and run `dvc repro` to train it again"
+RETRAIN = "run `dvc repro --force --single-item train` to train it again"
 
 
 def load_policy(
@@ -33,7 +33,7 @@ def load_policy(
             do then.
     """
     if Path(policy, "model.safetensors").exists():
-        return load_causal_lm(policy)
+        return load_causal_lm(policy, remedy)
     require_safetensors(policy, "adapter_model.safetensors", remedy)
     _require_lora(Path(policy) / "adapter_config.json", remedy)
     try:

@@ -50,17 +50,17 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
         ) from None
 
 
-def load_causal_lm(folder: str | Path) -> PreTrainedModel:
+def load_causal_lm(folder: str | Path, remedy: str = REBUILD_MODEL) -> PreTrainedModel:
     """The causal language model saved in `folder`, float32, in evaluation mode, on the device.
 
     It attends within the branches of packed rows; `cached_attention` switches to cached decoding.
     What it computes is checked by `fdpo.models.packing_probe`, before anything is made of it.
 
     Raises:
-        UserError: files or weights are missing or damaged, or it is no causal language model with
-            a linear head.
+        UserError: files or weights are missing or damaged (`remedy` says what to do then), or it
+            is no causal language model with a linear head.
     """
-    require_safetensors(folder, "model.safetensors", REBUILD_MODEL)
+    require_safetensors(folder, "model.safetensors", remedy)
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(folder),
@@ -73,10 +73,10 @@ def load_causal_lm(folder: str | Path) -> PreTrainedModel:
         model, loading = loaded
     except Exception as error:  # what a damaged file leads to is not documented
         raise UserError(
-            f"{folder}: no readable causal LM ({short_message(error)}); {REBUILD_MODEL}"
+            f"{folder}: no readable causal LM ({short_message(error)}); {remedy}"
         ) from None
-    require_all(loading["missing_keys"], folder, REBUILD_MODEL)
-    require_finite(model, folder, REBUILD_MODEL)
+    require_all(loading["missing_keys"], folder, remedy)
+    require_finite(model, folder, remedy)
     if not isinstance(model.get_output_embeddings(), nn.Linear):
         raise UserError(
             f"{folder}: {type(model).__name__} has no linear LM head; choose a model of a family"

@@ -139,6 +139,12 @@ def _parsed(text: str, where: str) -> Any:
 def _object(row: Any, where: str) -> DatasetRow:
     if not isinstance(row, dict):
         raise UserError(f"{where}: not a JSON object; correct it")
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # JSON can write half of a character, UTF-8 can't
+        raise UserError(
+            f"{where}: holds a lone surrogate (half of a character, such as \\ud800); remove it"
+        ) from None
     return row
 
 

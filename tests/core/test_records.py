@@ -175,7 +175,7 @@ def test_a_bad_line_is_named_with_its_field(tmp_path, line, message, number):
 def test_a_last_line_without_its_end_is_cut_short(tmp_path, kept):
     path = tmp_path / "pairs.jsonl"
     path.write_text(f"{GOOD}\n{GOOD[:kept]}")
-    with pytest.raises(UserError, match=r"pairs.jsonl:2: cut short; delete the file and run `dvc"):
+    with pytest.raises(UserError, match=r"pairs.jsonl:2: cut short; run `dvc"):
         list(records.read(path, Pair))
 
 
@@ -184,7 +184,7 @@ def test_missing_and_empty_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"pairs.jsonl: missing; run `dvc repro` to rebuild it"):
         list(records.read(path, Pair))
     path.write_text("")
-    with pytest.raises(UserError, match=r"pairs.jsonl: empty; delete it and run `dvc repro`"):
+    with pytest.raises(UserError, match=r"pairs.jsonl: empty; run `dvc repro`"):
         list(records.read(path, Pair))
 
 

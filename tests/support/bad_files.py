@@ -47,9 +47,9 @@ CASES = [
         for stage, name in READERS
         for case in [
             (stage, gone(name), f"{name}: missing; run `dvc repro` to rebuild it"),
-            (stage, content(name, ""), f"{name}: empty; delete it and run `dvc repro` to rebuild…"),
-            (stage, cut(name, -20), f"{name}:…: cut short; delete the file and run `dvc repro`…"),
-            (stage, folder(name), f"{name}: can't be read (Is a directory); delete it and run…"),
+            (stage, content(name, ""), f"{name}: empty; run `dvc repro` to rebuild…"),
+            (stage, cut(name, -20), f"{name}:…: cut short; run `dvc repro`…"),
+            (stage, folder(name), f"{name}: can't be read (Is a directory); run…"),
         ]
     ),
     *(

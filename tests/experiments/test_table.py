@@ -1,0 +1,88 @@
+"""The table of experiments fits the terminal, and loses nothing that is compared."""
+
+import pytest
+
+from experiments import outcome, table
+
+SHOWN = {
+    "loss": "sigmoid",
+    "beta": 0.1,
+    "reward": 0.13849,
+    "kl": 2.68699,
+    "judge": 0.2653,
+    "win_rate": 0.625,
+    "accuracy": 0.6042,
+    "entropy": 3.3763,
+    "distinct_2": 0.892,
+    "seed": 1.0,
+    "lr": "auto",
+    "alpha": 0.5,
+    "reward_reference": -0.1681,
+}
+ROWS = [
+    SHOWN | {"Experiment": None, "rev": "main", "reward": 0.2},
+    SHOWN | {"Experiment": "controlled-alpha0.5-b0.03-seed-1", "rev": "1234567"},
+    SHOWN | {"Experiment": "best", "rev": "1234568", "reward": 0.9},
+    SHOWN | {"Experiment": "failed", "rev": "1234569", "reward": None},
+]
+
+
+def text(width: int, intervals: dict | None = None) -> str:
+    wanted = table.columns()
+    rows = [
+        [table.name(row), *(table.cell(row, column, intervals or {}) for column in wanted)]
+        for row in table.experiments(ROWS)
+    ]
+    return table.table(rows, [table.NAME, *wanted], width)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 160])
+def test_it_fits_and_shows_what_is_compared(width):
+    lines = text(width).split("\n")
+    assert max(map(len, lines)) <= width
+    assert lines[0].split()[:6] == ["experiment", *table.FIRST_COLUMNS]
+    assert "0.1385" in lines[-1] and "2.687" in lines[-1] and "0.2653" in lines[-1]
+
+
+def test_width_brings_columns():
+    assert "alpha" in text(160).split("\n")[0]
+    assert "alpha" not in text(60).split("\n")[0]
+    assert "controlled-alpha0.5-b0.03-seed-1" in text(160)
+
+
+def test_the_best_reward_is_first_and_a_failed_row_is_left_out():
+    names = [line.split()[0] for line in text(160).split("\n")[2:]]
+    assert names == ["best", "main", "controlled-alpha0.5-b0.03-seed-1"]
+
+
+def test_no_column_is_of_the_reference_alone():
+    assert "reward_reference" not in table.columns()
+
+
+def test_intervals_stand_behind_their_values():
+    shown = text(160, {"reward": {"low": -0.0381, "high": 0.3222}})
+    assert "0.9 [-0.0381, 0.322]" in shown
+
+
+def metrics(value: float, low: float, high: float) -> dict:
+    return {"value": value, "low": low, "high": high}
+
+
+def test_the_outcome_says_what_rose_and_what_is_noise():
+    measured = {
+        "reward_difference": metrics(0.307, 0.184, 0.433),
+        "judge_difference": metrics(-0.046, -0.122, 0.032),
+        "kl": metrics(2.687, 2.5, 2.9),
+    }
+    first, where, following = outcome.lines(measured)
+    assert first == (
+        "Against the reference, reward rose by 0.307 (difference +0.184 to +0.433); judge fell by"
+        " 0.046 (difference -0.122 to +0.032, within noise); KL 2.69 nats."
+    )
+    assert "results/evaluate/metrics.json" in where and "models/policy" in where
+    assert "dvc exp run -S loss=fkl -S beta=1" in following and "make table" in following
+
+
+def test_the_outcome_does_without_a_judge():
+    measured = {"reward_difference": metrics(0.3, 0.1, 0.5), "kl": metrics(1.0, 0.9, 1.1)}
+    assert "judge" not in outcome.lines(measured)[0]
