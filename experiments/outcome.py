@@ -26,7 +26,8 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
         f"Against the reference, {'; '.join(changes)}; KL {metrics['kl']['value']:.2f} nats.",
         f"All metrics: {paths.METRICS_WITH_INTERVALS}; samples: {paths.SAMPLES};"
         f" the policy: {paths.POLICY}.",
-        "Next: `source .venv/bin/activate && dvc exp run -S loss=fkl -S beta=1`, then `make table`.",
+        "Next: `source .venv/bin/activate && dvc exp run -S loss=fkl -S beta=1`,"
+        " then `make table`.",
     ]
 
 

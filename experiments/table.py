@@ -1,7 +1,7 @@
 """The experiments of this repository as a table that fits the terminal, best reward first.
 
-    python -m experiments.table
-    python -m experiments.table --intervals   # 95 % intervals over prompts behind the numbers
+python -m experiments.table
+python -m experiments.table --intervals   # 95 % intervals over prompts behind the numbers
 """
 
 import argparse

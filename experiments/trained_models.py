@@ -23,6 +23,5 @@ def load_trained_models() -> TrainedModels:
     tokenizer = load_tokenizer(paths.REFERENCE_MODEL)
     reference = load_causal_lm(paths.REFERENCE_MODEL)
     check_vocabulary(reference, tokenizer, paths.REFERENCE_MODEL)
-    # Not the default advice, which is to delete the folder.
-    policy = load_policy(reference, paths.POLICY, "run `dvc repro` to train it again")
+    policy = load_policy(reference, paths.POLICY)
     return TrainedModels(tokenizer, reference, policy)

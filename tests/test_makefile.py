@@ -126,6 +126,6 @@ def test_in_a_moved_folder_everything_runs(project):
     assert [call[:3] for call in calls] == [
         ["-m", "fdpo.run.dvc_rwlock"],
         ["-m", "dvc", "repro"],
-        ["-m", "dvc", "metrics"],
         ["-m", "experiments.samples"],
+        ["-m", "experiments.outcome"],
     ]

@@ -41,12 +41,18 @@ def test_the_page_of_metrics_is_current():
 
 
 def test_the_table_of_experiments_leaves_out_what_the_reference_alone_decides():
-    assert table.metric_columns() == [
+    shown = table.columns()
+    assert shown == [
+        "loss",
+        "beta",
         "reward",
-        "win_rate",
-        "judge",
         "kl",
+        "judge",
+        "win_rate",
         "entropy",
         "distinct_2",
         "accuracy",
+        "seed",
+        "lr",
+        "alpha",
     ]

@@ -41,7 +41,9 @@ def test_it_fits_and_shows_what_is_compared(width):
     lines = text(width).split("\n")
     assert max(map(len, lines)) <= width
     assert lines[0].split()[:6] == ["experiment", *table.FIRST_COLUMNS]
-    assert "0.1385" in lines[-1] and "2.687" in lines[-1] and "0.2653" in lines[-1]
+    assert "0.1385" in lines[-1]
+    assert "2.687" in lines[-1]
+    assert "0.2653" in lines[-1]
 
 
 def test_width_brings_columns():
@@ -79,8 +81,10 @@ def test_the_outcome_says_what_rose_and_what_is_noise():
         "Against the reference, reward rose by 0.307 (difference +0.184 to +0.433); judge fell by"
         " 0.046 (difference -0.122 to +0.032, within noise); KL 2.69 nats."
     )
-    assert "results/evaluate/metrics.json" in where and "models/policy" in where
-    assert "dvc exp run -S loss=fkl -S beta=1" in following and "make table" in following
+    assert "results/evaluate/metrics.json" in where
+    assert "models/policy" in where
+    assert "dvc exp run -S loss=fkl -S beta=1" in following
+    assert "make table" in following
 
 
 def test_the_outcome_does_without_a_judge():

@@ -238,6 +238,14 @@ def test_a_bad_row_is_refused_with_its_place_unless_it_may_be_skipped(tmp_path):
     assert skipped == {"chosen = None: must be text, and not empty": 1, "no chosen": 1}
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "json"])
+def test_half_of_a_character_is_refused_with_its_place(suffix, tmp_path):
+    row = {"prompt": "Why?", "chosen": "Because.", "rejected": "No \ud83d"}
+    pinned = write(tmp_path / f"pairs.{suffix}", [row])
+    with pytest.raises(UserError, match=r"pairs\.jsonl?(:1|, row 1): holds a lone surrogate"):
+        read_pairs(FilePairs(**pinned))
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
