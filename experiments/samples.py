@@ -6,7 +6,7 @@ from textwrap import wrap
 
 from fdpo.core import errors, records
 from fdpo.core.printable import printable
-from fdpo.core.records import SamplesOfPrompt, ScoredSample
+from fdpo.core.records import HeldoutSamples, ScoredSample
 from stages import paths
 
 SHOWN_PROMPTS, SHOWN_COMPLETIONS = 4, 2
@@ -15,7 +15,7 @@ SHOWN_PROMPTS, SHOWN_COMPLETIONS = 4, 2
 def main() -> None:
     """Print the first held-out prompts with samples of both models."""
     width = column_width()
-    for row in islice(records.read(paths.SAMPLES, SamplesOfPrompt), SHOWN_PROMPTS):
+    for row in islice(records.read(paths.SAMPLES, HeldoutSamples), SHOWN_PROMPTS):
         print(f"\n{printable(row.prompt)}")
         print_beside("reference", "policy", width)
         for reference, policy in islice(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fdpo.core import records
 from fdpo.core.files import replacing, write_json
 from fdpo.core.randomness import streams_of
-from fdpo.core.records import SamplesOfPrompt, ScoredGeneration
+from fdpo.core.records import HeldoutSamples, ScoredGeneration
 from fdpo.evaluation import metric_groups, outputs
 from fdpo.evaluation.evaluate_policy import PolicyEvaluation, evaluate_policy
 from fdpo.evaluation.inputs import load_inputs
@@ -48,7 +48,7 @@ def main() -> None:
                 book.results(
                     metric_groups.headline(evaluation.metrics)
                     | {"all": metric_groups.as_json(evaluation.metrics)},
-                    records.read(paths.SAMPLES, SamplesOfPrompt),
+                    records.read(paths.SAMPLES, HeldoutSamples),
                 )
             report_cut_texts(inputs.reward, paths.REWARD_MODEL)
             report_cut_texts(inputs.judge, paths.JUDGE_MODEL)
@@ -64,7 +64,9 @@ def write_results(evaluation: PolicyEvaluation, baseline: Sequence[ScoredGenerat
         )
         records.write(
             folder / paths.SAMPLES.name,
-            outputs.samples_of_prompts(baseline, evaluation.texts, rewards, evaluation.judgements),
+            outputs.samples_of_prompts(
+                baseline, evaluation.texts, rewards, evaluation.judgements, evaluation.divergences
+            ),
         )
         write_json(folder / paths.REWARD_VALUES.name, outputs.reward_values(rewards))
         write_json(

@@ -216,7 +216,7 @@ FORMATS = {
     ),
     "data/scores.jsonl": (),  # the two fields that it adds are compared below
     "data/pairs.jsonl": (records.Pair,),
-    "results/evaluate/samples.jsonl": (records.SamplesOfPrompt,),
+    "results/evaluate/samples.jsonl": (records.HeldoutSamples, records.PolicySample),
 }
 
 

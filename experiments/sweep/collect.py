@@ -12,8 +12,16 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from pydantic import ValidationError
 
-from experiments.sweep.results import Provenance, RowParams, RowResults
+from experiments.sweep.results import (
+    HeldoutScores,
+    Provenance,
+    ReferenceResults,
+    RowParams,
+    RowResults,
+    SampleValues,
+)
 from experiments.sweep.row_runner import RowFailed
+from fdpo.core.records import ScoredSample
 from fdpo.core.validation import first_problem
 from stages import paths
 
@@ -28,7 +36,8 @@ CURVE_FILES = {
     )
 }
 STUDY_MODELS = (paths.REFERENCE_MODEL, paths.REWARD_MODEL, paths.JUDGE_MODEL)
-KEPT_SAMPLES = 3  # prompts whose samples go into the results
+KEPT_SAMPLES = 3  # prompts whose texts go into the results
+SCORE_DECIMALS = 4  # of the scores of single samples
 
 
 def row_results(
@@ -43,6 +52,16 @@ def row_results(
         described = {"params": params.model_dump(), "made": provenance.model_dump()}
         # By way of JSON, so that what is written here is what can be read again.
         return RowResults.model_validate_json(json.dumps(described | _measured(files)))
+
+
+def reference_results(repo: str | Path, commit: str) -> ReferenceResults:
+    """What an experiment's policy was compared with.
+
+    Raises `RowFailed` as `row_results` does.
+    """
+    with _readable():
+        files = DVCFileSystem(str(repo), rev=commit)
+        return _reference(files, _lines(files, paths.SAMPLES))
 
 
 def models(repo: str | Path, commit: str) -> dict[str, Any]:
@@ -74,7 +93,9 @@ def _measured(files: DVCFileSystem) -> dict[str, Any]:
         "metrics": json.loads(files.read_text(str(paths.METRICS_WITH_INTERVALS))),
         "calibration": json.loads(files.read_text(str(paths.CALIBRATION))),
         "curves": {name: _curve(files, path) for name, path in CURVE_FILES.items()},
-        "samples": samples[:KEPT_SAMPLES],
+        "samples": [_shown(prompt) for prompt in samples[:KEPT_SAMPLES]],
+        "heldout": {name: _values(samples, "policy", name) for name in HeldoutScores.model_fields},
+        "reference": _reference(files, samples).digest,
         "counts": {
             "train_pairs": len(_lines(files, paths.TRAIN_PAIRS)),
             "test_pairs": len(_lines(files, paths.TEST_PAIRS)),
@@ -82,6 +103,31 @@ def _measured(files: DVCFileSystem) -> dict[str, Any]:
             "samples": sum(len(prompt["policy"]) for prompt in samples),
         },
     }
+
+
+def _reference(files: DVCFileSystem, samples: list[Any]) -> ReferenceResults:
+    baselines = str(paths.REFERENCE_BASELINES)
+    return ReferenceResults(
+        prompts=[prompt["id"] for prompt in samples],
+        reward=_values(samples, "reference", "reward"),
+        judge=_values(samples, "reference", "judge"),
+        baselines=json.loads(files.read_text(baselines)) if files.exists(baselines) else [],
+    )
+
+
+def _values(samples: list[Any], model: str, name: str) -> SampleValues:
+    """A number of every sample of a model, rounded."""
+    return [[round(sample[name], SCORE_DECIMALS) for sample in prompt[model]] for prompt in samples]
+
+
+def _shown(prompt: dict[str, Any]) -> dict[str, Any]:
+    """A prompt's samples with no more than a reader looks at."""
+    kept = ScoredSample.model_fields
+    sides = {
+        model: [{name: sample[name] for name in kept} for sample in prompt[model]]
+        for model in ("reference", "policy")
+    }
+    return prompt | sides
 
 
 def _lines(files: DVCFileSystem, path: Path) -> list[Any]:

@@ -1,5 +1,7 @@
 """What a sweep's results file, experiments/results/SWEEP.json, holds; read and written here."""
 
+import hashlib
+import json
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import write_json
+from fdpo.core.files import replacing
 from fdpo.core.records import SamplesOfPrompt
 from fdpo.core.validation import Strict, first_problem
 from fdpo.evaluation.metrics.intervals import Interval
@@ -74,8 +76,42 @@ class Provenance(Strict):
     machine: str | None
 
 
+SampleValues = list[list[float]]  # [prompts, samples]
+
+
+class HeldoutScores(Strict):
+    """The scores of every held-out sample of a row's policy, and its KL and entropy."""
+
+    reward: SampleValues
+    judge: SampleValues
+    kl: SampleValues  # nats per completion
+    entropy: SampleValues  # nats per token
+
+
+class ReferenceResults(Strict):
+    """What rows are compared with: the reference's held-out samples, and its baselines.
+
+    The rows of a seed share it, unless their params change the data. `prompts` are ids;
+    `baselines` are the entries of results/baselines.json, where the study has them.
+    """
+
+    prompts: list[int]
+    reward: SampleValues
+    judge: SampleValues
+    baselines: list[dict[str, Any]]
+
+    @property
+    def digest(self) -> str:
+        """What rows name it by: equal content has equal names."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
 class RowResults(Strict):
-    """One finished experiment."""
+    """One finished experiment.
+
+    `heldout` and `reference`, the name of a `ReferenceResults`, are None in results of before they
+    were kept.
+    """
 
     params: RowParams
     metrics: dict[str, Interval]
@@ -84,6 +120,8 @@ class RowResults(Strict):
     samples: list[SamplesOfPrompt]
     counts: RowCounts
     made: Provenance
+    heldout: HeldoutScores | None = None
+    reference: str | None = None
 
     @model_validator(mode="after")
     def _has_what_is_compared(self):
@@ -99,7 +137,22 @@ class SweepResults(Strict):
     sweep: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names files too
     study: str
     models: dict[str, Any]
+    references: dict[str, ReferenceResults] = Field(default_factory=dict)
     rows: Annotated[dict[str, RowResults], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _references_fit(self):
+        for name, row in self.rows.items():
+            if row.reference is None:
+                continue
+            reference = self.references.get(row.reference)
+            if reference is None:
+                raise ValueError(f"rows.{name}.reference = {row.reference!r}: not in references")
+            if row.heldout is None or any(
+                len(values) != len(reference.prompts) for values in vars(row.heldout).values()
+            ):
+                raise ValueError(f"rows.{name}.heldout: not one entry for each prompt")
+        return self
 
 
 def read_results(path: Path) -> SweepResults:
@@ -120,8 +173,22 @@ def read_results(path: Path) -> SweepResults:
 
 
 def write_results(path: Path, results: SweepResults) -> None:
-    """Write one results file, whole or not at all."""
-    write_json(path, results.model_dump())
+    """Write one results file, whole or not at all, with a line for each row and reference."""
+    parts = []
+    for key, value in sorted(results.model_dump().items()):
+        if key in ("references", "rows"):
+            lines = (f"{_json(name)}: {_json(entry)}" for name, entry in sorted(value.items()))
+            parts.append(f"{_json(key)}: {{\n" + ",\n".join(lines) + "\n}")
+        else:
+            parts.append(f"{_json(key)}: {_json(value)}")
+    with replacing(path) as scratch:
+        scratch.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(
+        value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
 
 
 def read_sweeps(names: list[str], folder: Path = SWEEP_RESULTS) -> list[SweepResults]:

@@ -14,6 +14,7 @@ from experiments.sweep import collect, finished, machine
 from experiments.sweep.finished import Experiment
 from experiments.sweep.results import (
     Provenance,
+    ReferenceResults,
     RowResults,
     SweepResults,
     differences,
@@ -34,6 +35,7 @@ class SweepRun:
         """`commit` is what rows run from. Raises `UserError` when `path` is of another study."""
         self.path, self.sweep, self.commit = path, sweep, commit
         self.done: dict[str, RowResults] = {}
+        self.references: dict[str, ReferenceResults] = {}
         if path.exists():
             earlier = read_results(path)
             if earlier.study != sweep.study:
@@ -41,7 +43,7 @@ class SweepRun:
                     f"{path}: study = {earlier.study!r}, but the sweep's is {sweep.study!r};"
                     " give the sweep another name"
                 )
-            self.done = dict(earlier.rows)
+            self.done, self.references = dict(earlier.rows), dict(earlier.references)
         self._seconds: list[float] = []  # of the rows run by this process
 
     def has(self, row: RowSpec) -> bool:
@@ -149,8 +151,19 @@ class SweepRun:
         """Write the row to the results, as the experiment in `repo` has it."""
         models = collect.models(repo, made.experiment)
         self.done[row.name] = collect.row_results(repo, made.experiment, row.params, made)
+        reference = collect.reference_results(repo, made.experiment)
+        named = {done.reference for done in self.done.values()}
+        self.references = {
+            digest: known
+            for digest, known in (self.references | {reference.digest: reference}).items()
+            if digest in named
+        }
         results = SweepResults(
-            sweep=self.sweep.name, study=self.sweep.study, models=models, rows=self.done
+            sweep=self.sweep.name,
+            study=self.sweep.study,
+            models=models,
+            references=self.references,
+            rows=self.done,
         )
         write_results(self.path, results)
 

@@ -145,7 +145,7 @@ class Pair(Strict):
 
 
 class ScoredSample(Strict):
-    """A held-out completion with its scores, as results/evaluate/samples.jsonl shows it."""
+    """A completion of a held-out prompt with its scores."""
 
     text: str
     reward: float
@@ -153,12 +153,29 @@ class ScoredSample(Strict):
 
 
 class SamplesOfPrompt(Strict):
-    """A line of results/evaluate/samples.jsonl."""
+    """A held-out prompt's completions by both models, to be read side by side."""
 
     id: Id
     prompt: str
     reference: list[ScoredSample]
     policy: list[ScoredSample]
+
+
+class PolicySample(ScoredSample):
+    """A completion by the policy.
+
+    `kl` is the exact next-token KL(π‖π_ref) summed over its tokens, in nats; `entropy` the mean
+    entropy of π's next-token distribution at them, in nats per token.
+    """
+
+    kl: float
+    entropy: float
+
+
+class HeldoutSamples(SamplesOfPrompt):
+    """A line of results/evaluate/samples.jsonl."""
+
+    policy: list[PolicySample]  # type: ignore[assignment]  # as in ScoredGeneration
 
 
 Record = TypeVar("Record", bound=Strict)

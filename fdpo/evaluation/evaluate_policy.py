@@ -18,7 +18,7 @@ from fdpo.decoding.strategies import decode_heldout, decode_published
 from fdpo.evaluation import metric_groups
 from fdpo.evaluation.cached_samples import CachedPrompt, CachedSample
 from fdpo.evaluation.inputs import EvaluationInputs
-from fdpo.evaluation.metric_groups import MetricTable, PairMeasures, Scores
+from fdpo.evaluation.metric_groups import MetricTable, PairMeasures, SampleDivergences, Scores
 from fdpo.evaluation.metrics.divergence import TokenDivergences, token_divergences
 from fdpo.losses import Objective
 from fdpo.models import causal_lm
@@ -43,6 +43,7 @@ class PolicyEvaluation:
     """The policy's completions of each held-out prompt."""
     rewards: Scores
     judgements: Scores
+    divergences: SampleDivergences
     pairs: PairMeasures
 
 
@@ -109,7 +110,14 @@ def evaluate_policy(
         **metric_groups.preference_metrics(pairs, streams),
         **published,
     }
-    return PolicyEvaluation(metrics, texts, rewards, judgements, pairs)
+    return PolicyEvaluation(
+        metrics,
+        texts,
+        rewards,
+        judgements,
+        metric_groups.sample_divergences(samples, divergences),
+        pairs,
+    )
 
 
 def measure_test_pairs(

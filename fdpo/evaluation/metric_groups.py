@@ -35,6 +35,16 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class SampleDivergences:
+    """How far each sample of the policy is from the reference: [prompts, samples] each."""
+
+    kl: np.ndarray
+    """KL(π‖π_ref) summed over the sample's tokens, in nats."""
+    entropy: np.ndarray
+    """Mean entropy of π at its tokens, in nats per token."""
+
+
+@dataclass(frozen=True)
 class PairMeasures:
     """What the policy says of the test pairs, [pairs] each, and the prompt of each pair."""
 
@@ -93,6 +103,18 @@ def divergence_metrics(
         columns["entropy"].append(_mean(tokens.entropy))
     rng = streams("bootstrap", "divergence")
     return {name: mean_interval(np.array(values), rng) for name, values in columns.items()}
+
+
+def sample_divergences(
+    samples: Sequence[Sequence[Sampled]], divergences: Sequence[TokenDivergences]
+) -> SampleDivergences:
+    """Each sample's KL and entropy; `divergences` is as for `divergence_metrics`."""
+    kl, entropy = [], []
+    for completions, tokens in zip(samples, divergences, strict=True):
+        lengths = [len(completion.ids) for completion in completions]
+        kl.append(sequence_kl(tokens.kl, lengths).tolist())
+        entropy.append([_mean(part) for part in tokens.entropy.split(lengths)])
+    return SampleDivergences(np.array(kl), np.array(entropy))
 
 
 def _mean(values: Tensor) -> float:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-from fdpo.core.records import SamplesOfPrompt, ScoredGeneration, ScoredSample
-from fdpo.evaluation.metric_groups import Scores
+from fdpo.core.records import HeldoutSamples, PolicySample, ScoredGeneration, ScoredSample
+from fdpo.evaluation.metric_groups import SampleDivergences, Scores
 
 DECIMALS = 4  # plots show no more, and Git holds their data
 
@@ -14,7 +14,8 @@ def samples_of_prompts(
     texts: Sequence[Sequence[str]],
     rewards: Scores,
     judgements: Scores,
-) -> Iterator[SamplesOfPrompt]:
+    divergences: SampleDivergences,
+) -> Iterator[HeldoutSamples]:
     """Each held-out prompt with the reference's and the policy's completions side by side.
 
     Args:
@@ -22,11 +23,11 @@ def samples_of_prompts(
         texts: the policy's completions of each prompt, without the prompt.
         rewards: of both models.
         judgements: of both models, by the judge.
+        divergences: of the policy's samples.
     """
-    for generation, row, values, judged in zip(
-        baseline, texts, rewards.policy, judgements.policy, strict=True
-    ):
-        yield SamplesOfPrompt(
+    columns = (rewards.policy, judgements.policy, divergences.kl, divergences.entropy)
+    for generation, row, *measured in zip(baseline, texts, *columns, strict=True):
+        yield HeldoutSamples(
             id=generation.id,
             prompt=generation.prompt,
             reference=[
@@ -38,8 +39,10 @@ def samples_of_prompts(
                 for completion in generation.completions
             ],
             policy=[
-                ScoredSample(text=text, reward=float(reward), judge=float(judge))
-                for text, reward, judge in zip(row, values, judged, strict=True)
+                PolicySample(text=text, reward=reward, judge=judge, kl=kl, entropy=entropy)
+                for text, reward, judge, kl, entropy in zip(
+                    row, *(values.tolist() for values in measured), strict=True
+                )
             ],
         )
 

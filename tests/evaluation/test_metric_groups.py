@@ -147,7 +147,12 @@ BASELINE = [
 
 def test_samples_stand_side_by_side():
     judgements = Scores(policy=SCORES.policy / 10, reference=-SCORES.reference)
-    first, second = outputs.samples_of_prompts(BASELINE, TEXTS, SCORES, judgements)
+    divergences = metric_groups.sample_divergences(
+        SAMPLES, [tokens(1, 1, 1, 1, 2, 2), tokens(0, 0, 0, 4, 1, 1)]
+    )
+    first, second = outputs.samples_of_prompts(BASELINE, TEXTS, SCORES, judgements, divergences)
+    # Samples have 4 and 2 tokens; KL is their sum.
+    assert [[s.kl for s in row.policy] for row in (first, second)] == [[4.0, 4.0], [4.0, 2.0]]
     assert first.prompt == "Film 0"
     assert [(s.text, s.reward, s.judge) for s in first.policy] == [
         (" a b c", 1.0, 0.1),

@@ -6,7 +6,7 @@ import pytest
 
 from experiments import samples, verify
 from fdpo.core import records
-from fdpo.core.records import SamplesOfPrompt, ScoredSample
+from fdpo.core.records import HeldoutSamples, PolicySample, ScoredSample
 from stages import paths
 
 
@@ -14,14 +14,18 @@ def sample(text: str, reward: float) -> ScoredSample:
     return ScoredSample(text=text, reward=reward, judge=0.0)
 
 
+def policy_sample(text: str, reward: float) -> PolicySample:
+    return PolicySample(text=text, reward=reward, judge=0.0, kl=1.0, entropy=3.0)
+
+
 def test_samples_stand_side_by_side(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((60, 24)))
-    row = SamplesOfPrompt(
+    row = HeldoutSamples(
         id=0,
         prompt="The film",
         reference=[sample(" was dull .", -0.5)] * 3,
-        policy=[sample(" was\na joy to see from its first to its last minute .", 1.25)] * 3,
+        policy=[policy_sample(" was\na joy to see from its first to its last minute .", 1.25)] * 3,
     )
     (tmp_path / paths.SAMPLES).parent.mkdir(parents=True)
     records.write(paths.SAMPLES, [row] * 9)
@@ -52,8 +56,8 @@ def test_what_a_model_writes_is_shown_and_not_obeyed(tmp_path, monkeypatch, caps
     """A title, a write to the clipboard and a cleared screen, as escape sequences ask for them."""
     monkeypatch.chdir(tmp_path)
     nasty = "\x1b]0;owned\x07 \x1b]52;c;cm0gLXJm\x07 \x1b[2J \x9b2J \u202e"
-    row = SamplesOfPrompt(
-        id=0, prompt=nasty, reference=[sample(nasty, 0.0)], policy=[sample(nasty, 0.0)]
+    row = HeldoutSamples(
+        id=0, prompt=nasty, reference=[sample(nasty, 0.0)], policy=[policy_sample(nasty, 0.0)]
     )
     records.write(paths.SAMPLES, [row])
     samples.main()

@@ -34,9 +34,12 @@ def write(path, text):
     Path(path).write_text(text)
 
 sampled = {"text": "x", "reward": 0.5, "judge": 0.1}
-sample = {"id": 7, "prompt": "p", "reference": [sampled], "policy": [sampled] * 4}
+policy = [sampled | {"kl": 0.123456, "entropy": 3.0}] * 4
+sample = {"id": 7, "prompt": "p", "reference": [sampled], "policy": policy}
 write("models/reference/source.json", json.dumps({"name": "tiny"}))
 write("results/metrics.json", json.dumps({"reward": params["beta"]}))
+baselines = [{"baseline": "best_of", "n": 2, "seed": params["seed"]}]
+write("results/baselines.json", json.dumps(baselines))
 reward = {"value": params["beta"] + params["seed"] + noise, "low": None, "high": 1 / 3}
 others = ("reward_difference", "judge_difference", "kl", "entropy", "distinct_2")
 metrics = {"reward": reward} | {name: {"value": 1.0, "low": 0.5, "high": 1.5} for name in others}
@@ -83,7 +86,8 @@ stages:
     params: [loss, beta, alpha, lr, seed, studies.embedded.prepare]
     outs: [models, results/train, results/evaluate/samples.jsonl,
            results/evaluate/calibration.json]
-    plots: [results/evaluate/metrics.json: {cache: false}]
+    plots: [results/evaluate/metrics.json: {cache: false},
+            results/baselines.json: {cache: false}]
     metrics: [results/metrics.json: {cache: false}]
 """
 SWEEP = """
@@ -177,7 +181,7 @@ def make(scratch: Path) -> SweepRepo:
     repo.write("experiments/sweeps/tiny.yaml", SWEEP)
     repo.write(
         ".gitignore",
-        "/data/\n/models/\n/results/*\n!/results/metrics.json\n"
+        "/data/\n/models/\n/results/*\n!/results/metrics.json\n!/results/baselines.json\n"
         "!/results/evaluate/\n/results/evaluate/*\n!/results/evaluate/metrics.json\n",
     )
     repo.call("git", "init", "--quiet", "--initial-branch=main")

@@ -5,7 +5,14 @@ import json
 import pytest
 
 from experiments.report.analysis.points import points
-from experiments.sweep.results import read_sweeps
+from experiments.sweep.results import (
+    HeldoutScores,
+    ReferenceResults,
+    SweepResults,
+    read_results,
+    read_sweeps,
+    write_results,
+)
 from fdpo.core.errors import UserError
 from tests.support import report_fakes
 
@@ -65,3 +72,52 @@ def test_two_rows_of_the_same_params_are_refused(tmp_path):
     report_fakes.write(tmp_path, report_fakes.sweep("twice", rows))
     with pytest.raises(UserError, match="twice: b has the params of another row"):
         points(read_sweeps([], tmp_path)[0])
+
+
+def measured() -> SweepResults:
+    """A sweep of two rows, one of them with its samples' scores."""
+    whole = report_fakes.results(
+        "measured", {f"sigmoid-b1-s{seed}": report_fakes.row("sigmoid", 1, seed) for seed in (1, 2)}
+    )
+    values = [[0.5, 0.25], [1.0, -0.125]]
+    heldout = HeldoutScores(reward=values, judge=values, kl=values, entropy=values)
+    reference = ReferenceResults(prompts=[3, 4], reward=values, judge=values, baselines=[])
+    row = whole.rows["sigmoid-b1-s1"].model_copy(
+        update={"heldout": heldout, "reference": reference.digest}
+    )
+    return whole.model_copy(
+        update={
+            "references": {reference.digest: reference},
+            "rows": whole.rows | {"sigmoid-b1-s1": row},
+        }
+    )
+
+
+def test_what_is_written_is_read_again_a_line_for_each_row(tmp_path):
+    path = tmp_path / "measured.json"
+    write_results(path, measured())
+    assert read_results(path) == measured()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [line.split(":", 1)[0] for line in lines if line.startswith('"sigmoid')] == [
+        '"sigmoid-b1-s1"',
+        '"sigmoid-b1-s2"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s["references"].clear(), "not in references"),
+        (
+            lambda s: s["rows"]["sigmoid-b1-s1"]["heldout"]["judge"].pop(),
+            "rows.sigmoid-b1-s1.heldout: not one entry for each prompt",
+        ),
+    ],
+)
+def test_samples_that_fit_no_reference_are_refused(tmp_path, change, said):
+    content = measured().model_dump()
+    change(content)
+    path = tmp_path / "measured.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match=said):
+        read_results(path)

@@ -141,6 +141,20 @@ def test_the_results_hold_what_the_runs_wrote_and_what_made_them(first):
         "heldout_prompts": 5,
         "samples": 20,
     }
+    assert set(row["samples"][0]["policy"][0]) == {"text", "reward", "judge"}
+    assert row["heldout"] == {
+        "reward": [[0.5] * 4] * 5,
+        "judge": [[0.1] * 4] * 5,
+        "kl": [[0.1235] * 4] * 5,
+        "entropy": [[3.0] * 4] * 5,
+    }
+    assert whole["references"][row["reference"]] == {
+        "prompts": [7] * 5,
+        "reward": [[0.5]] * 5,
+        "judge": [[0.1]] * 5,
+        "baselines": [{"baseline": "best_of", "n": 2, "seed": 2}],
+    }
+    assert len(whole["references"]) == 2  # one per seed
     made = row["made"]
     assert made["commit"] == repo.call("git", "rev-parse", "HEAD").strip()
     ref = f"refs/exps/{made['commit'][:2]}/{made['commit'][2:]}/sigmoid-b1-s2"
