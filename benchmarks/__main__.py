@@ -5,6 +5,7 @@ stages      evaluate and score: samples a second, and where the time goes
 scaling     1, 4 and 16 times the pairs; pair and split on 600,000 completions
 experiment  the whole of `dvc exp run -S loss=jsd`, from the last commit
 grouping    held-out reward, KL and test accuracy with a prompt's pairs in one step, and without
+shapes      reward per CPU-second of the embedded study in other shapes, three seeds
 decoding    diverse beam search beside Transformers 4.49 (needs --peer-python)
 
 Run it on a quiet machine, after `dvc repro`. Each measurement is a process of its own, sides in
@@ -15,12 +16,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import decoding, experiment, grouping, scaling, small, stages, train
+from benchmarks import decoding, experiment, grouping, scaling, shapes, small, stages, train
 from benchmarks.measure import ROOT, Row, note, shown
 from fdpo.core import errors
 from fdpo.core.files import read_json, write_json
 
-NAMES = ("train", "stages", "scaling", "experiment", "grouping", "decoding")
+NAMES = ("train", "stages", "scaling", "experiment", "grouping", "shapes", "decoding")
 RESULTS = ROOT / "results/bench.json"
 
 
@@ -69,6 +70,10 @@ def measured(name: str, options: argparse.Namespace, root: Path) -> list[Row]:
             return scaling.rows(options.rounds, options.small)
         case "grouping":
             return grouping.rows(root)
+        case "shapes" if options.small:
+            note("left out: its shapes are those of the study, which is not small")
+        case "shapes":
+            return shapes.rows(root)
         case "experiment" if options.small:
             note("left out: it measures the committed pipeline, which is not small")
         case "experiment":

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import time
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -18,6 +19,7 @@ from benchmarks import (
     grouping,
     measure,
     scaling,
+    shapes,
     small,
     train,
     train_ours,
@@ -34,6 +36,7 @@ from fdpo.core.errors import UserError
 from fdpo.core.records import Pair
 from fdpo.models.causal_lm import load_causal_lm, load_tokenizer
 from fdpo.run import resume
+from stages import paths
 from tests.support.tiny import llama, pair, plain_logp
 
 pytestmark = pytest.mark.slow
@@ -327,6 +330,52 @@ def test_rewards_at_equal_kl_are_compared_where_both_curves_are():
 
 def test_curves_without_a_common_kl_are_not_compared():
     assert grouping.at_equal_kl(curve((1, 1), (2, 2)), curve((3, 1), (4, 2))) == []
+
+
+def shape_points(monkeypatch, strong: float, weak: float) -> dict[str, float]:
+    """What a shape gives whose KL is `strong` at the smaller β and `weak` at the larger one."""
+    metrics = {
+        0.1: {"kl": strong, "reward_difference": 0.9, "judge_difference": 0.2, "accuracy": 0.5},
+        0.5: {"kl": weak, "reward_difference": 0.3, "judge_difference": 0.1, "accuracy": 0.5},
+    }
+    monkeypatch.setattr(
+        shapes,
+        "train_and_evaluate",
+        lambda _folder, _shape, _seed, beta: (
+            200.0,
+            {name: {"value": value} for name, value in metrics[beta].items()},
+        ),
+    )
+    return {name: value for name, _, value in shapes.of_seed(Path(), shapes.SHAPES[0], seed=1)}
+
+
+def test_shapes_are_compared_at_one_kl(monkeypatch):
+    """KL 2.5 is a quarter of the way from 2 to 4, so the reward is 0.3 + 0.6 / 4."""
+    points = shape_points(monkeypatch, strong=4.0, weak=2.0)
+    assert points["reward_difference at KL 2.5"] == pytest.approx(0.45)
+    assert points["the same per 100 CPU s"] == pytest.approx(0.225)
+
+
+def test_a_shape_that_does_not_reach_the_kl_is_not_compared(monkeypatch):
+    assert not any("KL 2.5" in name for name in shape_points(monkeypatch, strong=2.0, weak=1.0))
+
+
+def test_a_smaller_shape_has_the_first_training_prompts_and_all_held_out_ones(tmp_path):
+    rows = [
+        {"id": number, "role": role}
+        for number, role in enumerate(["train", "heldout", "train", "train", "heldout"])
+    ]
+    (tmp_path / "all").mkdir()
+    (tmp_path / "data").mkdir()
+    for path in (paths.PROMPTS, paths.GENERATIONS, paths.SCORES):
+        everything = tmp_path / "all" / path.name
+        everything.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (tmp_path / path).symlink_to(everything)
+    shapes.keep_prompts(tmp_path, 2)
+    for path in (paths.PROMPTS, paths.GENERATIONS, paths.SCORES):
+        kept = [json.loads(line)["id"] for line in (tmp_path / path).open()]
+        assert kept == [0, 1, 2, 4]
+        assert len((tmp_path / "all" / path.name).read_text().splitlines()) == len(rows)
 
 
 # The file
