@@ -23,7 +23,8 @@ def main() -> None:
     prompts = list(records.read_prompt_unique(paths.PROMPTS, Prompt))
     check_prompts(prompts)
     tokenizer = causal_lm.load_tokenizer(paths.REFERENCE_MODEL)
-    model = causal_lm.load_causal_lm(paths.REFERENCE_MODEL)
+    dtype = causal_lm.held_dtype(paths.REFERENCE_MODEL)
+    model = causal_lm.load_causal_lm(paths.REFERENCE_MODEL, dtype=dtype)
     causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE_MODEL)
 
     fitting, left_out = tokenized_prompts.tokenize_prompts(

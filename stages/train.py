@@ -25,7 +25,8 @@ def main() -> None:
     test_pairs = list(records.read(paths.TEST_PAIRS, Pair))
     check_log_every(train, len(train_pairs))
     tokenizer = causal_lm.load_tokenizer(paths.REFERENCE_MODEL)
-    model = causal_lm.load_causal_lm(paths.REFERENCE_MODEL)
+    dtype = causal_lm.held_dtype(paths.REFERENCE_MODEL)
+    model = causal_lm.load_causal_lm(paths.REFERENCE_MODEL, dtype=dtype)
     causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE_MODEL)
     longest = max(
         causal_lm.check_token_ids(model, paths.TRAIN_PAIRS, train_pairs),

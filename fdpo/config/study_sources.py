@@ -1,8 +1,9 @@
 """Where a study's models and texts come from: the section `prepare` of params.yaml."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from fdpo.core.validation import Strict, Text
 
@@ -47,6 +48,66 @@ class HubRepo(Strict):
     revision: Text
 
 
+class FromDisk(Strict):
+    """A file or folder of the user's own, within the repository, which DVC watches.
+
+    `stages.check` finds the sections of this kind, and records what is at their `path`.
+    """
+
+    path: Text
+
+
+class LocalModel(FromDisk):
+    """A folder with a model or an adapter, as `save_pretrained` writes it."""
+
+
+def _hub_or_disk(section: Any) -> str:
+    has_path = "path" in section if isinstance(section, dict) else hasattr(section, "path")
+    return "disk" if has_path else "hub"
+
+
+_HUB_OR_DISK = Discriminator(_hub_or_disk)
+ModelFolder = Annotated[
+    Annotated[HubRepo, Tag("hub")] | Annotated[LocalModel, Tag("disk")], _HUB_OR_DISK
+]
+
+
+class ReferenceLoading(Strict):
+    """What becomes of the reference's files: an adapter (LoRA) is merged into the weights, once.
+
+    `dtype` is what the weights are held in while completions are sampled and a policy is trained.
+    """
+
+    adapter: ModelFolder | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class HubReference(HubRepo, ReferenceLoading):
+    """A reference from the Hub."""
+
+
+class LocalReference(LocalModel, ReferenceLoading):
+    """A reference from a local folder."""
+
+
+Reference = Annotated[
+    Annotated[HubReference, Tag("hub")] | Annotated[LocalReference, Tag("disk")], _HUB_OR_DISK
+]
+
+
+class ChatTemplate(FromDisk):
+    """A chat template in a file of its own, in place of the tokenizer's."""
+
+
+def _chat(value: Any) -> Any:
+    if value not in ("none", "auto") and not isinstance(value, dict | ChatTemplate):
+        raise ValueError("must be none, auto, or a section with the path of a template")
+    return value
+
+
+Chat = Annotated[Literal["none", "auto"] | ChatTemplate, BeforeValidator(_chat)]
+
+
 class HubClassifier(HubRepo):
     """A text classifier as scorer: the logit of the class with the name or number `label`.
 
@@ -61,13 +122,14 @@ class HubModels(Strict):
     """The models of a study, and whether prompts are put into the reference's chat template.
 
     With `chat: auto` each prompt becomes a user's turn in the template of the reference's
-    tokenizer, behind `system` where there is one, and the assistant's turn is begun.
+    tokenizer, or in one of a file, behind `system` where there is one, and the assistant's turn is
+    begun.
     """
 
-    reference: HubRepo
+    reference: Reference
     reward: HubClassifier
     judge: HubClassifier
-    chat: Literal["none", "auto"] = "none"
+    chat: Chat = "none"
     system: Text | None = None
 
     @model_validator(mode="after")
@@ -83,11 +145,11 @@ class HubDataset(HubRepo):
     config: Text | None = None
 
 
-class LocalFile(Strict):
-    """A file of records, pinned by content: DVC does not watch it. It is the one split `train`."""
+class LocalFile(FromDisk):
+    """A file of records, which is the one split `train`; with `sha256` no other content will do."""
 
     path: Annotated[str, Field(pattern=r"\.(jsonl|json|csv)(\.gz)?$|\.parquet$")]
-    sha256: Sha256
+    sha256: Sha256 | None = None
 
 
 class Cut(Strict):
@@ -178,16 +240,10 @@ class FilePairs(LocalFile, PairFormat):
     """Pairs from a local file."""
 
 
-def _hub_or_file(section: Any) -> str:
-    has_path = "path" in section if isinstance(section, dict) else hasattr(section, "path")
-    return "file" if has_path else "hub"
-
-
-_HUB_OR_FILE = Discriminator(_hub_or_file)
 Prompts = Annotated[
-    Annotated[HubPrompts, Tag("hub")] | Annotated[FilePrompts, Tag("file")], _HUB_OR_FILE
+    Annotated[HubPrompts, Tag("hub")] | Annotated[FilePrompts, Tag("disk")], _HUB_OR_DISK
 ]
-Pairs = Annotated[Annotated[HubPairs, Tag("hub")] | Annotated[FilePairs, Tag("file")], _HUB_OR_FILE]
+Pairs = Annotated[Annotated[HubPairs, Tag("hub")] | Annotated[FilePairs, Tag("disk")], _HUB_OR_DISK]
 
 
 class PromptsSource(HubModels):
@@ -218,3 +274,12 @@ class PairsSource(HubModels):
                 "must have prompts, to evaluate on those, or heldout_prompts, the number to draw"
             )
         return self
+
+
+def local_sections(section: BaseModel) -> Iterator[FromDisk]:
+    """The sections, at or below `section`, that name a file or folder of the user's own."""
+    if isinstance(section, FromDisk):
+        yield section
+    for _, value in section:
+        if isinstance(value, BaseModel):
+            yield from local_sections(value)

@@ -80,7 +80,7 @@ class CachedDecoder:
             torch.mm(hidden, weight[tile].T, out=products[:, tile])
         if self.head.bias is not None:
             products += self.head.bias
-        return self.head.transform(products)
+        return self.head.transform(products.to(torch.promote_types(products.dtype, torch.float32)))
 
     def advance(self, history: Tensor) -> None:
         """Run the last token of every row's `history` [rows, width], as it stands after `keep`."""

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from fdpo.core.weights import short_message
 from fdpo.decoding.cached_decoder import CachedDecoder, left_padded
-from fdpo.models.causal_lm import cached_attention
+from fdpo.models.causal_lm import cached_attention, full_precision
 from fdpo.models.packing_probe import PlainForward, probe_packing, refusal, require_equal
 
 STEPS = 3  # tokens decoded one by one, behind prompts of unequal length
@@ -37,7 +37,7 @@ def probe_decoder(model: PreTrainedModel, plain: PlainForward) -> None:
     texts = [[*plain.prompt, *completion] for completion in plain.completions]
     decoded = []
     try:
-        with cached_attention(model):
+        with full_precision(model), cached_attention(model):
             history = left_padded([text[:-steps] for text in texts], model.device)
             decoder = CachedDecoder(model, history, copies=1, precision=nullcontext)
             for step in range(-steps, 0):

@@ -19,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from fdpo.core.device import device
 from fdpo.core.errors import UserError
+from fdpo.core.origin import read_origin
 from fdpo.core.weights import (
     require_all,
     require_finite,
@@ -50,8 +51,20 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
         ) from None
 
 
-def load_causal_lm(folder: str | Path, remedy: str = REBUILD_MODEL) -> PreTrainedModel:
-    """The causal language model saved in `folder`, float32, in evaluation mode, on the device.
+def held_dtype(folder: str | Path) -> torch.dtype:
+    """What the reference in `folder` is held in while it is sampled and a policy trained from it.
+
+    It is what `prepare.reference.dtype` said; measuring is done in float32.
+    """
+    return {"bfloat16": torch.bfloat16}.get(
+        read_origin(Path(folder)).get("dtype", ""), torch.float32
+    )
+
+
+def load_causal_lm(
+    folder: str | Path, remedy: str = REBUILD_MODEL, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
+    """The causal language model saved in `folder`, in evaluation mode, on the device.
 
     It attends within the branches of packed rows; `cached_attention` switches to cached decoding.
     What it computes is checked by `fdpo.models.packing_probe`, before anything is made of it.
@@ -68,7 +81,7 @@ def load_causal_lm(folder: str | Path, remedy: str = REBUILD_MODEL) -> PreTraine
             trust_remote_code=False,
             output_loading_info=True,
             use_safetensors=True,
-            dtype=torch.float32,
+            dtype=dtype,
         )
         model, loading = loaded
     except Exception as error:  # what a damaged file leads to is not documented
@@ -103,6 +116,23 @@ def turn_off_randomness(model: PreTrainedModel) -> None:
             for name, value in vars(module).items():
                 if "drop" in name and isinstance(value, float):
                     setattr(module, name, 0.0)
+
+
+@contextmanager
+def full_precision(model: PreTrainedModel) -> Iterator[None]:
+    """Within, parameters that are held in less are float32, to compare two ways of computing.
+
+    Buffers stay: rotary frequencies, for one, are float32 whatever the weights are.
+    """
+    held = {p: p.data for p in model.parameters() if p.dtype.itemsize < torch.float32.itemsize}
+    with torch.inference_mode(False):  # else no gradient could flow through them afterwards
+        for parameter in held:
+            parameter.data = parameter.data.float()
+    try:
+        yield
+    finally:
+        for parameter, weights in held.items():
+            parameter.data = weights
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from fdpo.core.errors import UserError
 from fdpo.core.weights import short_message
 from fdpo.models.attention import CACHED
-from fdpo.models.causal_lm import attention_implementation, position_limit
+from fdpo.models.causal_lm import attention_implementation, full_precision, position_limit
 from fdpo.models.lm_head import lm_head
 from fdpo.models.logprobs import completion_hidden, token_logps
 from fdpo.models.packing import pack
@@ -51,13 +51,14 @@ def probe_packing(model: PreTrainedModel, longest: int) -> PlainForward:
     Raises:
         UserError: they differ, or the model cannot be run so.
     """
-    plain = _plain_forward(model, longest)
-    try:
-        branches = pack([(plain.prompt, plain.completions)]).to(model.device)
-        hidden = completion_hidden(model, branches)
-        logps = token_logps(hidden, lm_head(model), branches.targets)
-    except Exception as error:  # what a model lacks shows in whatever its code then does
-        raise refusal(model, f"does not run in packed rows ({short_message(error)})") from None
+    with full_precision(model):
+        plain = _plain_forward(model, longest)
+        try:
+            branches = pack([(plain.prompt, plain.completions)]).to(model.device)
+            hidden = completion_hidden(model, branches)
+            logps = token_logps(hidden, lm_head(model), branches.targets)
+        except Exception as error:  # what a model lacks shows in whatever its code then does
+            raise refusal(model, f"does not run in packed rows ({short_message(error)})") from None
     of_branches = logps.split([len(ids) for ids in plain.completions])
     packed = [branch[-len(last) :] for branch, last in zip(of_branches, plain.logps, strict=True)]
     require_equal(model, "in packed rows", torch.cat(packed), torch.cat(plain.logps))

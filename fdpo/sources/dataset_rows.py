@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import hashlib
 import io
 import json
 import tempfile
@@ -12,8 +11,10 @@ from typing import Any
 
 from fdpo.config.study_sources import HubDataset, LocalFile
 from fdpo.core.errors import UserError
+from fdpo.core.local_files import local_file, sha256_of
+from fdpo.core.origin import Origin
 from fdpo.core.weights import short_message
-from fdpo.sources.hub import Origin, fetch_dataset
+from fdpo.sources.hub import fetch_dataset
 
 DatasetRow = dict[str, Any]
 FORMATS = ("parquet", "json", "csv", "arrow")  # of a dataset's files; none can hold code
@@ -79,37 +80,32 @@ def matches(row: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
 
 def file_origin(file: LocalFile) -> Origin:
     """Where the rows of a file come from. Raises `UserError` when it is not the pinned file."""
-    with _opened(Path(file.path)) as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    if digest != file.sha256:
+    digest = sha256_of(file.path)
+    if file.sha256 not in (None, digest):
         raise UserError(
             f"{file.path}: not the file that params.yaml means: its sha256 is {digest};"
-            " write that there if you changed it"
+            " write that there if you changed it, or leave sha256 out"
         )
     return Origin(file.path, "local file", digest)
 
 
 def read_file(file: LocalFile, columns: Sequence[str]) -> list[DatasetRow]:
     """The rows of one JSON Lines, JSON, CSV or Parquet file, the first three also gzipped."""
-    path = Path(file.path)
-    rows = _parquet_rows(path) if path.suffix == ".parquet" else list(_text_rows(path))
+    path, stored = Path(file.path), local_file(file.path)
+    rows = (
+        _parquet_rows(path, stored) if path.suffix == ".parquet" else list(_text_rows(path, stored))
+    )
     if rows:
         _require(dict.fromkeys(name for row in rows for name in row), columns, str(path))
     return rows
 
 
-def _opened(path: Path) -> io.BufferedReader:
-    if not path.is_file():
-        raise UserError(f"{path}: missing; name a file, or a Hub dataset as user/name")
-    return path.open("rb")
-
-
-def _text_rows(path: Path) -> Iterator[DatasetRow]:
+def _text_rows(path: Path, stored: Path) -> Iterator[DatasetRow]:
     zipped = path.suffix == ".gz"
     kind = path.with_suffix("").suffix if zipped else path.suffix
     try:
-        with _opened(path) as stored:
-            content = gzip.decompress(stored.read()) if zipped else stored.read()
+        content = stored.read_bytes()
+        content = gzip.decompress(content) if zipped else content
         text = content.decode("utf-8-sig")  # spreadsheets begin their CSV with a byte-order mark
     except (EOFError, OSError, ValueError) as error:
         raise UserError(f"{path}: not text in UTF-8 ({error}); correct the file") from None
@@ -148,11 +144,11 @@ def _object(row: Any, where: str) -> DatasetRow:
     return row
 
 
-def _parquet_rows(path: Path) -> list[DatasetRow]:
+def _parquet_rows(path: Path, stored: Path) -> list[DatasetRow]:
     import pyarrow
     import pyarrow.parquet
 
-    with _opened(path) as content:
+    with stored.open("rb") as content:
         try:
             return pyarrow.parquet.read_table(content).to_pylist()
         except (pyarrow.ArrowException, OSError) as error:

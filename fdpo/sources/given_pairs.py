@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 
 from fdpo.config.study_sources import FilePairs, HubPairs
 from fdpo.core.errors import UserError
+from fdpo.core.origin import Origin
 from fdpo.core.randomness import stream
 from fdpo.core.records import Prompt, Role, TextPair
 from fdpo.sources.dataset_rows import matches, read
-from fdpo.sources.hub import Origin
 from fdpo.sources.pair_formats import BadRow, GivenPair, Turns, as_pair
 
 PairsBySplit = dict[Role, list[GivenPair]]

@@ -7,16 +7,14 @@ fetch two gigabytes again.
 """
 
 import glob
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
-from huggingface_hub import HfApi, save_torch_state_dict, snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -26,41 +24,11 @@ from huggingface_hub.errors import (
 )
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, replacing, write_json
+from fdpo.core.files import replacing, write_json
+from fdpo.core.origin import ORIGIN_FILE, Origin
+from fdpo.sources.model_files import ADAPTER, MODEL, WeightFiles, gather
 
 RepoType = Literal["model", "dataset"]
-
-ORIGIN_FILE = "source.json"
-SAFE = "safetensors"
-PICKLED = "pickle, loaded weights-only"
-
-# What models need beside weights, where they have it. Never code: a .py is not fetched.
-MODEL_FILES = {
-    "config.json",
-    "generation_config.json",
-    "adapter_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "chat_template.jinja",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-}
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a folder's files come from; a model's folder holds this as source.json."""
-
-    repo: str
-    revision: str  # as params.yaml names it: a branch, a tag or a commit
-    commit: str  # 40 hexadecimal digits; of a local file its sha256
-    weights: str | None = None  # the format that the repository had; None for a dataset
 
 
 def resolve(repo: str, revision: str, repo_type: RepoType = "model") -> str:
@@ -80,14 +48,12 @@ def fetch_model(repo: str, revision: str, destination: str | Path) -> Origin:
     file that is not what the Hub lists, and a pickle that holds more than tensors; `destination` is
     then left as it was.
     """
-    return _fetch_weights(repo, revision, destination, "model.safetensors", "pytorch_model.bin")
+    return _fetch_weights(repo, revision, destination, MODEL)
 
 
 def fetch_adapter(repo: str, revision: str, destination: str | Path) -> Origin:
     """Like `fetch_model`, for a LoRA adapter as PEFT publishes it."""
-    return _fetch_weights(
-        repo, revision, destination, "adapter_model.safetensors", "adapter_model.bin"
-    )
+    return _fetch_weights(repo, revision, destination, ADAPTER)
 
 
 def fetch_dataset(repo: str, revision: str, destination: str | Path) -> Origin:
@@ -101,28 +67,16 @@ def fetch_dataset(repo: str, revision: str, destination: str | Path) -> Origin:
     return Origin(repo, revision, commit)
 
 
-def _fetch_weights(
-    repo: str, revision: str, destination: str | Path, safe: str, pickled: str
-) -> Origin:
+def _fetch_weights(repo: str, revision: str, destination: str | Path, kind: WeightFiles) -> Origin:
     commit, names = _commit_and_names(repo, revision, "model")
-    index = f"{safe}.index.json"
-    weights = next((name for name in (safe, index, pickled) if name in names), None)
-    if weights is None:
-        raise UserError(
-            f"model {repo} at revision {revision}: has neither {safe} nor {pickled};"
-            " pin another revision or name another model"
-        )
-    source = Origin(repo, revision, commit, PICKLED if weights == pickled else SAFE)
+    where = f"model {repo} at revision {revision}"
     with replacing(destination) as scratch:
-        wanted = [*sorted(MODEL_FILES.intersection(names)), weights]
-        _download(repo, revision, "model", commit, wanted, scratch)
-        if weights == index:
-            shards = _shards(scratch / index, f"model {repo} at revision {revision}: {index}")
-            _download(repo, revision, "model", commit, shards, scratch)
-            _join(scratch, shards, safe)
-            (scratch / index).unlink(missing_ok=True)
-        elif weights == pickled:
-            _make_safe(scratch / pickled, safe, f"model {repo} at revision {revision}: {pickled}")
+
+        def fetch(wanted: list[str]) -> None:
+            _download(repo, revision, "model", commit, wanted, scratch)
+
+        weights = gather(names, fetch, scratch, kind, where)
+        source = Origin(repo, revision, commit, weights)
         write_json(scratch / ORIGIN_FILE, asdict(source))
     return source
 
@@ -163,56 +117,6 @@ def _download(
             f" {wrong['algorithm']} {wrong['actual']}, not {wrong['expected']} as listed; it was"
             " removed, so try again; if it recurs, pin another revision or use study=embedded"
         )
-
-
-def _shards(index: Path, name: str) -> list[str]:
-    """The files that an index of sharded weights lists."""
-    content = read_json(index)
-    listed = content.get("weight_map") if isinstance(content, dict) else None
-    shards = sorted({str(shard) for shard in listed.values()}) if isinstance(listed, dict) else []
-    if not shards or not all(re.fullmatch(r"[\w-][\w.-]*\.safetensors", s) for s in shards):
-        raise UserError(f"{name} lists no safetensors of its own folder; pin another revision")
-    return shards
-
-
-def _join(folder: Path, shards: list[str], safe: str) -> None:
-    """Replace shards in `folder` by one file."""
-    from safetensors.torch import load_file  # not above: datasets need no torch
-
-    tensors = {
-        name: tensor for shard in shards for name, tensor in load_file(folder / shard).items()
-    }
-    _save(tensors, folder, safe)
-    for shard in shards:
-        (folder / shard).unlink(missing_ok=True)  # the call above removes what it takes for old
-
-
-def _save(tensors: dict[str, Any], folder: Path, safe: str) -> None:
-    """Write tensors as one file; of tensors under two names one is kept."""
-    save_torch_state_dict(
-        tensors,
-        folder,
-        filename_pattern=safe.replace(".", "{suffix}."),
-        max_shard_size="100GB",
-        metadata={"format": "pt"},
-    )
-
-
-def _make_safe(pickled: Path, safe: str, name: str) -> None:
-    """Replace a pickled state dict by safetensors; tensors under two names are kept once."""
-    import torch  # not above: datasets need no torch, and it takes seconds
-
-    try:
-        tensors = torch.load(pickled, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError):
-        tensors = None
-    if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
-        raise UserError(
-            f"{name} holds something other than plain tensors, so it was not loaded;"
-            " pin a revision that has safetensors, or use study=embedded"
-        )
-    _save(tensors, pickled.parent, safe)
-    pickled.unlink()
 
 
 @contextmanager

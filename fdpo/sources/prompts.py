@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from fdpo.config.study_sources import Cut, FilePrompts, HubPrompts
 from fdpo.core.errors import UserError
+from fdpo.core.origin import Origin
 from fdpo.core.randomness import stream
 from fdpo.core.records import Prompt, Role
 from fdpo.sources.dataset_rows import matches, read, value_at
-from fdpo.sources.hub import Origin
 
 
 def read_texts(source: HubPrompts | FilePrompts) -> tuple[list[str], Origin]:

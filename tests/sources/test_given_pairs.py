@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         "latin.jsonl": "latin.jsonl: not text in UTF-8",
         "cut.parquet": "cut.parquet: not a Parquet file",
         "empty.jsonl": "empty.jsonl: no rows in a split named train",
-        "none.jsonl": "none.jsonl: missing; name a file, or a Hub dataset as user/name",
+        "none.jsonl": "none.jsonl: missing or empty; name a file or folder that is there",
     }
     for name, problem in problems.items():
         with pytest.raises(UserError, match=problem):

@@ -1,0 +1,78 @@
+"""Files and folders of the user's own that a study names, wherever its stages run.
+
+`dvc exp run --temp` and sweeps run in a copy of the repository that untracked files don't travel
+into. There a path that is not in the copy means the one in the folder that the user works in.
+"""
+
+import hashlib
+import os
+from pathlib import Path, PurePosixPath
+
+from fdpo.core.errors import UserError
+
+# In the environment of everything that a sweep starts, with the user's folder as its value.
+SWEEP_FOLDER = "FDPO_SWEEP"
+
+
+def local_files(path: str) -> dict[str, Path]:
+    """The file at `path` under its name, or the files of the folder there, by name.
+
+    Hidden files and folders within the folder are left out. Raises `UserError` where there is
+    nothing, or only an empty folder.
+    """
+    roots = [Path(root) for name in ("DVC_ROOT", SWEEP_FOLDER) if (root := os.environ.get(name))]
+    files: dict[str, Path] = {}
+    for candidate in [Path(path), *(root / path for root in roots)]:
+        inside = sorted(candidate.iterdir()) if candidate.is_dir() else [candidate]
+        for file in inside:
+            if file.is_file() and not file.name.startswith("."):
+                files.setdefault(file.name, file)
+    if not files:
+        raise UserError(
+            f"{path}: missing or empty; name a file or folder that is there, or a repo of the Hub"
+        )
+    return files
+
+
+def local_file(path: str) -> Path:
+    """Where the file is that a study names `path`. Raises `UserError` where there is none."""
+    file = local_files(path).get(PurePosixPath(path).name)
+    if file is None:
+        raise UserError(f"{path}: a folder; name a file")
+    return file
+
+
+def sha256_of(path: str) -> str:
+    """The sha256 of a file, or of the list of a folder's files with theirs, as `sha256sum` has it.
+
+    Raises `UserError` where there is nothing.
+    """
+    sums = {name: _sha256(file) for name, file in local_files(path).items()}
+    if list(sums) == [PurePosixPath(path).name]:
+        return sums[PurePosixPath(path).name]
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def require_portable(path: str) -> None:
+    """Raise `UserError` for a path that leads out of the repository: dvc.lock would tell it.
+
+    A link to a folder is refused too, as DVC does not watch what it leads to.
+    """
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or pure.parts[:1] == ("~",) or ".." in pure.parts:
+        raise UserError(
+            f"{path}: must be a path within this folder, as dvc.lock, which others read, names it;"
+            f" run `mkdir -p inputs && cp -rs {path} inputs/` and write inputs/{pure.name}"
+        )
+    for part in [pure, *pure.parents]:
+        if Path(part).is_symlink() and Path(part).is_dir():
+            raise UserError(
+                f"{part}: a link to a folder, which DVC does not watch; put a folder with links to"
+                f" its files in its place: `cp -rs {os.readlink(part)} NEW`"
+            )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,140 @@
+"""Which files make a model's folder, and its weights as one file of safetensors."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+from huggingface_hub import save_torch_state_dict
+
+from fdpo.core.errors import UserError
+from fdpo.core.files import read_json
+
+SAFE = "safetensors"
+PICKLED = "pickle, loaded weights-only"
+
+# What text is tokenised and rendered with.
+TOKENIZER_FILES = {
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "chat_template.jinja",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+}
+# What models need beside weights, where they have it. Never code: a .py is not fetched.
+MODEL_FILES = TOKENIZER_FILES | {"config.json", "generation_config.json", "adapter_config.json"}
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """The names of the file of weights, and of the pickle that has them where that is missing."""
+
+    safe: str
+    pickled: str
+
+
+MODEL = WeightFiles("model.safetensors", "pytorch_model.bin")
+ADAPTER = WeightFiles("adapter_model.safetensors", "adapter_model.bin")
+
+
+def gather(
+    names: Iterable[str],
+    fetch: Callable[[list[str]], None],
+    folder: Path,
+    kind: WeightFiles,
+    where: str,
+) -> str:
+    """Fetch a model's files into `folder`, and make its weights one file of safetensors.
+
+    Args:
+        names: the files that there are.
+        fetch: puts files of these names into `folder`.
+        folder: where the model is gathered.
+        kind: a whole model's files, or an adapter's.
+        where: names the model in an error.
+
+    Returns: the format that the weights had.
+
+    Raises:
+        UserError: there are no weights, an index of shards is of no use, or a pickle holds more
+            than tensors.
+    """
+    names = set(names)
+    index = f"{kind.safe}.index.json"
+    weights = next((name for name in (kind.safe, index, kind.pickled) if name in names), None)
+    if weights is None:
+        if kind is MODEL and ADAPTER.safe in names:
+            raise UserError(
+                f"{where}: an adapter and no whole model; name its base here, and it as `adapter`"
+            )
+        raise UserError(
+            f"{where}: has neither {kind.safe} nor {kind.pickled};"
+            " pin another revision or name another model"
+        )
+    fetch([*sorted(MODEL_FILES & names), weights])
+    if weights == index:
+        shards = _shards(folder / index, f"{where}: {index}")
+        fetch(shards)
+        _join(folder, shards, kind.safe)
+        (folder / index).unlink(missing_ok=True)
+    elif weights == kind.pickled:
+        _make_safe(folder / weights, kind.safe, f"{where}: {weights}")
+    return PICKLED if weights == kind.pickled else SAFE
+
+
+def _shards(index: Path, name: str) -> list[str]:
+    """The files that an index of sharded weights lists."""
+    content = read_json(index)
+    listed = content.get("weight_map") if isinstance(content, dict) else None
+    shards = sorted({str(shard) for shard in listed.values()}) if isinstance(listed, dict) else []
+    if not shards or not all(re.fullmatch(r"[\w-][\w.-]*\.safetensors", s) for s in shards):
+        raise UserError(f"{name} lists no safetensors of its own folder; pin another revision")
+    return shards
+
+
+def _join(folder: Path, shards: list[str], safe: str) -> None:
+    """Replace shards in `folder` by one file."""
+    from safetensors.torch import load_file  # not above: datasets need no torch
+
+    tensors = {
+        name: tensor for shard in shards for name, tensor in load_file(folder / shard).items()
+    }
+    save_weights(tensors, folder, safe)
+    for shard in shards:
+        (folder / shard).unlink(missing_ok=True)  # the call above removes what it takes for old
+
+
+def save_weights(tensors: dict[str, Any], folder: Path, safe: str) -> None:
+    """Write tensors as one file; of tensors under two names one is kept."""
+    save_torch_state_dict(
+        tensors,
+        folder,
+        filename_pattern=safe.replace(".", "{suffix}."),
+        max_shard_size="100GB",
+        metadata={"format": "pt"},
+    )
+
+
+def _make_safe(pickled: Path, safe: str, name: str) -> None:
+    """Replace a pickled state dict by safetensors; tensors under two names are kept once."""
+    import torch  # not above: datasets need no torch, and it takes seconds
+
+    try:
+        tensors = torch.load(pickled, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError):
+        tensors = None
+    if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
+        raise UserError(
+            f"{name} holds something other than plain tensors, so it was not loaded;"
+            " pin a revision that has safetensors, or use study=embedded"
+        )
+    save_weights(tensors, pickled.parent, safe)
+    pickled.unlink()

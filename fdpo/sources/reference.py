@@ -1,0 +1,109 @@
+"""The reference as a folder: fetched or copied, an adapter merged in, its precision noted."""
+
+import shutil
+import tempfile
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fdpo.config.study_sources import HubReference, HubRepo, LocalModel, LocalReference
+from fdpo.core.errors import UserError
+from fdpo.core.files import read_json, replacing, write_json
+from fdpo.core.local_files import local_files, sha256_of
+from fdpo.core.origin import ORIGIN_FILE, LocalOrigin, Origin, add_to_origin, present_fields
+from fdpo.core.weights import require_finite, short_message
+from fdpo.sources import hub
+from fdpo.sources.model_files import ADAPTER, MODEL, TOKENIZER_FILES, WeightFiles, gather
+
+
+def fetch_reference(wanted: HubReference | LocalReference, destination: Path) -> None:
+    """Put the reference into the folder `destination`, replacing it, with its adapter merged in.
+
+    source.json says where it comes from, and `dtype` where its weights are to be held in bfloat16.
+    Raises `UserError` as `fetch_folder` and `merge_adapter` do; `destination` is then left as it
+    was.
+    """
+    with replacing(destination) as scratch:
+        fetch_folder(wanted, scratch)
+        if wanted.adapter is not None:
+            with tempfile.TemporaryDirectory() as name:
+                adapter = Path(name, "adapter")
+                origin = fetch_folder(wanted.adapter, adapter, ADAPTER)
+                merge_adapter(scratch, adapter, _named(wanted.adapter))
+            facts = present_fields(origin).items()
+            add_to_origin(scratch, **{f"adapter_{key}": value for key, value in facts})
+        if wanted.dtype != "float32":
+            add_to_origin(scratch, dtype=wanted.dtype)
+
+
+def fetch_folder(
+    wanted: HubRepo | LocalModel, destination: Path, kind: WeightFiles = MODEL
+) -> Origin | LocalOrigin:
+    """Put a model or an adapter of the Hub or of a local folder into `destination`, replacing it.
+
+    Raises `UserError` where it can't be had, as `hub.fetch_model` does.
+    """
+    if isinstance(wanted, HubRepo):
+        fetch = hub.fetch_model if kind is MODEL else hub.fetch_adapter
+        return fetch(wanted.repo, wanted.revision, destination)
+    files = local_files(wanted.path)
+    with replacing(destination) as scratch:
+        scratch.mkdir()
+
+        def copy(names: list[str]) -> None:
+            for name in names:
+                if name not in files:
+                    raise UserError(f"{wanted.path}/{name}: missing, though an index lists it")
+                shutil.copyfile(files[name], scratch / name)
+
+        weights = gather(files, copy, scratch, kind, wanted.path)
+        origin = LocalOrigin(wanted.path, sha256_of(wanted.path), weights)
+        write_json(scratch / ORIGIN_FILE, asdict(origin))
+    return origin
+
+
+def merge_adapter(model: Path, adapter: Path, name: str) -> None:
+    """Merge the adapter in a folder into the weights in the folder `model`, in float32, by PEFT.
+
+    The adapter's own tokenizer, where it has one, takes the place of the model's: it was trained
+    with it. `name` names the adapter in an error.
+
+    Raises:
+        UserError: it is no LoRA adapter, or one of another model.
+    """
+    import torch  # not above: these take seconds
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    config = read_json(adapter / "adapter_config.json")
+    peft_type = config.get("peft_type") if isinstance(config, dict) else None
+    if peft_type != "LORA":
+        raise UserError(f"{name}: an adapter of the kind {peft_type}; name a LoRA adapter")
+    try:
+        base: Any = AutoModelForCausalLM.from_pretrained(
+            model, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+        with warnings.catch_warnings():
+            # Adapter weights that the file lacks would be those before training: no change at all.
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            merged = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+    except Exception as error:  # what a damaged file leads to is not documented
+        raise UserError(
+            f"{name}: not an adapter of this reference ({short_message(error)}); name the model"
+            " that it was trained on as the reference"
+        ) from None
+    require_finite(merged, name, "name another adapter")
+    with tempfile.TemporaryDirectory(dir=model.parent) as scratch:
+        merged.save_pretrained(scratch, max_shard_size="100TB")
+        for file in ("config.json", MODEL.safe):
+            shutil.move(Path(scratch, file), model / file)
+    if (adapter / "tokenizer_config.json").exists():
+        for file in TOKENIZER_FILES:
+            (model / file).unlink(missing_ok=True)
+            if (adapter / file).exists():
+                shutil.copyfile(adapter / file, model / file)
+
+
+def _named(wanted: HubRepo | LocalModel) -> str:
+    return f"model {wanted.repo}" if isinstance(wanted, HubRepo) else wanted.path
