@@ -4,6 +4,7 @@ from pathlib import Path
 
 DATA = Path("data")
 STUDY_OF_RUN = DATA / "study.json"
+LOCAL_INPUTS = DATA / "inputs.json"  # sha256 of each local file and folder that the study names
 PROMPTS = DATA / "prompts.jsonl"
 TEXT_SOURCES = DATA / "source.json"  # what the prompts and pairs were read from
 GENERATIONS = DATA / "generations.jsonl"

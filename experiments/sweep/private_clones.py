@@ -13,11 +13,10 @@ import psutil
 
 from experiments.sweep.commands import call, dvc
 from fdpo.core.errors import UserError
+from fdpo.core.local_files import SWEEP_FOLDER
 from fdpo.run.locks import UNFINISHED
 
 SCRATCH = Path(".dvc/tmp/sweeps")  # DVC keeps its tmp out of Git
-# In the environment of everything a sweep starts, with the user's folder as its value.
-MARK = "FDPO_SWEEP"
 PATIENCE = 10.0  # seconds that an interrupted run has to end by itself
 
 
@@ -70,5 +69,5 @@ def _runs() -> Iterator[psutil.Process]:
     mark = str(Path.cwd())
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):  # another user's, or gone
-            if process.environ().get(MARK) == mark:
+            if process.environ().get(SWEEP_FOLDER) == mark:
                 yield process

@@ -11,9 +11,10 @@ from queue import SimpleQueue
 from threading import Lock
 
 from experiments.sweep.commands import last_error
-from experiments.sweep.private_clones import MARK, stop_runs
+from experiments.sweep.private_clones import stop_runs
 from experiments.sweep.spec import RowSpec, as_dvc_arguments, data_settings
 from experiments.verify import path as own_path
+from fdpo.core.local_files import SWEEP_FOLDER
 
 DATA_STAGE = "split"  # the last stage that is the same for all rows with the same data
 
@@ -89,7 +90,7 @@ class RowRunner:
         self, row: RowSpec, clone: Path, log: str, experiment: str, *options: str
     ) -> None:
         command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", experiment]
-        environment = {**os.environ, "PATH": own_path(), MARK: str(Path.cwd())}
+        environment = {**os.environ, "PATH": own_path(), SWEEP_FOLDER: str(Path.cwd())}
         if self.threads:
             environment["OMP_NUM_THREADS"] = str(self.threads)
         self._logs.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,9 @@ def _study_of_run(stage: str) -> str | None:
     """The study that `stages.check` found when this run began, where the stage depends on it."""
     for path in stage_deps.cached_outs("check"):
         if path in stage_deps.deps(stage) and path.exists():
-            return read_json(path)["study"]
+            study = read_json(path).get("study")  # of its outputs one has it
+            if study is not None:
+                return study
     return None
 
 
