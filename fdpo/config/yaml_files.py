@@ -46,6 +46,7 @@ def read_yaml(path: str | Path) -> dict[Any, Any]:
 
 @lru_cache(maxsize=8)  # 70 ms for params.yaml, which several parts of a stage read
 def _parsed(text: str) -> Any:
+    # Not in C as DVC itself reads: there, brackets nested too deep end the process.
     return YAML(typ="safe", pure=True).load(text)
 
 
