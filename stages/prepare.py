@@ -1,5 +1,6 @@
 """Turn a study into local files: the only stage that touches the network."""
 
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -14,14 +15,16 @@ from fdpo.config.study_sources import (
     PromptsSource,
 )
 from fdpo.core import records
-from fdpo.core.files import write_json
+from fdpo.core.errors import UserError
+from fdpo.core.files import read_json, write_json
+from fdpo.core.local_files import sha256_of
 from fdpo.core.origin import ORIGIN_FILE, Origin, present_fields
 from fdpo.core.records import Prompt
 from fdpo.run import locks
 from fdpo.run.settings import load_params
 from fdpo.scoring import ridge, vader
 from fdpo.sources import given_pairs, prompts, reference, snippets
-from fdpo.sources.chat import ChatFormat
+from fdpo.sources.chat import ChatFormat, has_template, install_template
 from fdpo.sources.packages import PinnedPackage, download, extract
 from fdpo.sources.pair_formats import Turns
 from stages import paths
@@ -42,6 +45,15 @@ def main() -> None:
             from_prompts(source, settings.seed)
         case PairsSource() as source:
             from_pairs(source, settings.seed)
+    require_unchanged()
+
+
+def require_unchanged() -> None:
+    """Raise `UserError` where a local file is not what it was when the run began."""
+    begun = read_json(paths.LOCAL_INPUTS) if paths.LOCAL_INPUTS.exists() else {}
+    for path, digest in begun.items():
+        if sha256_of(path) != digest:
+            raise UserError(f"{path}: changed while it was read; run again")
 
 
 def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
@@ -89,7 +101,7 @@ def from_prompts(source: PromptsSource, seed: int) -> None:
     texts, origin = prompts.read_texts(source.prompts)
     drawn = prompts.draw(texts, seed, source.train_prompts, source.heldout_prompts)
     fetch_models(source)
-    chat = ChatFormat(source.chat, source.system, paths.REFERENCE_MODEL)
+    chat = chat_format(source)
     rendered = [
         prompt.model_copy(update={"prompt": chat.prompt(prompt.prompt)}) for prompt in drawn
     ]
@@ -108,7 +120,7 @@ def from_pairs(source: PairsSource, seed: int) -> None:
     elif source.heldout_prompts is not None:
         pairs, heldout = given_pairs.hold_out(pairs, seed, source.heldout_prompts)
     fetch_models(source)
-    chat = ChatFormat(source.chat, source.system, paths.REFERENCE_MODEL)
+    chat = chat_format(source)
     write_texts(given_pairs.as_prompts(pairs, map(chat.prompt, heldout), chat.pair), origins)
     for problem, count in skipped.most_common():
         print(f"prepare: {count} rows skipped: {problem}")
@@ -124,6 +136,21 @@ def fetch_models(models: HubModels) -> None:
         announce("model", scorer)
         reference.fetch_folder(scorer, folder)
         write_settings(folder, scorer.label, scorer.too_long)
+
+
+def chat_format(models: HubModels) -> ChatFormat:
+    """How prompts are rendered, once the reference is there; it gets the template and its end."""
+    folder = paths.REFERENCE_MODEL
+    install_template(models.chat, folder)
+    if models.chat == "none" and has_template(folder):
+        print(
+            "prepare: warning: the reference has a chat template, but prepare.chat is none, so it"
+            " reads prompts as plain text; set chat to auto for its template",
+            file=sys.stderr,
+        )
+    chat = ChatFormat(models.chat, models.system, folder)
+    chat.end_generation_with_turn(folder)
+    return chat
 
 
 def announce(kind: str, wanted: HubRepo | FromDisk) -> None:

@@ -1,59 +1,134 @@
-"""Prompts and completions as a chat model reads them, by the template of its own tokenizer."""
+"""Prompts and completions as a chat model reads them, by its tokenizer's or another template."""
 
+import shutil
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from fdpo.config.study_sources import ChatTemplate
 from fdpo.core.errors import UserError
+from fdpo.core.files import read_json, write_json
+from fdpo.core.local_files import local_file
 from fdpo.core.records import TextPair
 from fdpo.core.weights import short_message
 from fdpo.sources.pair_formats import GivenPair, Turns
 
+TEMPLATE_FILE = "chat_template.jinja"  # where Transformers looks first
+ANSWER = "fdpo-answer"  # stands for an answer, to see what a template puts behind one
+
+
+def install_template(chat: Literal["none", "auto"] | ChatTemplate, folder: Path) -> None:
+    """Give the tokenizer in `folder` the template of a file, where `chat` names one.
+
+    Raises `UserError` where there is no such file.
+    """
+    if isinstance(chat, ChatTemplate):
+        shutil.copyfile(local_file(chat.path), folder / TEMPLATE_FILE)
+
+
+def has_template(folder: Path) -> bool:
+    """Whether the tokenizer in `folder` has a chat template."""
+    config = folder / "tokenizer_config.json"
+    in_config = config.exists() and read_json(config).get("chat_template")
+    return bool(in_config) or (folder / TEMPLATE_FILE).exists()
+
 
 class ChatFormat:
-    """Renders prompts: as they are with `none`, and in the chat template of a folder with `auto`.
+    """Renders prompts: as they are with `none`, and else in the chat template of a folder.
 
     Args:
-        chat: `none` or `auto`.
+        chat: as params.yaml has it; the template of a file has been installed in `folder`.
         system: the message that every chat begins with, unless it has one of its own.
         folder: of the reference, whose tokenizer has the template.
     """
 
-    def __init__(self, chat: Literal["none", "auto"], system: str | None, folder: Path) -> None:
+    def __init__(
+        self, chat: Literal["none", "auto"] | ChatTemplate, system: str | None, folder: Path
+    ) -> None:
         self.system = system
-        self.tokenizer = None
-        if chat == "auto":
+        self.tokenizer: Any = None
+        if chat != "none":
             from transformers import AutoTokenizer  # not above: it takes seconds
 
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             if not self.tokenizer.chat_template:
                 raise UserError(
                     f"prepare.chat = 'auto': the tokenizer of {folder} has no chat template;"
-                    " set it to none, or take a chat model"
+                    " set it to none, or take a chat model, or a template by its path"
                 )
 
     def prompt(self, prompt: Turns) -> str:
         """The text before the assistant's answer. Raises `UserError` for messages without chat."""
-        turns = [("user", prompt)] if isinstance(prompt, str) else list(prompt)
         if self.tokenizer is not None:
-            return self._rendered(turns)
+            return self._rendered(self._turns(prompt))
         if isinstance(prompt, str):
             return prompt
         raise UserError("prepare.chat = 'none', but the prompts are messages; set it to auto")
 
     def pair(self, pair: GivenPair) -> tuple[str, TextPair]:
-        """A pair's prompt, and its completions, each beginning where the prompt ends."""
-        prompt = self.prompt(pair.prompt)
-        return prompt, TextPair(chosen=pair.chosen, rejected=pair.rejected)
+        """A pair's prompt, and its completions, each beginning where the prompt ends.
 
-    def _rendered(self, turns: list[tuple[str, str]]) -> str:
+        A completion of a chat is what the template makes of the answer, and ends the turn.
+        """
+        prompt = self.prompt(pair.prompt)
+        chosen, rejected = (
+            self._completion(prompt, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)
+        )
+        return prompt, TextPair(chosen=chosen, rejected=rejected)
+
+    @cached_property
+    def end_of_turn(self) -> str:
+        """What ends the assistant's turn, up to its first token of the tokenizer's own.
+
+        It is empty where the template has no such token behind an answer, and without a chat.
+        """
+        if self.tokenizer is None:
+            return ""
+        turns = [("user", "?"), ("assistant", ANSWER)]
+        behind = self._rendered(turns, answered=True).rpartition(ANSWER)[2]
+        tokens = [token for token in self._special_tokens() if token.strip() and token in behind]
+        if not tokens:
+            return ""
+        first = min(tokens, key=lambda token: (behind.find(token), -len(token)))
+        return behind[: behind.find(first) + len(first)]
+
+    def end_generation_with_turn(self, folder: Path) -> None:
+        """Make the token that ends a turn one of those that end a completion of the reference."""
+        if not self.end_of_turn:
+            return
+        end = self.tokenizer(self.end_of_turn, add_special_tokens=False).input_ids[-1]
+        path = folder / "generation_config.json"
+        config = read_json(path) if path.exists() else {}
+        ids = config.get("eos_token_id", read_json(folder / "config.json").get("eos_token_id"))
+        ids = ids if isinstance(ids, list) else [] if ids is None else [ids]
+        if end not in ids:
+            write_json(path, config | {"eos_token_id": [*ids, end]})
+
+    def _special_tokens(self) -> set[str]:
+        added = self.tokenizer.added_tokens_decoder.values()
+        return {str(token) for token in added} | set(self.tokenizer.all_special_tokens)
+
+    def _completion(self, prompt: str, turns: Turns, answer: str) -> str:
+        if self.tokenizer is None:
+            return answer
+        answered = [*self._turns(turns), ("assistant", answer)]
+        whole = self._rendered(answered, answered=True)
+        end = whole.rfind(self.end_of_turn) + len(self.end_of_turn) if self.end_of_turn else None
+        if whole.startswith(prompt) and (end is None or end > len(prompt)):
+            return whole[len(prompt) : end]
+        return answer + self.end_of_turn  # the template shows answers of the past otherwise
+
+    def _turns(self, prompt: Turns) -> list[tuple[str, str]]:
+        return [("user", prompt)] if isinstance(prompt, str) else list(prompt)
+
+    def _rendered(self, turns: list[tuple[str, str]], answered: bool = False) -> str:
         if self.system is not None and turns[0][0] != "system":
             turns = [("system", self.system), *turns]
         messages = [{"role": role, "content": content} for role, content in turns]
-        assert self.tokenizer is not None  # noqa: S101 - asked by the only caller
         try:
             text = str(
                 self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=True
+                    messages, tokenize=False, add_generation_prompt=not answered
                 )
             )
         except Exception as error:  # a template may raise what it likes
