@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fdpo.core.records import Generation
 
 TRAIN_PROMPTS, HELDOUT_PROMPTS = 8, 4
-WORDS = ("good", "bad", "fine", "awful", "great", "dull")  # the judge tells these apart
+WORDS = ("good", "bad", "fine", "awful", "great", "dull")  # the scorers tell these apart
 
 
 def build(folder: Path) -> Path:
@@ -38,7 +38,8 @@ def write(folder: Path) -> None:
     """Write params.yaml, models, prompts and generations."""
     from benchmarks.workload import save, tiny_llama
     from fdpo.core import records
-    from fdpo.scoring import vader
+    from fdpo.scoring import ridge
+    from fdpo.scoring.quality import RatedTexts
 
     settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     study = settings["studies"]["embedded"]
@@ -48,9 +49,10 @@ def write(folder: Path) -> None:
     folder.joinpath("params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     shutil.copy(ROOT / "dvc.yaml", folder)
     save(tiny_llama(), folder / paths.REFERENCE_MODEL)
+    texts = [f"w1 {word} {number}" for number in range(20) for word in WORDS]
+    rated = RatedTexts(texts, [float(WORDS.index(text.split()[1])) for text in texts])
     for scorer in ("reward", "judge"):
-        (folder / "models" / scorer).mkdir()
-        vader.save(folder / "models" / scorer)
+        ridge.fit(rated, rated, seed=1).save(folder / "models" / scorer)
     generations = [generation(number) for number in range(TRAIN_PROMPTS + HELDOUT_PROMPTS)]
     prompts = [records.Prompt(id=g.id, prompt=g.prompt, role=g.role) for g in generations]
     records.write(folder / paths.PROMPTS, prompts)

@@ -22,7 +22,10 @@ TIMES = "BENCHMARK_TIMES"
 # Functions, by the module whose name for them is called. One that is gone ends the benchmark, so no
 # part can silently come out as nothing.
 LOADING = ("fdpo.models.causal_lm:load_tokenizer", "fdpo.models.causal_lm:load_causal_lm")
-SCORING = ("fdpo.scoring.ridge:RidgeReward.score", "fdpo.scoring.vader:Vader.score")
+SCORING = (
+    "fdpo.scoring.ridge:RidgeReward.score",
+    "fdpo.scoring.embedding:EmbeddingJudge.score",
+)
 PARTS = {
     "stages.score": {"loading": ("stages.score:load_scorer",), "scoring": SCORING},
     "stages.train": {

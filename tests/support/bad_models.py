@@ -5,7 +5,7 @@ A `…` in a line stands for anything.
 
 import numpy as np
 
-from tests.support.damage import both, content, cut, gone, renamed, replaced, setting, tensor
+from tests.support.damage import both, content, cut, gone, renamed, setting, tensor
 
 REFERENCE, REWARD, JUDGE, POLICY = (
     f"models/{name}" for name in ("reference", "reward", "judge", "policy")
@@ -13,6 +13,7 @@ REFERENCE, REWARD, JUDGE, POLICY = (
 WEIGHTS, CONFIG = f"{REFERENCE}/model.safetensors", f"{REFERENCE}/config.json"
 TOKENIZER = f"{REFERENCE}/tokenizer.json"
 RIDGE, SCORER = f"{REWARD}/weights.safetensors", f"{REWARD}/scorer.json"
+HEAD, ENCODER = f"{JUDGE}/head.safetensors", f"{JUDGE}/model.safetensors"
 ADAPTER, ADAPTER_CONFIG = f"{POLICY}/adapter_model.safetensors", f"{POLICY}/adapter_config.json"
 REBUILD = "; run `dvc repro` to rebuild it"
 RETRAIN = "; run `dvc repro --force --single-item train` to train it again"
@@ -89,11 +90,15 @@ CASES = [
     # the reward model and the judge
     ("score", gone(SCORER), f"{SCORER}: missing; run `dvc repro` to rebuild it"),
     ("score", cut(SCORER, 30), f"{SCORER}: not JSON (…); run `dvc repro` to rebuild it"),
-    ("score", content(SCORER, "[]"), f"{SCORER}: kind = None: must be ridge, vader or classifier…"),
+    (
+        "score",
+        content(SCORER, "[]"),
+        f"{SCORER}: kind = None: must be ridge, embedding or classifier…",
+    ),
     (
         "score",
         setting(SCORER, "kind", "oracle"),
-        f"{SCORER}: kind = 'oracle': must be ridge, vader or classifier; run `dvc repro` to…",
+        f"{SCORER}: kind = 'oracle': must be ridge, embedding or classifier; run `dvc repro` to…",
     ),
     (
         "score",
@@ -117,14 +122,47 @@ CASES = [
     ),
     (
         "score",
-        replaced(f"{JUDGE}/scorer.json", '"vader_lexicon.txt": "1', '"vader_lexicon.txt": "0'),
-        f"{JUDGE}/scorer.json: made with another vaderSentiment than the installed 3.3.2; install"
-        " the pinned requirements, or rebuild with `dvc repro --force prepare`",
+        content(f"{JUDGE}/scorer.json", '{"kind": "embedding"}'),
+        f"{JUDGE}/scorer.json: fitted_texts: missing…{PREPARE}",
+    ),
+    (
+        "score",
+        setting(f"{JUDGE}/scorer.json", "intercept", float("nan")),
+        f"{JUDGE}/scorer.json: intercept = nan: must be a finite number{PREPARE}",
+    ),
+    ("score", gone(HEAD), f"{HEAD}: …{PREPARE}"),
+    ("evaluate", cut(HEAD, -1), f"{HEAD}: …{PREPARE}"),
+    (
+        "evaluate",
+        tensor(HEAD, "weights", lambda weights: weights[1:]),
+        f"{HEAD}: must hold 32 finite weights, not shape (31,){PREPARE}",
+    ),
+    ("score", tensor(HEAD, "weights", not_finite), f"{HEAD}: must hold 32 finite…{PREPARE}"),
+    ("evaluate", gone(ENCODER), f"{ENCODER}: missing{PREPARE}"),
+    (
+        "score",
+        renamed(ENCODER, f"{JUDGE}/pytorch_model.bin"),
+        f"{ENCODER}: missing, and pickled weights (pytorch_model.bin) are never loaded{PREPARE}",
+    ),
+    (
+        "score",
+        cut(ENCODER, -1),
+        f"{JUDGE}: can't be loaded as a sentence encoder (…){PREPARE}",
     ),
     (
         "evaluate",
-        content(f"{JUDGE}/scorer.json", '{"kind": "vader"}'),
-        f"{JUDGE}/scorer.json: made with another vaderSentiment than the installed 3.3.2; …",
+        tensor(ENCODER, "embeddings.word_embeddings.weight", not_finite),
+        f"{JUDGE}: embeddings.word_embeddings.weight holds a value that is not finite{PREPARE}",
+    ),
+    (
+        "evaluate",
+        tensor(ENCODER, "embeddings.LayerNorm.weight", lambda weights: None),
+        f"{JUDGE}: no weights for embeddings.LayerNorm.weight{PREPARE}",
+    ),
+    (
+        "score",
+        gone(f"{JUDGE}/tokenizer.json"),
+        f"{JUDGE}: can't be loaded as a sentence encoder (…){PREPARE}",
     ),
     # the policy
     ("evaluate", gone(ADAPTER), f"{ADAPTER}: missing{RETRAIN}"),

@@ -124,6 +124,7 @@ def tiny(params: str, packages: embedded_fakes.FakePackages) -> str:
     study = whole["studies"]["embedded"]
     study["prepare"]["model"]["sha256"] = packages.model_sha256
     study["prepare"]["snippets"]["sha256"] = packages.snippets_sha256
+    study["prepare"]["judge"]["sha256"] = packages.judge_sha256
     study["prepare"] |= {"train_prompts": 10, "heldout_prompts": 8}
     study["generate"]["train"]["max_new_tokens"] = 8
     study["generate"]["heldout"]["max_new_tokens"] = 8

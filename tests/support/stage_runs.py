@@ -17,7 +17,7 @@ _FORKS.set_forkserver_preload(
     [
         *(f"stages.{stage}" for stage in STAGES),
         "fdpo.scoring.ridge",
-        "fdpo.scoring.vader",
+        "fdpo.scoring.embedding",
         "fdpo.scoring.classifier",
     ]
 )

@@ -1,0 +1,189 @@
+"""The judge: ridge regression on the mean-pooled embeddings of a sentence encoder."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from fdpo.core.errors import UserError
+from fdpo.core.files import read_json, replacing, write_json
+from fdpo.core.validation import Strict, first_problem
+from fdpo.core.weights import require_all, require_finite, require_safetensors, short_message
+from fdpo.scoring.quality import FitQuality, RatedTexts, measure
+from fdpo.scoring.scorer import SCORER_FILE
+
+HEAD_FILE = "head.safetensors"
+HEAD_PENALTY = 1.0  # on movie reviews, 0.1 to 10 give the same Spearman correlation within 0.002
+MAX_LENGTH = 256  # tokens, special ones included: what the encoder was trained to read
+BATCH_SIZE = 16  # rows of every batch; alone, a text takes four times as long
+LENGTH_STEP = 8  # a text is padded to a multiple of this
+
+_REMEDY = "rebuild it with `dvc repro --force prepare`"
+
+
+class EmbeddingSettings(Strict):
+    """scorer.json of an embedding judge."""
+
+    kind: Literal["embedding"] = "embedding"
+    penalty: float = HEAD_PENALTY
+    fitted_texts: int
+    heldout: FitQuality
+    intercept: float
+
+
+class Encoder:
+    """Turns a text into the mean of its tokens' last hidden states, at unit norm.
+
+    This is what all-MiniLM-L6-v2 says of itself in modules.json: Transformer, mean pooling over the
+    attention mask, L2 normalisation. The last bits of a product depend on the shape of its factors,
+    so every batch has `BATCH_SIZE` rows, the last ones of padding if need be, and how far a text is
+    padded depends on its own length alone: neither the other texts nor their order reach it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Load model and tokenizer from `folder`. Raises `UserError` if one can't be loaded."""
+        folder = Path(folder)
+        require_safetensors(folder, "model.safetensors", _REMEDY)
+        self._model: PreTrainedModel
+        self._model, loading = _from_folder(
+            AutoModel,
+            folder,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+        # A sentence is the mean of its tokens, so the head for the first token goes unused.
+        missing = [name for name in loading["missing_keys"] if not name.startswith("pooler.")]
+        require_all(missing, folder, _REMEDY)
+        require_finite(self._model, folder, _REMEDY)
+        self._model.eval()
+        self._tokenizer: PreTrainedTokenizerBase = _from_folder(AutoTokenizer, folder)
+
+    @property
+    def width(self) -> int:
+        """How many numbers an embedding has."""
+        return int(self._model.config.hidden_size)
+
+    def token_ids(self, texts: list[str]) -> list[list[int]]:
+        """The encoder's token ids of each text, special tokens included, whatever the length."""
+        return self._tokenizer(texts, verbose=False).input_ids if texts else []
+
+    def embeddings(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        """The embedding of each text's token ids, cut to `MAX_LENGTH`: [texts, width] float64."""
+        rows = [_cut(ids) for ids in rows]
+        embedded = np.empty((len(rows), self.width))
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for place, ids in enumerate(rows):
+            by_length[-len(ids) // LENGTH_STEP * -LENGTH_STEP].append(place)
+        for length, places in by_length.items():
+            for start in range(0, len(places), BATCH_SIZE):
+                batch = places[start : start + BATCH_SIZE]
+                embedded[batch] = self._embed([rows[place] for place in batch], length)
+        return embedded
+
+    @torch.inference_mode()
+    def _embed(self, batch: Sequence[Sequence[int]], length: int) -> np.ndarray:
+        """The embeddings of at most `BATCH_SIZE` texts, each padded to `length` tokens."""
+        tokens = torch.full((BATCH_SIZE, length), self._tokenizer.pad_token_id)
+        mask = torch.zeros((BATCH_SIZE, length), dtype=torch.long)
+        mask[:, 0] = 1  # of nothing at all there is no mean
+        for row, ids in enumerate(batch):
+            tokens[row, : len(ids)] = torch.tensor(ids)
+            mask[row, : len(ids)] = 1
+        hidden = self._model(tokens, attention_mask=mask).last_hidden_state
+        pooled = (hidden * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        return torch.nn.functional.normalize(pooled, dim=-1)[: len(batch)].double().numpy()
+
+
+@dataclass
+class EmbeddingJudge:
+    """Predicts a text's rating from its embedding: intercept + weights · embedding."""
+
+    encoder: Encoder
+    weights: np.ndarray  # [width] float32
+    settings: EmbeddingSettings
+    texts_cut: int = 0
+
+    def score(self, texts: list[str]) -> np.ndarray:
+        """The predicted rating of each text, float64; equal texts get the same number."""
+        ids = self.encoder.token_ids(texts)
+        self.texts_cut += sum(len(tokens) > MAX_LENGTH for tokens in ids)
+        products = (self.encoder.embeddings(ids) * self.weights).sum(axis=1)
+        return self.settings.intercept + products
+
+    def token_ids(self, texts: list[str]) -> list[list[int]]:
+        """The encoder's token ids of each text, special tokens included, whatever the length."""
+        return self.encoder.token_ids(texts)
+
+    def save(self, folder: str | Path) -> None:
+        """Write scorer.json and the ridge weights beside the encoder's files in `folder`."""
+        write_json(Path(folder) / SCORER_FILE, self.settings.model_dump())
+        with replacing(Path(folder) / HEAD_FILE) as scratch:
+            save_file({"weights": self.weights}, scratch)
+
+
+def fit_judge(
+    folder: str | Path, rated: RatedTexts, check: RatedTexts, seed: int
+) -> EmbeddingJudge:
+    """Fit to all of `rated`, embedded by the encoder in `folder`, and measure on all of `check`."""
+    # Scoring needs neither library.
+    from sklearn.linear_model import Ridge
+    from threadpoolctl import threadpool_limits
+
+    encoder = Encoder(folder)
+    design, others = (encoder.embeddings(encoder.token_ids(part.texts)) for part in (rated, check))
+    regression = Ridge(alpha=HEAD_PENALTY, solver="cholesky")
+    with threadpool_limits(1):  # a sum over threads depends on how many there are
+        regression.fit(design, np.array(rated.ratings))
+    settings = EmbeddingSettings(
+        fitted_texts=len(rated.texts),
+        heldout=measure(regression.predict(others), np.array(check.ratings), seed),
+        intercept=float(regression.intercept_),
+    )
+    return EmbeddingJudge(encoder, regression.coef_.astype(np.float32), settings)
+
+
+def load(folder: str | Path) -> EmbeddingJudge:
+    """Load what `save` wrote. Raises `UserError` when a file is missing or damaged."""
+    path = Path(folder) / SCORER_FILE
+    try:
+        settings = EmbeddingSettings.model_validate(read_json(path), strict=False)
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_problem(error)}; {_REMEDY}") from None
+    encoder = Encoder(folder)
+    path = Path(folder) / HEAD_FILE
+    try:
+        weights = load_file(path)["weights"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise UserError(f"{path}: {error}; {_REMEDY}") from None
+    if weights.shape != (encoder.width,) or not np.isfinite(weights).all():
+        raise UserError(
+            f"{path}: must hold {encoder.width} finite weights, not shape {weights.shape};"
+            f" {_REMEDY}"
+        )
+    return EmbeddingJudge(encoder, weights, settings)
+
+
+def _cut(ids: Sequence[int]) -> Sequence[int]:
+    """At most `MAX_LENGTH` ids, the special one at the end kept, as the tokenizer would cut."""
+    return ids if len(ids) <= MAX_LENGTH else [*ids[: MAX_LENGTH - 1], ids[-1]]
+
+
+def _from_folder(auto_class: Any, folder: Path, **options: Any) -> Any:
+    """`auto_class.from_pretrained` without the network or the folder's code."""
+    try:
+        return auto_class.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
+    except Exception as error:
+        raise UserError(
+            f"{folder}: can't be loaded as a sentence encoder ({short_message(error)}); {_REMEDY}"
+        ) from None
