@@ -39,6 +39,7 @@ class Shape:
     ranks: list[list[int]]
     epochs: int
     lr: float
+    pairs_per_step: int = 12
 
     def changes(self, seed: int, beta: float) -> dict[str, Any]:
         """Values of params.yaml by their dotted names."""
@@ -52,6 +53,7 @@ class Shape:
             "studies.embedded.pair.ranks": self.ranks,
             "studies.embedded.split.test_size": 0.2,
             "studies.embedded.train.epochs": self.epochs,
+            "studies.embedded.train.pairs_per_step": self.pairs_per_step,
         }
 
 
@@ -59,6 +61,14 @@ SHAPES = (
     Shape("32 prompts, six pairs each, 2 epochs, lr 0.002", 40, SIX_RANKS, 2, 0.002),
     Shape("64 prompts, best and worst, 2 epochs, lr 0.004", 80, BEST_AND_WORST, 2, 0.004),
     Shape("128 prompts, best and worst, 1 epoch, lr 0.004", 160, BEST_AND_WORST, 1, 0.004),
+    Shape(
+        "128 prompts, best and worst, 1 epoch, lr 0.004, 8 per step",
+        160,
+        BEST_AND_WORST,
+        1,
+        0.004,
+        8,
+    ),
     Shape("128 prompts, best and worst, 2 epochs, lr 0.002", 160, BEST_AND_WORST, 2, 0.002),
 )
 

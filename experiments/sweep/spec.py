@@ -25,6 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")  # fits a Git reference 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")  # needs no quoting in `-S key=value`
 
 Scalar = bool | int | float | str
+Entry = dict[str, Scalar | list[int]]
 
 
 class SweepFile(Strict):
@@ -37,8 +38,8 @@ class SweepFile(Strict):
     params: dict[str, Scalar] = Field(default_factory=dict)
     # `lr` of the rows that have none of their own; `default` is of the losses that are not named.
     lr_by_loss: dict[str, Positive] = Field(default_factory=dict)
-    # `name`, and params that go over those above.
-    rows: Annotated[list[dict[str, Scalar]], Field(min_length=1)]
+    # `name`, params that go over those above, and `seeds` where not all of them.
+    rows: Annotated[list[Entry], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def load(name: str, base: Params, folder: Path = SPECS) -> SweepSpec:
         _row(path, file, entry, seed, base)
         for seed in dict.fromkeys(file.seeds)
         for entry in file.rows
+        if seed in _seeds(path, file, entry)
     ]
     names = [row.name for row in rows]
     for row_name in names:
@@ -95,13 +97,31 @@ def _read(path: Path) -> SweepFile:
     return file
 
 
-def _row(path: Path, file: SweepFile, entry: dict[str, Scalar], seed: int, base: Params) -> RowSpec:
+def _seeds(path: Path, file: SweepFile, entry: Entry) -> list[int]:
+    """The seeds of one entry of `rows`: its own, which must be among the sweep's, or all."""
+    seeds = entry.get("seeds", file.seeds)
+    if not isinstance(seeds, list) or not seeds or not set(seeds) <= set(file.seeds):
+        raise UserError(
+            f"{path}: row {entry.get('name')!r}: seeds = {seeds!r}: must be a list of some of the"
+            f" sweep's, {file.seeds}"
+        )
+    return seeds
+
+
+def _row(path: Path, file: SweepFile, entry: Entry, seed: int, base: Params) -> RowSpec:
     """One entry of `rows` with one seed, checked."""
     name = f"{entry.get('name', '')}-s{seed}"
     experiment = file.prefix + name
     if not _NAME.fullmatch(experiment):
         raise UserError(f"{path}: name = {entry.get('name')!r}: must be letters, digits and . _ -")
-    values = file.params | {key: value for key, value in entry.items() if key != "name"}
+    own: dict[str, Scalar] = {}
+    for key, value in entry.items():
+        if key in ("name", "seeds"):
+            continue
+        if isinstance(value, list):
+            raise UserError(f"{path}: row {name!r}: {key} = {value!r}: must be a single value")
+        own[key] = value
+    values = file.params | own
     for key in ("study", "seed"):
         if key in values:
             raise UserError(f"{path}: row {name!r}: {key}: belongs at the top of the file")

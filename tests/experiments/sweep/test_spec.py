@@ -1,11 +1,12 @@
 """The sweeps' YAML: what is shipped, and what is refused."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 
 from experiments.sweep import spec
 from fdpo.core.errors import UserError
+from fdpo.losses import LOSSES
 from fdpo.run.settings import load_params
 
 BASE = load_params()
@@ -47,23 +48,30 @@ def test_the_seed_tables_learning_rates_keep_the_published_ratios_and_the_defaul
 
 def test_the_controlled_sweep_varies_loss_and_beta_alone():
     sweep = spec.load("controlled", BASE)
-    seeds = Counter(row.params.seed for row in sweep.rows)
-    assert len(seeds) >= 2
-    assert len(set(seeds.values())) == 1
-    first = [row for row in sweep.rows if row.params.seed == 1]
-    betas = Counter(row.params.loss for row in first)
-    assert sorted(betas) == ["alpha", "fkl", "hinge", "jsd", "sigmoid"]
-    assert min(betas.values()) >= 4
-    same = [
-        {
-            key: value
-            for key, value in row.params.model_dump().items()
-            if key not in ("loss", "beta")
-        }
-        for row in first
-    ]
+    same = [row.params.model_dump(exclude={"loss", "beta", "seed"}) for row in sweep.rows]
     assert all(values == same[0] for values in same)
     assert same[0]["alpha"] == 0.5
+
+
+def test_the_controlled_sweep_has_equal_strengths_and_enough_seeds():
+    sweep = spec.load("controlled", BASE)
+    strengths = defaultdict(Counter)
+    for row in sweep.rows:
+        strength = row.params.beta * LOSSES[row.params.loss].curvature
+        strengths[row.params.loss][round(strength, 6)] += 1
+    assert set(strengths) == set(LOSSES)
+    for loss, seeds in strengths.items():
+        assert set(seeds) == {0.01, 0.1, 0.5, 2.0}
+        wanted = 5 if loss in ("sigmoid", "hinge", "jsd", "fkl", "alpha") else 3
+        assert set(seeds.values()) == {wanted}
+
+
+def test_a_row_may_have_some_of_the_seeds_alone(tmp_path):
+    text = ONE.replace("seeds: [3]", "seeds: [3, 4, 5]")
+    text = text.replace("beta: 10}", "beta: 10, seeds: [5, 3]}")
+    rows = loaded(tmp_path, text).rows
+    assert [row.name for row in rows] == ["hinge-b10-s3", "hinge-b10-s5"]
+    assert "seeds" not in rows[0].params.model_dump()
 
 
 def test_sweeps_share_no_experiment_name_and_rows_come_seed_by_seed():
@@ -143,6 +151,9 @@ rows:
         ("seeds: [3]", "seeds: []", "seeds = []: "),
         ("seeds: [3]", "seeds: [3]\nseed: 3", "seed: unknown key"),
         ("seeds: [3]", "seeds: [-1]", "seed = -1: "),
+        ("beta: 10", "beta: 10, seeds: [4]", "row 'hinge-b10': seeds = [4]: must be a list of"),
+        ("beta: 10", "beta: 10, seeds: 3", "row 'hinge-b10': seeds = 3: must be a list of"),
+        ("beta: 10", "beta: [10]", "row 'hinge-b10-s3': beta = [10]: must be a single value"),
         ("rows: [", "rows: {", "not YAML: "),
         ("beta: 10", "beta: 10, beta: 1", "key 'beta' occurs twice"),
         ("params:", "lr_by_loss: {hinges: 1}\nparams:", "lr_by_loss.hinges: no such loss; must be"),
