@@ -13,6 +13,7 @@ from fdpo.evaluation.metrics.preferences import reliability_curve
 from fdpo.evaluation.policy import load_policy, require_trained_with
 from fdpo.losses import Objective
 from fdpo.run import processes, resume, tracking
+from fdpo.run.dvc_records import true_record
 from fdpo.run.settings import load_params
 from fdpo.scoring.scorer import report_cut_texts
 from stages import paths
@@ -21,7 +22,10 @@ from stages import paths
 def main() -> None:
     """Read, measure and write."""
     settings = load_params()
-    require_trained_with(paths.POLICY, settings.trained_with)
+    if processes.is_main():
+        with true_record("train"):
+            require_trained_with(paths.POLICY, settings.trained_with)
+    processes.wait()
     heldout, evaluate = settings.active.generate.heldout, settings.active.evaluate
     inputs = load_inputs(
         paths.REFERENCE_MODEL,

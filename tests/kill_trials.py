@@ -5,6 +5,7 @@
     python -m tests.kill_trials --damages 20            # also with 20 damaged files of each stage
     python -m tests.kill_trials --through-dvc 1         # also in dvc repro and dvc exp run --temp
     python -m tests.kill_trials --two-runs 20           # also two dvc exp run at once in one clone
+    python -m tests.kill_trials --sweeps 15             # also sweeps, each killed up to 3 times
     python -m tests.kill_trials --finished . --trials 1 # the default study, after `make repro`
 
 Ends with a table of what was proved, or with the first run that differed.
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from tests.support import clone as cloning
 from tests.support import dvc_trials
+from tests.support.sweep_trials import SweepTrials
 from tests.support.trials import (
     OUTPUTS,
     SIGNALS,
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--operations", type=int, default=0, help="killed at as many of each stage")
     parser.add_argument("--damages", type=int, default=0, help="to as many files of each stage")
     parser.add_argument("--two-runs", type=int, default=0, help="as often, at random distances")
+    parser.add_argument("--sweeps", type=int, default=0, help="as many, of quick stages")
     parser.add_argument("--through-dvc", type=int, default=0, help="as many in repro and in --temp")
     parser.add_argument("--finished", type=Path, help="a clone whose pipeline has run, to copy")
     parser.add_argument("--stages", nargs="+", choices=list(OUTPUTS), default=list(OUTPUTS))
@@ -78,6 +81,10 @@ def run(scratch: Path, options: argparse.Namespace, draws: random.Random) -> Ite
                 yield from dvc_trials.each(workspace, stage, draws)
         for _ in range(options.two_runs):
             yield two_runs(workspace, draws)
+    if options.sweeps:
+        sweeps = SweepTrials(scratch / "sweeps")
+        for _ in range(options.sweeps):
+            yield sweeps.trial(draws)
 
 
 def copied(finished: Path, scratch: Path) -> Workspace:
@@ -94,13 +101,13 @@ def copied(finished: Path, scratch: Path) -> Workspace:
 
 
 def table(outcomes: list[Outcome]) -> str:
-    """How often each stage ended with the same bytes after each way of being killed."""
+    """How often each stage ended as it should after each way of being killed."""
     trials, resumed = Counter(), Counter()
     for outcome in outcomes:
         trials[outcome.stage, outcome.signal] += 1
         resumed[outcome.stage, outcome.signal] += outcome.went_on
     lines = [
-        f"{stage:10}{signal:28}{count:4} same bytes, {resumed[stage, signal]:4} of them continued"
+        f"{stage:10}{signal:40}{count:4} as wanted, {resumed[stage, signal]:4} of them continued"
         for (stage, signal), count in trials.items()
     ]
     return "\n".join([*lines, f"{trials.total()} cases, none lost, none with other bytes"])

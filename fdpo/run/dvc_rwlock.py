@@ -1,7 +1,7 @@
-"""DVC's list of running stages, `.dvc/tmp/rwlock`, which a killed DVC can leave cut short.
+"""DVC's lists of what is at work, of stages and of experiments, which a kill can leave cut short.
 
-Every later `dvc repro` in that clone fails then ("JSON structure is corrupted"). The list is of no
-worth without its writer: DVC makes a new one.
+Every later `dvc repro` or `dvc exp run` in that clone fails then ("JSON structure is corrupted").
+Such a list is of no worth without its writer: DVC makes a new one.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 
-RWLOCK = Path(".dvc/tmp/rwlock")
+RWLOCKS = (Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock"))
 
 
 def remove_damaged_rwlock() -> None:
@@ -18,24 +18,28 @@ def remove_damaged_rwlock() -> None:
 
     Raises `UserError` while another DVC command is at work.
     """
-    if not _is_damaged():
-        return
+    for path in RWLOCKS:
+        if _is_damaged(path):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
     from dvc.lock import LockError, make_lock  # takes half a second, and is hardly ever needed
 
     try:
-        with make_lock(f"{RWLOCK}.lock", tmp_dir=str(RWLOCK.parent)):
-            if _is_damaged():  # else it was only being written
-                RWLOCK.unlink()
-                print(f"{RWLOCK}: cut short by a killed run of DVC; removed")
+        with make_lock(f"{path}.lock", tmp_dir=str(path.parent)):
+            if _is_damaged(path):  # else it was only being written
+                path.unlink()
+                print(f"{path}: cut short by a killed run of DVC; removed")
     except LockError:
         raise UserError(
-            f"{RWLOCK}: another DVC command is at work; wait until it has ended"
+            f"{path}: another DVC command is at work; wait until it has ended"
         ) from None
 
 
-def _is_damaged() -> bool:
+def _is_damaged(path: Path) -> bool:
     try:
-        return not isinstance(json.loads(RWLOCK.read_text(encoding="utf-8")), dict)
+        return not isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
     except FileNotFoundError:
         return False
     except ValueError:

@@ -19,6 +19,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.run.steady_params import steady_params
+from fdpo.run.workspace_claim import claim_workspace
 
 UNFINISHED = ".ckpt"  # ignored by Git, and outside of DVC's outputs
 SECONDS = 0.5  # for which a taken lock is tried: its holder may be about to release it
@@ -31,6 +32,7 @@ def run(stage: str, main: Callable[[], None]) -> None:
     """Call a stage's `main` as `errors.run` does, alone in this workspace, with steady params."""
 
     def alone() -> None:
+        claim_workspace()
         with exclusive_lock(Path(UNFINISHED, f"{stage}.lock"), stage), steady_params(stage):
             main()
 

@@ -1,9 +1,9 @@
 """A stage's params are those of its run from beginning to end.
 
 DVC reads params.yaml when a run begins and once more when each stage has ended, and writes what it
-finds then into dvc.lock and its run cache. `dvc exp run -S` changes params.yaml before it is
-refused because another run is at work. So a stage fails, rather than let DVC record other params
-than those it ran with.
+finds then into dvc.lock and its run cache. Meanwhile someone may edit the file, or a `dvc exp run
+-S` that began before the workspace was claimed. So a stage fails, rather than let DVC record other
+params than those it ran with.
 """
 
 import os
@@ -16,6 +16,7 @@ from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json
 from fdpo.run import stage_deps
+from fdpo.run.dvc_records import true_record
 
 _PARAMS = Path("params.yaml")
 
@@ -28,17 +29,15 @@ def steady_params(stage: str) -> Iterator[None]:
         UserError: the study is not that of the run; or when the block has ended, one of the params
             that dvc.yaml names for the stage is not what it was at the beginning.
     """
+    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
+        yield
+        return
     before = read_yaml(_PARAMS)
     study = str(before.get("study"))
-    if (begun := _study_of_run(stage)) not in (None, study):
-        raise UserError(
-            f"{_PARAMS}: study = {study}, but this run began with {begun}; it was changed"
-            " meanwhile, by hand or by a second `dvc exp run -S`; run again"
-        )
+    with true_record("check"):
+        _require_study_of_run(stage, study)
     keys = ["study", *stage_deps.params(stage, study)]
     yield
-    if os.environ.get("RANK", "0") != "0":
-        return  # one of several processes speaks for all
     try:
         after = read_yaml(_PARAMS)
     except UserError as error:
@@ -49,14 +48,17 @@ def steady_params(stage: str) -> Iterator[None]:
             raise UserError(_changed(stage, *difference(key, old, new)))
 
 
-def _study_of_run(stage: str) -> str | None:
-    """The study that `stages.check` found when this run began, where the stage depends on it."""
+def _require_study_of_run(stage: str, study: str) -> None:
+    """Raise `UserError` where the stage depends on what `stages.check` found, another study."""
     for path in stage_deps.cached_outs("check"):
-        if path in stage_deps.deps(stage) and path.exists():
-            study = read_json(path).get("study")  # of its outputs one has it
-            if study is not None:
-                return study
-    return None
+        if path not in stage_deps.deps(stage) or not path.exists():
+            continue
+        begun = read_json(path).get("study", study)  # of its outputs one has it
+        if begun != study:
+            raise UserError(
+                f"{_PARAMS}: study = {study}, but this run began with {begun}; it was changed"
+                " meanwhile, by hand or by a second `dvc exp run -S`; run again"
+            )
 
 
 def value_at(values: Any, key: str) -> Any:

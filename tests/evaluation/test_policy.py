@@ -35,8 +35,8 @@ def test_a_policy_trained_with_others_is_refused(policy, key, value):
     with pytest.raises(UserError) as refused:
         require_trained_with(policy, TRAINED | {key: value})
     assert str(refused.value) == (
-        f"{policy}: trained with {key} = {TRAINED[key]}, but params.yaml has {value}; to train it"
-        " with that run `dvc repro --force --single-item train`, then `dvc repro`"
+        f"{policy}: trained with {key} = {TRAINED[key]}, but params.yaml has {value}; run"
+        " `dvc repro` to train it with that"
     )
 
 

@@ -180,16 +180,19 @@ def test_a_wrong_value_is_refused_before_anything_is_removed(clone, command):
     assert up_to_date(clone)
 
 
-def test_a_second_run_that_changes_params_does_not_falsify_the_first(clone):
-    """DVC refuses the second, but has written its values into params.yaml by then."""
+def test_a_second_run_is_refused_and_an_edit_does_not_falsify_the_first(clone):
     before = {path: clone.bytes(path) for path in ("dvc.lock", "params.yaml")}
     first = clone.start("exp", "run", "-S", "beta=0.3")
     stage = dvc_trials.process_at_work(clone.folder / ".ckpt", "train")
-    os.kill(stage, signal.SIGSTOP)  # until the second has been refused
+    os.kill(stage, signal.SIGSTOP)  # until the second has been refused, and the file edited
     second = clone.run(sys.executable, "-m", "dvc", "exp", "run", "-S", "beta=0.5")
+    params = clone.bytes("params.yaml")
+    (clone.folder / "params.yaml").write_bytes(params.replace(b"beta: 0.3", b"beta: 0.5"))
     os.kill(stage, signal.SIGCONT)
     printed, _ = first.communicate()
     assert second.returncode != 0
+    assert "'workspace' is busy, it is being blocked by" in second.stderr
+    assert b"beta: 0.3" in params
     assert first.returncode != 0
     assert "beta: 0.5" in clone.bytes("params.yaml").decode()
     (line,) = [line for line in printed.splitlines() if line.startswith("error:")]

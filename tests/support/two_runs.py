@@ -1,4 +1,4 @@
-"""Two `dvc exp run -S` at once in one clone: the second changes params.yaml under the first."""
+"""Two `dvc exp run -S` at once in one clone, and what is recorded of them."""
 
 import json
 import random
@@ -18,7 +18,8 @@ CACHE = Path(".dvc/cache")
 def two_runs(workspace: Workspace, draws: random.Random) -> Outcome:
     """Start two at a random distance; afterwards no record may claim other params than trained.
 
-    Returns what became of them. Raises `AssertionError` for a record that lies.
+    What runs next, with either value, ends with that value's results. Returns what became of the
+    two. Raises `AssertionError` for a record that lies.
     """
     clone = Clone(workspace.folder, workspace.environment)
     clone.git("checkout", "--quiet", "--force", "HEAD")
@@ -26,7 +27,8 @@ def two_runs(workspace: Workspace, draws: random.Random) -> Outcome:
     betas = [round(draws.uniform(0.2, 2), 6) for _ in range(2)]
     begun = time.monotonic()
     first = clone.start("exp", "run", "-S", f"beta={betas[0]}")
-    distance = draws.uniform(0, draws.choice([4, 20]))
+    whole = workspace.seconds["train"] + workspace.seconds["evaluate"]
+    distance = draws.uniform(0, draws.choice([4, 10 + whole]))
     time.sleep(distance)
     second = clone.start("exp", "run", "-S", f"beta={betas[1]}")
     printed = [process.communicate()[0] for process in (first, second)]
@@ -36,36 +38,50 @@ def two_runs(workspace: Workspace, draws: random.Random) -> Outcome:
     lies = list(untrue_records(clone))
     assert not lies, f"{lies} after {distance:.1f} s: {printed}"
     took = time.monotonic() - begun
+    beta = draws.choice(betas)
+    clone.dvc("exp", "run", "-S", f"beta={beta}")
+    for path, key in (("models/policy/objective.json", "beta"), ("params.yaml", "beta")):
+        assert yaml.safe_load(clone.bytes(path))[key] == beta, path
+    lies = list(untrue_records(clone))
+    assert not lies, lies
     return Outcome("train", f"two runs: {', '.join(ended)}", distance, f"{took:.0f} s", False)
 
 
 def untrue_records(clone: Clone) -> Iterator[str]:
-    """Records of a training whose params are not those that its policy was trained with.
+    """Records of train and evaluate with other params than their policy was trained with.
 
-    They are those of dvc.lock, of every experiment and of the run cache. A policy that is not in
-    the cache is one too.
+    They are those of dvc.lock, of every experiment and of the run cache, and the params.yaml of
+    every experiment, which `dvc exp show` shows. A policy that is not in the cache is one too.
     """
     records: dict[str, Any] = {"dvc.lock": yaml.safe_load(clone.bytes("dvc.lock"))["stages"]}
+    shown = {}
     for ref in clone.git("for-each-ref", "--format=%(refname)", "refs/exps/??").split():
         records[ref] = yaml.safe_load(clone.git("show", f"{ref}:dvc.lock"))["stages"]
-    stages = {name: record["train"] for name, record in records.items() if "train" in record}
+        shown[ref] = yaml.safe_load(clone.git("show", f"{ref}:params.yaml"))["beta"]
+    stages = [
+        (name, record[stage])
+        for name, record in records.items()
+        for stage in ("train", "evaluate")
+        if stage in record
+    ]
     for path in (clone.folder / CACHE / "runs").glob("*/*/*"):
         cached = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if "stages.train" in cached["cmd"]:
-            stages[str(path)] = cached
-    for name, stage in stages.items():
+        if cached["cmd"].endswith(("stages.train", "stages.evaluate")):
+            stages.append((str(path), cached))
+    for name, stage in stages:
         recorded = stage["params"]["params.yaml"]["beta"]
         trained = _objective(clone, stage)
-        if trained is None or trained["beta"] != recorded:
-            yield f"{name}: beta {recorded}, policy {trained and trained['beta']}"
+        if trained is None or {trained["beta"]} != {recorded, shown.get(name, recorded)}:
+            yield f"{name}: {stage['cmd']}: beta {recorded}, policy {trained and trained['beta']}"
 
 
 def _objective(clone: Clone, stage: dict[str, Any]) -> dict[str, Any] | None:
     """objective.json of the policy that a record names, from the cache."""
-    (policy,) = [out for out in stage["outs"] if out["path"] == "models/policy"]
+    files = stage["deps"] + stage["outs"]
+    (policy,) = [file for file in files if file["path"] == "models/policy"]
     try:
-        files = json.loads(_cached(clone, policy["md5"]).read_text(encoding="utf-8"))
-        (md5,) = [file["md5"] for file in files if file["relpath"] == "objective.json"]
+        inside = json.loads(_cached(clone, policy["md5"]).read_text(encoding="utf-8"))
+        (md5,) = [file["md5"] for file in inside if file["relpath"] == "objective.json"]
         return json.loads(_cached(clone, md5).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
