@@ -42,4 +42,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Libraries' notes to each other and bars for work of a second; the stages report what takes long.
 warnings.filterwarnings("ignore", category=FutureWarning)
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars; read when tqdm is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL would report every run

@@ -38,9 +38,14 @@ def main() -> None:
     def complete_batch(batch: Sequence[TokenizedPrompt]) -> list[Generation]:
         return completions.complete(model, tokenizer, batch, generate, streams)
 
+    def samples(batch: Sequence[TokenizedPrompt]) -> int:
+        return completions.count(batch, generate)
+
     with resume.folder("generate", settings.seed, generate) as work:
         path = work / "generations.jsonl"
-        made = partial_records.batch_by_batch(path, Generation, batches, complete_batch, "generate")
+        made = partial_records.batch_by_batch(
+            path, Generation, batches, complete_batch, "generate", samples
+        )
         if processes.is_main():
             records.write(paths.GENERATIONS, made)
             print(f"generate: the reference's completions of {len(fitting)} prompts", end="")

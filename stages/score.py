@@ -5,7 +5,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from fdpo.config.params import Params
 from fdpo.core import records
@@ -15,6 +14,7 @@ from fdpo.core.records import Completion, Generation, ScoredCompletion, ScoredGe
 from fdpo.evaluation.baseline import select_heldout
 from fdpo.evaluation.reference_baselines import PromptScores, best_of_row, temperature_row
 from fdpo.run import locks
+from fdpo.run.progress import counted
 from fdpo.run.settings import load_params
 from fdpo.scoring.loading import load_scorer
 from fdpo.scoring.scorer import Scorer, report_cut_texts
@@ -27,9 +27,9 @@ def main() -> None:
     batch_size = settings.active.score.batch_size
     reward, judge = load_scorer(paths.REWARD_MODEL), load_scorer(paths.JUDGE_MODEL)
     generations = records.read_prompt_unique(paths.GENERATIONS, Generation)
-    count = records.write(
-        paths.SCORES, tqdm(scored(generations, reward, judge, batch_size), "score")
-    )
+    made = scored(generations, reward, judge, batch_size)
+    shown = counted(made, "score", records.count(paths.GENERATIONS), "prompts")
+    count = records.write(paths.SCORES, shown)
     write_json(paths.REFERENCE_BASELINES, measured_baselines(settings, reward, judge))
     for scorer, folder in ((reward, paths.REWARD_MODEL), (judge, paths.JUDGE_MODEL)):
         report_cut_texts(scorer, folder)

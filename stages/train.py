@@ -10,7 +10,7 @@ from fdpo.models.packing_probe import probe_packing
 from fdpo.run import processes, resume, tracking
 from fdpo.run.settings import load_params
 from fdpo.training import checkpoints
-from fdpo.training.callbacks import CurveFiles, CurveLogbook, Progress
+from fdpo.training.callbacks import CurveFiles, CurveLogbook, TrainingProgress
 from fdpo.training.saved_policy import save_policy
 from fdpo.training.trainer import FDPOTrainer
 from fdpo.training.trl_config import check_log_every, dpo_config, lora_config
@@ -51,7 +51,7 @@ def main() -> None:
         )
         for callback in (ProgressCallback, PrinterCallback):  # which one depends on verbosity
             trainer.remove_callback(callback)
-        trainer.add_callback(Progress())
+        trainer.add_callback(TrainingProgress())
         if processes.is_main():
             trainer.add_callback(CurveFiles(paths.TRAINING_RESULTS))
         trainer.add_callback(checkpoints.Checkpoints(work))

@@ -229,6 +229,15 @@ def read_prompt_unique(path: str | Path, kind: type[PromptRecord]) -> Iterator[P
         yield record
 
 
+def count(path: str | Path) -> int:
+    """How many lines a file has; 0 where it cannot be read, since `read` says why."""
+    try:
+        with open(path, "rb") as lines:
+            return sum(1 for _ in lines)
+    except OSError:
+        return 0
+
+
 def dump(record: Strict) -> str:
     """A record as one JSON line, keys in the order of its fields, floats in shortest exact form."""
     return record.model_dump_json() + "\n"

@@ -37,6 +37,19 @@ def batches_by_length(prompts: Sequence[TokenizedPrompt], size: int) -> list[lis
     return batches
 
 
+def count(batch: Sequence[TokenizedPrompt], generate: Generate) -> int:
+    """How many completions `complete` gives for the batch, those for baselines included."""
+    if batch[0].prompt.role == "heldout":
+        samples = generate.plain_samples + (generate.heldout.published is not None)
+        if generate.baselines:
+            tempered = len(generate.baselines.temperatures)
+            samples += tempered * generate.baselines.samples_per_temperature
+        return len(batch) * samples
+    if generate.train.strategy == "given":
+        return sum(len(item.completions) for item in batch)
+    return len(batch) * generate.train.completions
+
+
 def complete(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

@@ -140,7 +140,10 @@ def measure_test_pairs(
             changes = [(logps - reference).tolist() for logps, reference in sides]
         return rewards + changes
 
-    measured = zip(*share_out(measure, batches, "test pairs"), strict=True)
+    def pairs_of(batch: MicroBatch) -> int:
+        return len(batch.indices)
+
+    measured = zip(*share_out(measure, batches, "test pairs", pairs_of, "pairs"), strict=True)
     chosen_reward, rejected_reward, chosen_change, rejected_change = map(np.concatenate, measured)
     return PairMeasures(
         chosen_reward=chosen_reward,
@@ -174,9 +177,12 @@ def sample_and_diverge(
         divergences = diverge(policy, reference, prompts, samples)
         return list(map(CachedPrompt.of, samples, divergences))
 
+    def samples_of(batch: Sequence[ScoredGeneration]) -> int:
+        return len(batch) * heldout.samples
+
     path = work / "samples.jsonl" if work else None
     cached = partial_records.batch_by_batch(
-        path, CachedPrompt, batches, measure, "held-out prompts"
+        path, CachedPrompt, batches, measure, "held-out prompts", samples_of
     )
     samples = [[sample.sampled() for sample in prompt.samples] for prompt in cached]
     return samples, [prompt.token_divergences() for prompt in cached]

@@ -79,8 +79,11 @@ def batch_by_batch(
     batches: Sequence[Sequence],
     compute: Callable[[Sequence], Sequence[Record]],
     title: str,
+    samples: Callable[[Sequence], int] = len,
 ) -> list[Record]:
-    """The records that `compute` gives for each batch, one per item, under a bar named `title`.
+    """The records that `compute` gives for each batch, one per item.
+
+    What is done is shown under `title`, as a number of samples, of which a batch has `samples`.
 
     Batches whose records a killed process left in `path` are not computed again. Without a path
     nothing is written. Of several processes each computes a share, the main one keeps the file, and
@@ -96,7 +99,7 @@ def batch_by_batch(
             batches_done = f"{partial.batches_done} of {len(batches)} batches"
             print(f"{title}: goes on after {batches_done}", flush=True)
     done, records = processes.from_main((partial.batches_done if partial else 0, records))
-    for computed in processes.share_out(compute, batches, title, done):
+    for computed in processes.share_out(compute, batches, title, samples, "samples", done):
         if partial:
             partial.append(computed)
         records += computed

@@ -1,14 +1,15 @@
 """The processes that share a stage's work; `launch` in params.yaml says how they are started."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import TypeVar
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
-from tqdm import tqdm
 
 from fdpo.core.device import device
 from fdpo.run import locks
+from fdpo.run.progress import progress_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,20 +42,28 @@ def wait() -> None:
 
 
 def share_out(
-    work: Callable[[Item], Result], items: Sequence[Item], title: str, done: int = 0
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    title: str,
+    size: Callable[[Item], int],
+    unit: str,
+    done: int = 0,
 ) -> Iterator[Result]:
     """`work(item)` of every item but the first `done`, on every process; each does its turns.
 
     Items stay whole and results come in order, so they are those of one process, to the bit. The
-    main process shows a bar with `title`.
+    main process shows the progress of the work `title`, in `unit`, of which an item has `size`.
     """
     turn = _state().process_index
-    with tqdm(desc=title, total=len(items), initial=done, disable=not is_main()) as bar:
+    sizes = [size(item) for item in items]
+    shown = progress_of(title, sum(sizes), unit, sum(sizes[:done]), shown=is_main())
+    with closing(shown) as progress:
         for start in range(done, len(items), count()):
             own = items[start : start + count()][turn : turn + 1]
-            for result in gather_object([work(item) for item in own]):
+            results = gather_object([work(item) for item in own])
+            for result, of_item in zip(results, sizes[start:], strict=False):
                 yield result
-                bar.update()
+                progress.advance(of_item)
 
 
 def _state() -> PartialState:

@@ -1,10 +1,11 @@
-"""What is shown and kept while training: curves as files and in a logbook, and a progress bar."""
+"""What is shown and kept while training: curves as files and in a logbook, and the progress."""
 
 from pathlib import Path
 
 from dvclive import Live
-from transformers import ProgressCallback, TrainerCallback
+from transformers import TrainerCallback
 
+from fdpo.run.progress import Progress, progress_of
 from fdpo.run.tracking import Logbook
 from fdpo.training.curves import LOGGED_CURVES
 
@@ -52,8 +53,53 @@ class CurveLogbook(TrainerCallback):
         self.book.curves(curves, state.global_step)
 
 
-class Progress(ProgressCallback):
-    """A progress bar, without a line for everything that is logged."""
+class TrainingProgress(TrainerCallback):
+    """Shows the steps done, the loss and the time left, and the test pairs of each evaluation.
 
-    def on_log(self, *_, **__) -> None:
-        """Nothing: the curves have it."""
+    Transformers' ProgressCallback has no name, prints all that is logged and writes its bar into
+    logs too.
+    """
+
+    def __init__(self) -> None:
+        self._training: Progress | None = None
+        self._evaluation: Progress | None = None
+
+    def on_train_begin(self, args, state, control, **_) -> None:
+        """Begin with the steps of the run that this one resumes."""
+        main = state.is_world_process_zero
+        self._training = progress_of(
+            "train", state.max_steps, "steps", state.global_step, shown=main
+        )
+
+    def on_step_end(self, args, state, control, **_) -> None:
+        """Count the step."""
+        if self._training:
+            self._training.advance(1)
+
+    def on_log(self, args, state, control, logs=None, **_) -> None:
+        """Note the loss."""
+        if self._training and logs and "loss" in logs:
+            self._training.note = f"loss {logs['loss']:.3g}"
+
+    def on_prediction_step(self, args, state, control, eval_dataloader=None, **_) -> None:
+        """Count the pairs of an evaluation's step; the last may have fewer."""
+        pairs = len(eval_dataloader.dataset)
+        if self._evaluation is None:
+            main = state.is_world_process_zero
+            self._evaluated = 0
+            self._evaluation = progress_of("test pairs", pairs, "pairs", leave=False, shown=main)
+        count = min(args.per_device_eval_batch_size * args.world_size, pairs - self._evaluated)
+        self._evaluated += count
+        self._evaluation.advance(count)
+
+    def on_evaluate(self, args, state, control, **_) -> None:
+        """End the evaluation."""
+        if self._evaluation:
+            self._evaluation.close()
+        self._evaluation = None
+
+    def on_train_end(self, args, state, control, **_) -> None:
+        """End the training."""
+        if self._training:
+            self._training.close()
+        self._training = None

@@ -87,7 +87,9 @@ def test_metrics_and_plots_are_shown_offline(clone, tmp_path):
 def test_a_forced_run_gives_the_same_bytes(clone):
     lock = clone.bytes("dvc.lock")
     # Python's sets come in another order, as they may on any day.
-    assert run_stages(clone.dvc("repro", "--force", PYTHONHASHSEED="3")) == STAGES
+    printed = clone.dvc("repro", "--force", PYTHONHASHSEED="3")
+    assert run_stages(printed) == STAGES
+    assert "\r" not in printed  # which bars draw themselves with: a log has lines
     assert clone.bytes("dvc.lock") == lock
     assert clone.git("status", "--porcelain") == ""
 
@@ -96,6 +98,10 @@ def test_another_loss_trains_and_evaluates_alone_and_the_way_back_runs_nothing(c
     before = {path: clone.bytes(path) for path in ("results/metrics.json", "params.yaml")}
     printed = clone.dvc("exp", "run", "-S", "loss=fkl", "-S", "beta=1", "-S", "lr=1e-5")
     assert run_stages(printed) == ["check", "train", "evaluate"]
+    shown = clone.dvc("exp", "show", "--only-changed", "--csv")  # as docs/troubleshooting.md says
+    columns = next(line for line in shown.splitlines() if line.startswith("Experiment,")).split(",")
+    assert {"loss", "beta", "lr", "reward", "kl"} <= set(columns)
+    assert len(columns) < 60
     objective = json.loads(clone.bytes("models/policy/objective.json"))
     assert (objective["loss"], objective["beta"], objective["lr"]) == ("fkl", 1, 1e-5)
     assert clone.bytes("results/metrics.json") != before["results/metrics.json"]

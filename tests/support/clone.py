@@ -28,14 +28,16 @@ class Clone:
     environment: dict[str, str]
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        """A command's end; what it printed is as it was, carriage returns included."""
+        done = subprocess.run(
             command,
             cwd=self.folder,
             env=self.environment | environment,
             capture_output=True,
-            text=True,
             check=False,
         )
+        printed = (done.stdout.decode(), done.stderr.decode())
+        return subprocess.CompletedProcess(command, done.returncode, *printed)
 
     def dvc(self, *arguments: str, **environment: str) -> str:
         """What a DVC command that must succeed printed, errors included."""
