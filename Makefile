@@ -5,13 +5,14 @@ BIN := .venv/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev hooks repro table sweep sweep-again report verify evaluate publish \
-  sample export bench lint test test-fast
+.PHONY: help install install-dev hooks repro table plots sweep sweep-again report verify evaluate \
+  publish sample export bench lint test test-fast
 
 # The variables that each target reads. Any other one on the command line would do nothing, so it is
 # refused: a comparison that silently ran the default is worse than none.
 VARIABLES_sweep := SWEEP ROWS JOBS
 VARIABLES_sweep-again := SWEEP ROW JOBS
+VARIABLES_plots := EXPERIMENTS
 VARIABLES_report := SWEEP
 VARIABLES_evaluate := ADAPTER
 VARIABLES_publish := REPO
@@ -30,8 +31,9 @@ else ifneq ($(UNREAD),)
 endif
 
 # What the user gives reaches the shell as data, in the environment: make expands it nowhere.
-INPUTS := SWEEP ROWS ROW JOBS ADAPTER REPO PROMPT N TEMPERATURE SEED DIR
+INPUTS := EXPERIMENTS SWEEP ROWS ROW JOBS ADAPTER REPO PROMPT N TEMPERATURE SEED DIR
 unexport $(INPUTS)
+export FDPO_EXPERIMENTS := $(value EXPERIMENTS)
 export FDPO_SWEEP := $(value SWEEP)
 export FDPO_ROWS := $(value ROWS)
 export FDPO_ROW := $(value ROW)
@@ -76,6 +78,9 @@ repro: install  ## run what is out of date, then show what came of it
 
 table: install  ## the experiments, best reward first
 	python -m experiments.table
+
+plots: install  ## curves and samples' rewards as a page: EXPERIMENTS="NAME workspace" compares them
+	set -f; python -m experiments.plots -- $$FDPO_EXPERIMENTS
 
 sweep: install  ## run a sweep's rows that are not done: SWEEP=controlled; ROWS="A B" of it; JOBS=2 at once
 	$(call needed,SWEEP,controlled)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from experiments.report.contents import Contents
 from experiments.report.tables import ReportTable
+from experiments.vega_script import vega_script
 from fdpo.core.printable import printable
 from fdpo.evaluation.metric_registry import OVERVIEW_METRICS
 
@@ -23,8 +23,9 @@ def page(sweeps: Sequence[Contents], local: ReportTable) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    vega = Markup(vega_script())  # noqa: S704
     return environment.get_template("page.html").render(
-        sweeps=sweeps, local=local, glossary=OVERVIEW_METRICS, vega=_vega_script()
+        sweeps=sweeps, local=local, glossary=OVERVIEW_METRICS, vega=vega
     )
 
 
@@ -32,9 +33,3 @@ def _printable(value: Any) -> Any:
     """Text without characters that are obeyed and not seen; scripts and markup as they are."""
     plain = isinstance(value, str) and not isinstance(value, Markup)
     return printable(value) if plain else value
-
-
-def _vega_script() -> Markup:
-    """Vega, Vega-Lite and Vega-Embed in one script, unable to end its script element early."""
-    script = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub has no default
-    return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))  # noqa: S704

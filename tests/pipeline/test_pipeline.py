@@ -80,8 +80,8 @@ def test_metrics_and_plots_are_shown_offline(clone, tmp_path):
     assert "error" not in printed.lower()
     assert "failed" not in printed.lower()
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    for title in ("training loss", "training margin", "calibration", "rewards", "prompts"):
-        assert title in page
+    for place in ("training_loss", "training_margin", "calibration", "rewards", "prompts"):
+        assert f'<div id = "{place}">' in page
 
 
 def test_a_forced_run_gives_the_same_bytes(clone):

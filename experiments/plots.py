@@ -1,0 +1,41 @@
+"""The plots of dvc.yaml as one page that needs no network: results/plots/index.html.
+
+python -m experiments.plots             # the workspace
+python -m experiments.plots NAME ...    # experiments, branches or commits, compared
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from experiments.vega_script import vega_script
+from fdpo.core import errors
+
+FOLDER = Path("results/plots")
+TEMPLATE = Path(".dvc/plots/page.html")  # of the page that `dvc plots show` writes
+SCRIPTS = "{scripts}"  # where DVC puts links to Vega on the web
+
+
+def offline_template(template: str) -> str:
+    """The template with Vega in it."""
+    return template.replace(SCRIPTS, f"<script>{vega_script()}</script>")
+
+
+def main() -> None:
+    """Write the page; DVC's exit code is this program's."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("revisions", nargs="*", metavar="NAME", help="what to compare")
+    revisions = parser.parse_args().revisions
+    with tempfile.TemporaryDirectory() as scratch:
+        template = Path(scratch, "page.html")
+        template.write_text(offline_template(TEMPLATE.read_text(encoding="utf-8")), "utf-8")
+        options = ["--html-template", str(template), "--out", str(FOLDER)]
+        command = ["diff", *revisions] if revisions else ["show"]
+        done = subprocess.run([sys.executable, "-m", "dvc", "plots", *command, *options])
+    sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    errors.run(main)
