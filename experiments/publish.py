@@ -11,17 +11,19 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub import HfApi, ModelCard, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from fdpo.core import errors, files, records
 from fdpo.core.errors import UserError
+from fdpo.core.origin import ORIGIN_FILE, public_base
+from fdpo.sources.model_files import TOKENIZER_FILES
 from fdpo.training.model_card import model_card
 from stages import paths
 
-WEIGHTS = "adapter_model.safetensors"
+WEIGHTS, WHOLE_MODEL = "adapter_model.safetensors", "model.safetensors"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -41,28 +43,53 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def publish_policy(repo: str, token: str) -> str:
-    """Upload the trained policy with its model card to the model `repo`, made if it is new.
+    """Upload the trained policy with its tokenizer and model card to the model `repo`.
 
-    Card and config name the model that the adapter was trained on as others know it.
+    It is made if it is new. Card and config name the model that an adapter was trained on as others
+    know it.
 
     Returns:
         The address of the model.
 
     Raises:
-        UserError: a file is missing, or the Hub refuses.
+        UserError: a file is missing, an adapter's model is one that nobody else has, or the Hub
+            refuses.
     """
-    source = files.read_json(paths.REFERENCE_MODEL / "source.json")
-    config = files.read_json(paths.POLICY / "adapter_config.json")
-    if not (paths.POLICY / WEIGHTS).is_file():
+    weights = WHOLE_MODEL if (paths.POLICY / WHOLE_MODEL).is_file() else WEIGHTS
+    if not (paths.POLICY / weights).is_file():
         raise UserError(f"{paths.POLICY / WEIGHTS}: missing; run `dvc repro` to train the policy")
-    if "repo" in source:
-        config |= {"base_model_name_or_path": source["repo"], "revision": source["commit"]}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        shutil.copyfile(paths.POLICY / WEIGHTS, folder / WEIGHTS)
-        files.write_json(folder / "adapter_config.json", config)
+        shutil.copyfile(paths.POLICY / weights, folder / weights)
+        if weights == WEIGHTS:
+            files.write_json(folder / "adapter_config.json", public_adapter_config(repo))
+        else:
+            for name in ("config.json", "generation_config.json"):
+                shutil.copyfile(paths.POLICY / name, folder / name)
+        for name in TOKENIZER_FILES:
+            if (paths.REFERENCE_MODEL / name).is_file():
+                shutil.copyfile(paths.REFERENCE_MODEL / name, folder / name)
         (folder / "README.md").write_text(str(policy_card(repo)), encoding="utf-8")
         return upload(folder, repo, "model", token)
+
+
+def public_adapter_config(repo: str) -> dict[str, Any]:
+    """The adapter's config, with its base as others find it.
+
+    Raises `UserError` where that is a local folder, or a model that an adapter was merged into.
+    """
+    config = files.read_json(paths.POLICY / "adapter_config.json")
+    origin = files.read_json(paths.REFERENCE_MODEL / ORIGIN_FILE)
+    base = public_base(origin)
+    if base is None and "weights" in origin:
+        made_of = origin.get("folder") or f"{origin['repo']} with an adapter merged in"
+        raise UserError(
+            f"{paths.POLICY}: an adapter of {made_of}, which nobody else can load; merge it into a"
+            f" whole model with `make export`, then run `hf upload {repo} models/export`"
+        )
+    if base is not None:
+        config |= {"base_model_name_or_path": base, "revision": origin["commit"]}
+    return config
 
 
 def policy_card(repo: str) -> ModelCard:
@@ -73,6 +100,7 @@ def policy_card(repo: str) -> ModelCard:
         files.read_json(paths.POLICY / "objective.json"),
         paths.REFERENCE_MODEL,
         policy=repo,
+        tokenizer=repo,
         metrics=files.read_json(paths.METRICS_WITH_INTERVALS) if evaluated else None,
         facts={"DVC experiment": experiment} if experiment else None,
     )

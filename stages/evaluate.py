@@ -38,7 +38,7 @@ def main() -> None:
     knobs = (settings.loss, settings.beta, settings.alpha, settings.seed)
     with resume.folder("evaluate", *knobs, heldout, evaluate) as work:
         evaluation = evaluate_policy(
-            load_policy(inputs.reference, paths.POLICY),
+            load_policy(inputs.reference, paths.POLICY, longest=inputs.longest),
             inputs,
             Objective(settings.loss, settings.beta, settings.alpha),
             heldout,

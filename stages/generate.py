@@ -26,6 +26,8 @@ def main() -> None:
     dtype = causal_lm.held_dtype(paths.REFERENCE_MODEL)
     model = causal_lm.load_causal_lm(paths.REFERENCE_MODEL, dtype=dtype)
     causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE_MODEL)
+    if lora := settings.active.train.lora:  # before hours of sampling, not after them
+        causal_lm.check_modules(model, lora.target_modules)
 
     fitting, left_out = tokenized_prompts.tokenize_prompts(
         tokenizer, prompts, generate.max_length, causal_lm.end_of_text_ids(model)

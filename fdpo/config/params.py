@@ -70,9 +70,12 @@ class Params(Strict):
 
     @property
     def trained_with(self) -> dict[str, Any]:
-        """What a policy is trained with, as objective.json beside its weights says it."""
+        """What a policy is trained with, as objective.json beside its weights says it.
+
+        Of the section `train` it is what params.yaml holds, without the defaults of absent keys.
+        """
         knobs = self.model_dump(include={"study", "loss", "beta", "alpha", "seed"})
-        section = self.active.train.model_dump(exclude={"lr_by_loss"})
+        section = self.active.train.model_dump(exclude={"lr_by_loss"}, exclude_unset=True)
         return {**knobs, "lr": self.effective_lr, **section}
 
     @property

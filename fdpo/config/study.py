@@ -172,12 +172,22 @@ class Split(Strict):
     ]
 
 
+Modules = Annotated[list[Text], Field(min_length=1)]
+
+
 class Lora(Strict):
-    """The adapter (LoRA, arXiv 2106.09685): rank `r`, scaling `alpha` / `r`, and where it goes."""
+    """The adapter (LoRA, arXiv 2106.09685): rank `r`, scaling `alpha` / `r`, and where it goes.
+
+    With `rslora` the scaling is `alpha` / √`r` (arXiv 2312.03732). There is no dropout: the policy
+    starts as the reference, so that its first margins are 0.
+    """
 
     r: Annotated[int, Field(ge=1, le=1024)]
     alpha: Count
-    target_modules: Annotated[list[str], Field(min_length=1)]
+    target_modules: Annotated[
+        Modules | Literal["all-linear"], or_word("all-linear", Modules, "a list of names")
+    ]
+    rslora: bool = False
 
 
 def _has_default(rates: dict[str, float]) -> dict[str, float]:
@@ -192,6 +202,8 @@ class Train(Strict):
     A step takes `pairs_per_step` pairs, with `group_by_prompt` those of whole prompts.
     `tokens_per_forward` bounds the distinct tokens of one forward pass, and so the memory.
     `lr_by_loss` has a `default` for losses without a rate of their own. `log_every` counts steps.
+    `dtype` is what products of matrices are computed in: by default bfloat16 on a GPU and float32
+    on a CPU.
     """
 
     epochs: Count
@@ -204,6 +216,7 @@ class Train(Strict):
     lora: Lora | None  # null: all parameters are trained
     gradient_checkpointing: bool
     log_every: Count
+    dtype: Literal["float32", "bfloat16"] | None = None
 
     def lr_of(self, loss: str) -> float:
         """The study's learning rate for this loss."""
@@ -249,6 +262,16 @@ class Study(Strict):
             )
         if self.split.test_size == "given" and not given:
             raise ValueError("split.test_size = 'given': must be a share, as no split is given")
+        return self
+
+    @model_validator(mode="after")
+    def _all_weights_are_trained_in_full_precision(self):
+        held = getattr(getattr(self.prepare, "reference", None), "dtype", "float32")
+        if self.train.lora is None and held != "float32":
+            raise ValueError(
+                f"train.lora = null trains the weights themselves, but prepare.reference.dtype ="
+                f" {held!r} rounds steps of a usual lr away; set it to float32, or train an adapter"
+            )
         return self
 
     @model_validator(mode="after")

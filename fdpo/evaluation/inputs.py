@@ -25,6 +25,8 @@ class EvaluationInputs:
     baseline: list[ScoredGeneration]
     """The reference's scored samples of the held-out prompts."""
     test_pairs: list[Pair]
+    longest: int
+    """Tokens of the longest text that a policy will read or write."""
 
 
 def load_inputs(
@@ -49,7 +51,8 @@ def load_inputs(
     model = causal_lm.load_causal_lm(reference)
     longest_prompt = causal_lm.check_token_ids(model, scores, scored)
     longest_pair = causal_lm.check_token_ids(model, test_pairs, pairs)
-    probe_model(model, max(longest_prompt + max_new_tokens, longest_pair))
+    longest = max(longest_prompt + max_new_tokens, longest_pair)
+    probe_model(model, longest)
     return EvaluationInputs(
         reference=model,
         tokenizer=causal_lm.load_tokenizer(reference),
@@ -57,4 +60,5 @@ def load_inputs(
         judge=load_scorer(judge),
         baseline=baseline,
         test_pairs=pairs,
+        longest=longest,
     )

@@ -14,26 +14,34 @@ from transformers import PreTrainedModel
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json
 from fdpo.core.weights import require_finite, require_safetensors, short_message
+from fdpo.decoding.decoder_probe import probe_model
 from fdpo.models.causal_lm import load_causal_lm
 
 RETRAIN = "run `dvc repro --force --single-item train` to train it again"
 
 
 def load_policy(
-    reference: PreTrainedModel, policy: str | Path, remedy: str = RETRAIN
+    reference: PreTrainedModel,
+    policy: str | Path,
+    remedy: str = RETRAIN,
+    longest: int | None = None,
 ) -> PreTrainedModel:
     """The policy in the folder `policy`: the reference with a LoRA adapter merged in, or a model.
 
     A merged policy decodes as fast as the reference, and it shares every weight with it that the
     adapter leaves alone, so that both take little more memory than one. A folder that holds a whole
-    model, as training without LoRA leaves it, is loaded as it is.
+    model, as training without LoRA leaves it, is loaded as it is, and checked like the reference up
+    to texts of `longest` tokens: its weights are others, which may take other paths.
 
     Raises:
         UserError: the adapter is missing, damaged or made for another model; `remedy` says what to
             do then.
     """
     if Path(policy, "model.safetensors").exists():
-        return load_causal_lm(policy, remedy)
+        whole = load_causal_lm(policy, remedy)
+        if longest is not None:
+            probe_model(whole, longest)
+        return whole
     require_safetensors(policy, "adapter_model.safetensors", remedy)
     _require_lora(Path(policy) / "adapter_config.json", remedy)
     try:

@@ -250,7 +250,12 @@ def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence)
 
 
 def check_modules(model: PreTrainedModel, wanted: Sequence[str]) -> None:
-    """Raise `UserError` when a name in train.lora.target_modules ends that of no linear layer."""
+    """Raise `UserError` when a name in train.lora.target_modules ends that of no linear layer.
+
+    `wanted` may be `all-linear` instead of names, which every model has.
+    """
+    if wanted == "all-linear":
+        return
     linear = [name for name, module in backbone(model).named_modules() if is_linear(module)]
     for name in wanted:
         if not any(f".{path}".endswith(f".{name}") for path in linear):

@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from fdpo.core.files import read_json
+from fdpo.core.origin import public_base, read_origin
 from fdpo.losses import LOSSES
 
 BODY = """
@@ -38,13 +38,13 @@ ADAPTER_USAGE = """from peft import AutoPeftModelForCausalLM
 from transformers import AutoTokenizer
 
 policy = AutoPeftModelForCausalLM.from_pretrained("{policy}")
-tokenizer = AutoTokenizer.from_pretrained("{base}")
+tokenizer = AutoTokenizer.from_pretrained("{tokenizer}")
 ids = policy.generate(**tokenizer("The film", return_tensors="pt"), do_sample=True)
 print(tokenizer.decode(ids[0]))"""
 MODEL_USAGE = """from transformers import AutoModelForCausalLM, AutoTokenizer
 
 policy = AutoModelForCausalLM.from_pretrained("{policy}")
-tokenizer = AutoTokenizer.from_pretrained("{base}")
+tokenizer = AutoTokenizer.from_pretrained("{tokenizer}")
 ids = policy.generate(**tokenizer("The film", return_tensors="pt"), do_sample=True)
 print(tokenizer.decode(ids[0]))"""
 
@@ -57,6 +57,7 @@ def model_card(
     policy: str,
     metrics: Metrics | None = None,
     facts: Mapping[str, str] | None = None,
+    tokenizer: str | None = None,
 ) -> ModelCard:
     """The card of a policy.
 
@@ -67,10 +68,10 @@ def model_card(
         policy: the name that the card's reader loads the policy by: a folder or user/name.
         metrics: value, low and high of each metric, once the policy is evaluated.
         facts: more about its origin.
+        tokenizer: the name that its tokenizer is loaded by; by default the reference's.
     """
-    source_file = reference / "source.json"
-    source: dict[str, str] = read_json(source_file) if source_file.exists() else {}
-    base = source.get("repo")
+    source = read_origin(reference)
+    base = public_base(source)
     adapter = training.get("lora") is not None
     loss = LOSSES[training["loss"]]
     title = f"f-DPO policy: {loss.name}, β = {training['beta']:g}"
@@ -86,13 +87,13 @@ def model_card(
     body = BODY.format(
         title=title,
         kind="A LoRA adapter" if adapter else "A whole model",
-        base=f"`{base or source.get('name') or reference}`",
+        base=f"`{base or source.get('name') or source.get('folder') or reference}`",
         loss=loss.name,
         divergence=loss.divergence,
         source=loss.source,
         beta=training["beta"],
         usage=(ADAPTER_USAGE if adapter else MODEL_USAGE).format(
-            policy=policy, base=base or reference
+            policy=policy, tokenizer=tokenizer or base or reference
         ),
         settings=_table(("setting", "value"), sorted(training.items())),
         origin=_table(("origin", "value"), origin.items()) if origin else "",

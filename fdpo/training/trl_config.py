@@ -24,6 +24,7 @@ def dpo_config(train: Train, learning_rate: float, seed: int, folder: Path) -> D
         UserError: a step's pairs cannot be divided among the processes.
     """
     on_gpu = device().type == "cuda"
+    bfloat16 = on_gpu if train.dtype is None else train.dtype == "bfloat16"
     pairs, rest = divmod(train.pairs_per_step, processes.count())
     if rest:
         raise UserError(
@@ -42,7 +43,7 @@ def dpo_config(train: Train, learning_rate: float, seed: int, folder: Path) -> D
         per_device_eval_batch_size=pairs,
         gradient_checkpointing=train.gradient_checkpointing,
         optim="adamw_torch_fused",
-        bf16=on_gpu,
+        bf16=bfloat16,
         use_cpu=not on_gpu,
         ddp_find_unused_parameters=False,
         logging_steps=train.log_every,
@@ -73,6 +74,7 @@ def lora_config(lora: Lora) -> LoraConfig:
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
+        use_rslora=lora.rslora,
         target_modules=lora.target_modules,
         lora_dropout=0.0,  # the policy starts as the reference: the first margin is 0
         task_type="CAUSAL_LM",

@@ -177,3 +177,47 @@ def test_a_policy_without_weights_is_not_published(hub, project):
     assert client.returncode == 2
     assert "adapter_model.safetensors: missing; run `dvc repro` to train" in client.stderr
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("origin", "made_of"),
+    [
+        ({"folder": "inputs/model", "sha256": "0" * 64, "weights": "safetensors"}, "inputs/model"),
+        (
+            {**SOURCE, "adapter_repo": "you/lora", "adapter_weights": "safetensors"},
+            "you/base with an adapter merged in",
+        ),
+    ],
+)
+def test_an_adapter_of_a_model_that_nobody_else_has_is_not_published(hub, project, origin, made_of):
+    write_json(project / "models/reference/source.json", origin)
+    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
+    assert client.returncode == 2
+    assert client.stderr == (
+        f"error: models/policy: an adapter of {made_of}, which nobody else can load; merge it into"
+        " a whole model with `make export`, then run `hf upload me/policy models/export`\n"
+    )
+    assert hub.requests == []
+    # A whole model needs nobody's: it is published, with the reference's tokenizer.
+    policy, reference = project / "models/policy", project / "models/reference"
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (policy / name).unlink()
+    for path in (policy / "model.safetensors", policy / "config.json"):
+        path.write_bytes(path.name.encode())
+    (policy / "generation_config.json").write_text("{}")
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        (reference / name).write_text(name)
+    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
+    assert client.returncode == 0, client.stderr
+    published = {path.name for path in (hub.folder / "models/me/policy").iterdir()}
+    assert published == {
+        "model.safetensors",
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "README.md",
+    }
+    card = (hub.folder / "models/me/policy/README.md").read_text()
+    assert 'tokenizer = AutoTokenizer.from_pretrained("me/policy")' in card
+    assert "base_model:" not in card

@@ -167,11 +167,14 @@ CASES = [
         " imdb-published",
     ),
     # names of something that is not there
-    (
-        "train",
-        param(f"{E}.train.lora.target_modules", ["q_proj", "c_attn"]),
-        "train.lora.target_modules has 'c_attn': no such module in models/reference; choose from"
-        " down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj",
+    *(
+        (
+            stage,
+            param(f"{E}.train.lora.target_modules", ["q_proj", "c_attn"]),
+            "train.lora.target_modules has 'c_attn': no such module in models/reference; choose"
+            " from down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj",
+        )
+        for stage in ("generate", "train")
     ),
     (
         "prepare",

@@ -25,10 +25,13 @@ def build(
     **settings: object,
 ) -> FDPOTrainer:
     """A trainer of `model` on `pairs`; `settings` are those of TRL's DPOConfig."""
-    plain = {"gradient_checkpointing": False, "logging_steps": 1, "save_strategy": "no"}
-    args = DPOConfig(
-        output_dir=str(folder), report_to="none", use_cpu=True, bf16=False, **plain | settings
-    )
+    plain: dict[str, object] = {
+        "gradient_checkpointing": False,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "bf16": False,
+    }
+    args = DPOConfig(output_dir=str(folder), report_to="none", use_cpu=True, **plain | settings)
     return FDPOTrainer(
         model=model,
         tokenizer=tiny.tokenizer(),

@@ -1,0 +1,148 @@
+"""What the section `train` offers beside numbers: where an adapter goes, and in what precision."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from peft import PeftConfig
+
+from fdpo.config.study import Lora, Train
+from fdpo.core.errors import UserError
+from fdpo.evaluation import policy as policy_module
+from fdpo.evaluation.policy import load_policy
+from fdpo.models.causal_lm import check_modules, load_causal_lm
+from fdpo.run.settings import check_params
+from fdpo.training.saved_policy import save_policy
+from fdpo.training.trl_config import dpo_config, lora_config
+from tests.support import tiny, tiny_trainer
+from tests.support.clone import ROOT
+
+PARAMS = (ROOT / "params.yaml").read_text()
+LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+TEXTS = ([3, 1], [4, 1, 5], [9, 2])
+
+
+def params(**train: Any) -> dict[str, Any]:
+    whole = yaml.safe_load(PARAMS)
+    whole["studies"]["embedded"]["train"] |= train
+    return whole
+
+
+def saved_reference(folder: Path) -> Path:
+    tiny.llama(torch.float32).save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return folder
+
+
+def recorded_pair():
+    model = tiny.llama(torch.float32)
+    model.set_attn_implementation("sdpa")
+    return tiny_trainer.recorded(model, *TEXTS)
+
+
+def test_an_adapter_of_all_linear_layers_is_scaled_by_the_root_of_its_rank(tmp_path):
+    reference = load_causal_lm(saved_reference(tmp_path / "reference"))
+    lora = Lora(r=4, alpha=8, target_modules="all-linear", rslora=True)
+    check_modules(reference, lora.target_modules)
+    trainer = tiny_trainer.build(reference, [recorded_pair()], tmp_path, lora_config(lora))
+    layers = {
+        name.rsplit(".", 1)[-1]: module.scaling["default"]
+        for name, module in trainer.model.named_modules()
+        if hasattr(module, "lora_A")
+    }
+    assert layers == dict.fromkeys(LINEAR, 8 / math.sqrt(4))  # and no head
+    tiny_trainer.move_adapter(trainer.model)
+    save_policy(trainer, tmp_path / "policy", {"loss": "sigmoid", "beta": 0.1}, tmp_path)
+    config = json.loads((tmp_path / "policy/adapter_config.json").read_text())
+    adapted = config["target_modules"]
+    assert adapted == sorted(adapted)
+    assert {name.rsplit(".", 1)[-1] for name in adapted} == LINEAR
+    assert PeftConfig.from_pretrained(tmp_path / "policy").use_rslora
+    fresh = load_causal_lm(tmp_path / "reference")
+    loaded = load_policy(fresh, tmp_path / "policy").state_dict()
+    merged = trainer.model.merge_and_unload().state_dict()
+    for name, weight in merged.items():
+        torch.testing.assert_close(loaded[name], weight)
+    name = "model.layers.1.mlp.up_proj.weight"
+    assert not torch.equal(loaded[name], fresh.state_dict()[name])
+
+
+@pytest.mark.parametrize("computed", [False, True], ids=["float32", "bfloat16"])
+def test_a_reference_held_in_bfloat16_is_trained_by_an_adapter_in_float32(computed, tmp_path):
+    folder = saved_reference(tmp_path / "reference")
+    model = load_causal_lm(folder, dtype=torch.bfloat16)
+    adapter = lora_config(Lora(r=2, alpha=4, target_modules=["q_proj", "v_proj"]))
+    data = [recorded_pair()]
+    trainer = tiny_trainer.build(model, data, tmp_path, adapter, num_train_epochs=3, bf16=computed)
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert losses[0] == pytest.approx(math.log(2), abs=0.05)  # the rounding of recorded float32
+    assert losses[-1] < losses[0]
+    for name, weight in trainer.model.named_parameters():
+        expected = torch.float32 if "lora_" in name else torch.bfloat16
+        assert weight.dtype == expected, name
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bfloat16"), [(None, False), ("float32", False), ("bfloat16", True)]
+)
+def test_products_are_computed_as_params_say(dtype, bfloat16, tmp_path):
+    section = params()["studies"]["embedded"]["train"]
+    train = Train.model_validate(section if dtype is None else section | {"dtype": dtype})
+    assert dpo_config(train, 1e-3, 1, tmp_path).bf16 is bfloat16
+
+
+def test_the_objective_holds_what_params_do_and_no_absent_default():
+    plain = check_params(params()).trained_with
+    assert "dtype" not in plain
+    assert "rslora" not in plain["lora"]
+    lora = {"r": 4, "alpha": 8, "target_modules": "all-linear", "rslora": True}
+    changed = check_params(params(lora=lora, dtype="bfloat16")).trained_with
+    assert changed["dtype"] == "bfloat16"
+    assert changed["lora"] == lora
+
+
+@pytest.mark.parametrize(
+    ("train", "problem"),
+    [
+        (
+            {"lora": {"r": 4, "alpha": 8, "target_modules": "all_linear"}},
+            "target_modules = 'all_linear': must be a list of names or all-linear",
+        ),
+        (
+            {"lora": {"r": 4, "alpha": 8, "target_modules": [""]}},
+            "target_modules[0] = '': must have at least 1 character",
+        ),
+        (
+            {"lora": {"r": 4, "alpha": 8, "target_modules": ["q"], "dropout": 0.1}},
+            "train.lora.dropout: unknown key; remove it or correct its spelling",
+        ),
+        ({"dtype": "float16"}, "train.dtype = 'float16': must be 'float32'"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_check(train, problem):
+    with pytest.raises(UserError) as refused:
+        check_params(params(**train))
+    assert problem in str(refused.value)
+
+
+def test_weights_held_in_bfloat16_are_not_trained_themselves():
+    whole = params()
+    study = whole["studies"]["imdb"]
+    study["train"]["lora"] = None
+    assert check_params(whole)
+    study["prepare"]["reference"]["dtype"] = "bfloat16"
+    with pytest.raises(UserError, match=r"studies.imdb: train.lora = null trains the weights"):
+        check_params(whole)
+
+
+def test_a_policy_that_is_a_whole_model_is_checked_as_the_reference_is(tmp_path, monkeypatch):
+    folder = saved_reference(tmp_path / "policy")
+    checked = []
+    monkeypatch.setattr(policy_module, "probe_model", lambda *of: checked.append(of))
+    policy = load_policy(tiny.llama(torch.float32), folder, longest=9)
+    assert checked == [(policy, 9)]
