@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -18,6 +19,7 @@ from transformers import (
 
 from benchmarks.families import REFUSED, SUPPORTED, Family, plain_logp
 from fdpo.core import records
+from fdpo.core.origin import add_to_origin
 from fdpo.core.records import Generation, ScoredGeneration
 from fdpo.models.causal_lm import load_tokenizer
 from fdpo.scoring import classifier
@@ -88,6 +90,31 @@ def test_all_stages_run_and_an_untrained_policy_is_the_reference(
             assert whole == prompt + completion.text
             checked += 1
     assert checked > 20
+
+
+def test_all_stages_run_with_a_reference_held_in_bfloat16(finished, tmp_path):
+    """Sampled and trained in bfloat16, by an adapter of all linear layers, measured in float32."""
+    family = SUPPORTED["Llama"]
+    folder = with_reference(finished, tmp_path / "workspace", family, None)
+    add_to_origin(folder / REFERENCE, dtype="bfloat16")
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    lora = {"r": 2, "alpha": 4, "target_modules": "all-linear", "rslora": True}
+    params["studies"]["embedded"]["train"]["lora"] = lora
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    for stage in ("generate", "score", "pair", "split", "train", "evaluate"):
+        ended = stage_runs.run(stage, folder, **finished.environment)
+        assert ended.code == 0, f"{stage}: {ended.stderr}"
+
+    metrics = json.loads((folder / "results/evaluate/metrics.json").read_text())
+    assert abs(metrics["kl"]["value"]) < 1e-6  # the learning rate is next to nothing
+    model = AutoModelForCausalLM.from_pretrained(folder / REFERENCE).eval()
+    differences = [
+        abs(completion.ref_logp - plain_logp(model, record.prompt_ids, completion.ids))
+        / len(completion.ids)
+        for record in records.read(folder / "data/generations.jsonl", Generation)
+        for completion in record.completions
+    ]
+    assert 1e-5 < sum(differences) / len(differences) < 0.05  # nats per token, of rounding
 
 
 def test_all_stages_run_with_a_reward_model_without_a_padding_token(finished, tmp_path):

@@ -36,7 +36,12 @@ CASES = [
     wrong("pair", "loss", 1, ONE_OF_THE_LOSSES),
     wrong("train", f"{E}.train.epochs", 2.0, "must be a whole number"),
     wrong("train", f"{E}.train.group_by_prompt", 1, "must be true or false"),
-    wrong("train", f"{E}.train.lora.target_modules", "q_proj", "must be a list"),
+    wrong(
+        "train",
+        f"{E}.train.lora.target_modules",
+        "q_proj",
+        "must be a list of names or all-linear",
+    ),
     wrong("train", f"{E}.train.lora", 8, "must be a section of keys"),
     wrong("pair", f"{E}.pair.ranks", "all", "must be a list of [better, worse] ranks or given"),
     (
