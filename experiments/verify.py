@@ -29,7 +29,8 @@ def main(arguments: list[str] | None = None) -> None:
     remove_damaged_rwlock()
     if subprocess.run(["git", "diff", "--quiet", "HEAD"]).returncode:
         print("verify: the last commit is what is run; changes since then are not")
-    with tempfile.TemporaryDirectory() as folder:
+    # DVC's lock on the clone may be given back in the moment in which the folder goes.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         clone = Path(folder, "clone")
         call("git", "clone", "--quiet", ".", str(clone), cwd=".")
         if not (clone / LOCK).exists() or not (clone / paths.METRICS_WITH_INTERVALS).exists():

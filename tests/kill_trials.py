@@ -4,7 +4,9 @@
     python -m tests.kill_trials --operations 20         # also at file operations, 20 of each stage
     python -m tests.kill_trials --damages 20            # also with 20 damaged files of each stage
     python -m tests.kill_trials --through-dvc 1         # also in dvc repro and dvc exp run --temp
+    python -m tests.kill_trials --chains 10             # also DVC killed several times in a row
     python -m tests.kill_trials --two-runs 20           # also two dvc exp run at once in one clone
+    python -m tests.kill_trials --two-quick-runs 60     # the same with stages of a moment
     python -m tests.kill_trials --sweeps 15             # also sweeps, each killed up to 3 times
     python -m tests.kill_trials --finished . --trials 1 # the default study, after `make repro`
 
@@ -21,7 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support import clone as cloning
-from tests.support import dvc_trials
+from tests.support import dvc_trials, two_stage_repo
+from tests.support.clone import Clone
 from tests.support.sweep_trials import SweepTrials
 from tests.support.trials import (
     OUTPUTS,
@@ -41,7 +44,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20, help="of each stage and signal")
     parser.add_argument("--operations", type=int, default=0, help="killed at as many of each stage")
     parser.add_argument("--damages", type=int, default=0, help="to as many files of each stage")
+    parser.add_argument("--chains", type=int, default=0, help="of kills of DVC, of each stage")
     parser.add_argument("--two-runs", type=int, default=0, help="as often, at random distances")
+    parser.add_argument("--two-quick-runs", type=int, default=0, help="of quick stages")
     parser.add_argument("--sweeps", type=int, default=0, help="as many, of quick stages")
     parser.add_argument("--through-dvc", type=int, default=0, help="as many in repro and in --temp")
     parser.add_argument("--finished", type=Path, help="a clone whose pipeline has run, to copy")
@@ -51,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     draws = random.Random(options.seed)  # noqa: S311 - moments, not secrets
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         outcomes = []
         for outcome in run(Path(scratch), options, draws):
             outcomes.append(outcome)
@@ -60,6 +65,23 @@ def main() -> None:
 
 
 def run(scratch: Path, options: argparse.Namespace, draws: random.Random) -> Iterator[Outcome]:
+    killed = (options.trials, options.operations, options.damages)
+    if any((*killed, options.through_dvc, options.chains, options.two_runs)):
+        yield from of_real_stages(scratch, options, draws)
+    if options.two_quick_runs:
+        (scratch / "quick").mkdir()
+        quick = two_stage_repo.make(scratch / "quick")
+        for _ in range(options.two_quick_runs):
+            yield two_runs(quick, dvc_trials.DVC_SECONDS, draws)
+    if options.sweeps:
+        sweeps = SweepTrials(scratch / "sweeps")
+        for _ in range(options.sweeps):
+            yield sweeps.trial(draws)
+
+
+def of_real_stages(
+    scratch: Path, options: argparse.Namespace, draws: random.Random
+) -> Iterator[Outcome]:
     if options.finished:
         workspace = copied(options.finished, scratch)
         for stage in options.stages:
@@ -74,17 +96,18 @@ def run(scratch: Path, options: argparse.Namespace, draws: random.Random) -> Ite
             yield operation_trial(workspace, stage, draws)
         for _ in range(options.damages):
             yield damage_trial(workspace, stage, draws)
-    if options.through_dvc or options.two_runs:
+    if options.through_dvc or options.chains or options.two_runs:
         dvc_trials.commit(workspace)
         for stage in options.stages:
             for _ in range(options.through_dvc):
                 yield from dvc_trials.each(workspace, stage, draws)
+            for _ in range(options.chains):
+                yield dvc_trials.chain(workspace, stage, draws)
+        seconds = (
+            workspace.seconds["train"] + workspace.seconds["evaluate"] + dvc_trials.DVC_SECONDS
+        )
         for _ in range(options.two_runs):
-            yield two_runs(workspace, draws)
-    if options.sweeps:
-        sweeps = SweepTrials(scratch / "sweeps")
-        for _ in range(options.sweeps):
-            yield sweeps.trial(draws)
+            yield two_runs(Clone(workspace.folder, workspace.environment), seconds, draws)
 
 
 def copied(finished: Path, scratch: Path) -> Workspace:

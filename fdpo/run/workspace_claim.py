@@ -32,7 +32,7 @@ def claim_workspace() -> None:
     if command is None or not Path(os.environ.get("DVC_ROOT", ".")).samefile("."):
         return
     process, line = command
-    if _is_claimed(line):
+    if _is_claimed():
         return
     ready, says_ready = os.pipe()
     subprocess.Popen(  # noqa: S603 - no shell is wanted
@@ -63,11 +63,14 @@ def _dvc_command() -> tuple[int, str] | None:
     return None
 
 
-def _is_claimed(line: str) -> bool:
-    """Whether an earlier stage of the same command has claimed the workspace for it."""
+def _is_claimed() -> bool:
+    """Whether a stage has claimed the workspace already, of this command or of one beside it."""
+    import psutil
+
     try:
         locks = json.loads((EXPERIMENTS / "rwlock").read_text(encoding="utf-8"))
-        return locks["write"][WORKSPACE]["cmd"] == line
+        keeper = locks["write"][WORKSPACE]
+        return "(process " in keeper["cmd"] and psutil.pid_exists(keeper["pid"])
     except (OSError, ValueError, LookupError, TypeError):
         return False
 

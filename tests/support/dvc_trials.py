@@ -16,6 +16,7 @@ from tests.support.clone import Clone
 from tests.support.trials import ATTEMPTS, SIGNALS, Outcome, Workspace, unfinished
 
 DVC = (sys.executable, "-m", "dvc")
+DVC_SECONDS = 15  # that a command of DVC takes beside its stages, on a busy machine
 
 
 def commit(workspace: Workspace) -> None:
@@ -68,6 +69,32 @@ def trial(
     who = "Ctrl-C" if name == "SIGINT" else f"{name} of {victim}"
     how = f"{who} in {where}" + (", orphan named" if refused else "")
     return Outcome(stage, how, after, had, bool(had))
+
+
+def chain(workspace: Workspace, stage: str, draws: random.Random) -> Outcome:
+    """Kill `dvc repro` two to four times in a row, wherever it is; then it ends as ever.
+
+    Each time DVC and the stage are killed at once, as when a machine is switched off. What a kill
+    did to DVC's own lists is repaired as `make repro` does it.
+    """
+    clone = _clone(workspace)
+    kills = draws.randint(2, 4)
+    for _ in range(kills):
+        dvc = _start(workspace, stage, temp=False)
+        after = draws.uniform(0, workspace.seconds[stage] + DVC_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # else it was done before the kill
+            dvc.communicate(timeout=after)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(dvc.pid, signal.SIGKILL)
+        dvc.communicate()
+    had = unfinished(workspace.unfinished, stage)
+    repaired = clone.run(sys.executable, "-m", "fdpo.run.dvc_rwlock")
+    assert repaired.returncode == 0, repaired.stderr
+    again = _start(workspace, stage, temp=False)
+    printed, _ = again.communicate()
+    assert again.returncode == 0, printed
+    _compare(workspace, stage, False, printed)
+    return Outcome(stage, f"{kills} kills of DVC in a row", after, had, bool(had))
 
 
 def _clone(workspace: Workspace) -> Clone:

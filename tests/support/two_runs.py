@@ -10,25 +10,24 @@ from typing import Any
 import yaml
 
 from tests.support.clone import Clone
-from tests.support.trials import Outcome, Workspace
+from tests.support.trials import Outcome
 
 CACHE = Path(".dvc/cache")
 
 
-def two_runs(workspace: Workspace, draws: random.Random) -> Outcome:
+def two_runs(clone: Clone, seconds: float, draws: random.Random) -> Outcome:
     """Start two at a random distance; afterwards no record may claim other params than trained.
 
-    What runs next, with either value, ends with that value's results. Returns what became of the
-    two. Raises `AssertionError` for a record that lies.
+    The distance is up to the `seconds` that a run takes, often a short one. What runs next, with
+    either value, ends with that value's results. Returns what became of the two. Raises
+    `AssertionError` for a record that lies.
     """
-    clone = Clone(workspace.folder, workspace.environment)
     clone.git("checkout", "--quiet", "--force", "HEAD")
     clone.dvc("checkout", "--force", "--quiet")
     betas = [round(draws.uniform(0.2, 2), 6) for _ in range(2)]
     begun = time.monotonic()
     first = clone.start("exp", "run", "-S", f"beta={betas[0]}")
-    whole = workspace.seconds["train"] + workspace.seconds["evaluate"]
-    distance = draws.uniform(0, draws.choice([4, 10 + whole]))
+    distance = draws.uniform(0, draws.choice([4, seconds]))
     time.sleep(distance)
     second = clone.start("exp", "run", "-S", f"beta={betas[1]}")
     printed = [process.communicate()[0] for process in (first, second)]
@@ -44,7 +43,7 @@ def two_runs(workspace: Workspace, draws: random.Random) -> Outcome:
         assert yaml.safe_load(clone.bytes(path))[key] == beta, path
     lies = list(untrue_records(clone))
     assert not lies, lies
-    return Outcome("train", f"two runs: {', '.join(ended)}", distance, f"{took:.0f} s", False)
+    return Outcome("two runs", f"{' and '.join(ended)}", distance, f"{took:.0f} s", False)
 
 
 def untrue_records(clone: Clone) -> Iterator[str]:
@@ -58,29 +57,24 @@ def untrue_records(clone: Clone) -> Iterator[str]:
     for ref in clone.git("for-each-ref", "--format=%(refname)", "refs/exps/??").split():
         records[ref] = yaml.safe_load(clone.git("show", f"{ref}:dvc.lock"))["stages"]
         shown[ref] = yaml.safe_load(clone.git("show", f"{ref}:params.yaml"))["beta"]
-    stages = [
-        (name, record[stage])
-        for name, record in records.items()
-        for stage in ("train", "evaluate")
-        if stage in record
-    ]
+    stages = [(name, stage) for name, lock in records.items() for stage in lock.values()]
     for path in (clone.folder / CACHE / "runs").glob("*/*/*"):
-        cached = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if cached["cmd"].endswith(("stages.train", "stages.evaluate")):
-            stages.append((str(path), cached))
+        stages.append((str(path), yaml.safe_load(path.read_text(encoding="utf-8"))))
     for name, stage in stages:
+        files = stage.get("deps", []) + stage["outs"]
+        policies = [file for file in files if file["path"] == "models/policy"]
+        if not policies:
+            continue
         recorded = stage["params"]["params.yaml"]["beta"]
-        trained = _objective(clone, stage)
+        trained = _objective(clone, policies[0]["md5"])
         if trained is None or {trained["beta"]} != {recorded, shown.get(name, recorded)}:
             yield f"{name}: {stage['cmd']}: beta {recorded}, policy {trained and trained['beta']}"
 
 
-def _objective(clone: Clone, stage: dict[str, Any]) -> dict[str, Any] | None:
-    """objective.json of the policy that a record names, from the cache."""
-    files = stage["deps"] + stage["outs"]
-    (policy,) = [file for file in files if file["path"] == "models/policy"]
+def _objective(clone: Clone, policy: str) -> dict[str, Any] | None:
+    """objective.json of the policy with this MD5, from the cache."""
     try:
-        inside = json.loads(_cached(clone, policy["md5"]).read_text(encoding="utf-8"))
+        inside = json.loads(_cached(clone, policy).read_text(encoding="utf-8"))
         (md5,) = [file["md5"] for file in inside if file["relpath"] == "objective.json"]
         return json.loads(_cached(clone, md5).read_text(encoding="utf-8"))
     except FileNotFoundError:
