@@ -8,6 +8,7 @@ import numpy as np
 
 from fdpo.config.params import Params
 from fdpo.core import records
+from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
 from fdpo.core.randomness import streams_of
 from fdpo.core.records import Completion, Generation, ScoredCompletion, ScoredGeneration
@@ -78,6 +79,13 @@ def measured_baselines(settings: Params, reward: Scorer, judge: Scorer) -> list[
         shape = (len(heldout), len(rows[0]))
         return PromptScores(reward.score(whole).reshape(shape), judge.score(whole).reshape(shape))
 
+    for generation in heldout:
+        samples = generation.baselines
+        if asked and (samples is None or len(samples.tempered) != len(asked.temperatures)):
+            raise UserError(
+                f"{paths.GENERATIONS}: prompt {generation.id}: without the samples that"
+                " generate.baselines asks for; rebuild the file with `dvc repro`"
+            )
     drawn = [generation.baselines for generation in heldout]
     plain = recorded_scores()
     if further := [samples.plain for samples in drawn if samples and samples.plain]:

@@ -19,6 +19,15 @@ def finished(tmp_path_factory) -> Workspace:
 
 def rerun(workspace: Workspace, baselines: dict | None, best_of: list[int] | None) -> list[dict]:
     """The entries that generate and score give with these settings."""
+    ask_for(workspace, baselines, best_of)
+    for stage in ("generate", "score"):
+        ended = stage_runs.run(stage, workspace.folder, **workspace.environment)
+        assert ended.code == 0, f"{stage}: {ended.stderr}"
+    return json.loads((workspace.folder / "results/baselines.json").read_text())
+
+
+def ask_for(workspace: Workspace, baselines: dict | None, best_of: list[int] | None) -> None:
+    """Put these settings into params.yaml."""
     path = workspace.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
     study = params["studies"]["embedded"]
@@ -29,10 +38,6 @@ def rerun(workspace: Workspace, baselines: dict | None, best_of: list[int] | Non
     if best_of:
         study["score"]["best_of"] = best_of
     path.write_text(yaml.safe_dump(params, sort_keys=False))
-    for stage in ("generate", "score"):
-        ended = stage_runs.run(stage, workspace.folder, **workspace.environment)
-        assert ended.code == 0, f"{stage}: {ended.stderr}"
-    return json.loads((workspace.folder / "results/baselines.json").read_text())
 
 
 def scores(folder: Path) -> bytes:
@@ -69,3 +74,14 @@ def test_baselines_change_neither_completions_nor_scores(finished):
 def test_best_of_n_needs_no_samples_of_its_own(finished):
     (entry,) = rerun(finished, None, [2])
     assert (entry["n"], entry["samples"]) == (2, 4)
+
+
+def test_generations_without_the_samples_asked_for_are_refused(finished):
+    one = {"temperatures": [0.9], "samples_per_temperature": 1, "plain_samples": 4}
+    for drawn in (None, one):
+        rerun(finished, drawn, None)
+        ask_for(finished, one | {"temperatures": [0.9, 0.5]}, None)
+        ended = stage_runs.run("score", finished.folder, **finished.environment)
+        assert ended.code == 2
+        assert "data/generations.jsonl: prompt " in ended.stderr
+        assert ended.stderr.rstrip().endswith("rebuild the file with `dvc repro`")
