@@ -18,6 +18,7 @@ VARIABLES_evaluate := ADAPTER
 VARIABLES_publish := REPO
 VARIABLES_sample := PROMPT N TEMPERATURE SEED
 VARIABLES_export := DIR
+VARIABLES_bench := QUICK
 KNOWN := PYTHON $(foreach goal,$(MAKECMDGOALS),$(VARIABLES_$(goal)))
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 UNREAD := $(sort $(filter-out $(KNOWN) -% MAKE%,$(GIVEN)))
@@ -31,7 +32,7 @@ else ifneq ($(UNREAD),)
 endif
 
 # What the user gives reaches the shell as data, in the environment: make expands it nowhere.
-INPUTS := EXPERIMENTS SWEEP ROWS ROW JOBS ADAPTER REPO PROMPT N TEMPERATURE SEED DIR
+INPUTS := EXPERIMENTS SWEEP ROWS ROW JOBS ADAPTER REPO PROMPT N TEMPERATURE SEED DIR QUICK
 unexport $(INPUTS)
 export FDPO_EXPERIMENTS := $(value EXPERIMENTS)
 export FDPO_SWEEP := $(value SWEEP)
@@ -45,6 +46,7 @@ export FDPO_N := $(value N)
 export FDPO_TEMPERATURE := $(value TEMPERATURE)
 export FDPO_SEED := $(value SEED)
 export FDPO_DIR := $(value DIR)
+export FDPO_QUICK := $(value QUICK)
 JOBS_OPTION = $${FDPO_JOBS:+--jobs="$$FDPO_JOBS"}
 needed = @$(if $(strip $(value $(1))),:,$(error $(1) is not given; `make $@ $(1)=$(2)`))
 
@@ -114,8 +116,8 @@ sample: install  ## reference beside policy: PROMPT="The film"; N=8 samples, TEM
 export: install  ## the policy as a whole model, its adapter merged: DIR=models/export
 	python -m experiments.export_policy $${FDPO_DIR:+-- "$$FDPO_DIR"}
 
-bench: install  ## speed against peers, on a quiet machine
-	python -m benchmarks
+bench: install  ## speed against peers, on a quiet machine: hours; QUICK=1 shows the ratios in ten minutes
+	python -m benchmarks $${FDPO_QUICK:+--quick}
 
 lint: install-dev  ## ruff and mypy
 	$(BIN)/ruff check .

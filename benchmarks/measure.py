@@ -1,7 +1,9 @@
 """Processes measured by the operating system, and the rows of results/bench.json."""
 
+import contextlib
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -115,6 +117,17 @@ def alone(name: str, unit: str, ours: Sequence[float]) -> Row:
         "unit": unit,
         "rounds": list(ours),
     }
+
+
+def machine() -> str:
+    """The processor, its threads, and the memory."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):  # Linux
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = named[0] if named else name
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{name}, {os.cpu_count()} threads, {memory:.0f} GiB"
 
 
 def shown(row: Row) -> str:

@@ -28,7 +28,7 @@ def training(rounds: int, prompts: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folders = {factor: Path(name, str(factor)) for factor in FACTORS}
         for factor, folder in folders.items():
-            module("benchmarks.workload", "tiny-llama", folder, str(prompts * factor))
+            module("benchmarks.workload", "tiny-llama", "imdb-fifth", folder, str(prompts * factor))
         sides = {
             f"{factor}×": lambda folder=folder: module("benchmarks.train_ours", folder, "embedded")
             for factor, folder in folders.items()

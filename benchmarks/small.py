@@ -38,25 +38,32 @@ def write(folder: Path) -> None:
     """Write params.yaml, models, prompts and generations."""
     from benchmarks.workload import save, tiny_llama
     from fdpo.core import records
-    from fdpo.scoring import ridge
-    from fdpo.scoring.quality import RatedTexts
 
     settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     study = settings["studies"]["embedded"]
     study["generate"]["heldout"] = {"samples": 2, "max_new_tokens": 4}
+    del study["generate"]["baselines"], study["score"]["best_of"]
     study["train"]["epochs"] = 1
     study["evaluate"]["distinct_budget"] = 5
     folder.joinpath("params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     shutil.copy(ROOT / "dvc.yaml", folder)
     save(tiny_llama(), folder / paths.REFERENCE_MODEL)
-    texts = [f"w1 {word} {number}" for number in range(20) for word in WORDS]
-    rated = RatedTexts(texts, [float(WORDS.index(text.split()[1])) for text in texts])
-    for scorer in ("reward", "judge"):
-        ridge.fit(rated, rated, seed=1).save(folder / "models" / scorer)
+    save_scorers(folder)
     generations = [generation(number) for number in range(TRAIN_PROMPTS + HELDOUT_PROMPTS)]
     prompts = [records.Prompt(id=g.id, prompt=g.prompt, role=g.role) for g in generations]
     records.write(folder / paths.PROMPTS, prompts)
     records.write(folder / paths.GENERATIONS, generations)
+
+
+def save_scorers(folder: Path) -> None:
+    """Write a reward model and a judge, fitted to a few texts."""
+    from fdpo.scoring import ridge
+    from fdpo.scoring.quality import RatedTexts
+
+    texts = [f"w1 {word} {number}" for number in range(20) for word in WORDS]
+    rated = RatedTexts(texts, [float(WORDS.index(text.split()[1])) for text in texts])
+    for scorer in (paths.REWARD_MODEL, paths.JUDGE_MODEL):
+        ridge.fit(rated, rated, seed=1).save(folder / scorer)
 
 
 def generation(number: int) -> "Generation":

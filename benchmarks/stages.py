@@ -19,7 +19,7 @@ def rows(rounds: int, root: Path = ROOT) -> list[Row]:
             stage(folder, "train")
         for number in range(1, rounds + 1):
             for name in samples:
-                run, parts = timed_stage(folder, name)
+                run, parts, _ = timed_stage(folder, name)
                 runs[name].append((run, parts))
                 note(f"round {number}, {name}: {run.wall:.1f} s")
     found: list[Row] = []

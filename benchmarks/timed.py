@@ -1,7 +1,8 @@
 """Run a stage as `python3 -m stages.NAME` does, and write where its time went.
 
 `python -m benchmarks.timed -m stages.NAME` writes NAME.json into $BENCHMARK_TIMES: wall seconds a
-part. A part is what the functions named below take; what they call counts to them alone.
+part, and the most memory of a GPU. A part is what the functions named below take; what they call
+counts to them alone.
 """
 
 import functools
@@ -93,7 +94,16 @@ def main() -> None:
     whole = time.perf_counter() - began
     clock.seconds["rest"] = whole - sum(clock.seconds.values())
     target = Path(os.environ[TIMES], f"{name.removeprefix('stages.')}.json")
-    target.write_text(json.dumps(clock.seconds))
+    target.write_text(json.dumps({"seconds": clock.seconds, "gpu_mib": gpu_mib()}))
+
+
+def gpu_mib() -> float:
+    """What the stage held of a GPU; 0 where it imported no torch."""
+    if "torch" not in sys.modules:
+        return 0.0
+    from benchmarks.clock import peak_gpu_mib
+
+    return peak_gpu_mib()
 
 
 if __name__ == "__main__":

@@ -8,55 +8,115 @@ activations, which is its fastest way, or checkpoints gradients, its default and
 """
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.measure import Row, Run, alone, alternate, compared, module, note
 
+RECORDED = "recorded"  # the shape that is the embedded study's own pairs
 TRL = "TRL"
 PRECOMPUTED = "TRL, precomputed reference"
 CHECKPOINTED = "TRL, gradient checkpointing"
+LIGER = "TRL, Liger's kernels"
+PEERS = {TRL: (), PRECOMPUTED: ("--precompute",), CHECKPOINTED: ("--checkpoint",)}
 
 
 @dataclass(frozen=True)
 class Case:
     title: str
-    workload: str  # a name that benchmarks.workload knows
+    model: str  # a name that benchmarks.workload knows
+    shape: str  # of the pairs, another such name
     study: str  # whose settings of params.yaml both sides follow
-    prompts: int  # six pairs each
+    prompts: int
+    tokens: int | None = None  # in place of the study's tokens_per_forward
+    peers: Mapping[str, Sequence[str]] = field(default_factory=lambda: PEERS)  # their options
 
 
-CASES = (
-    Case("SmolLM2-135M, 8 prompts × 6 pairs", "smollm2", "embedded", 8),
-    Case("GPT-2 124M, IMDB-like lengths, 2 prompts × 6 pairs", "gpt2", "imdb", 2),
-)
-SMALL = (
-    Case("tiny Llama", "tiny-llama", "embedded", 2),
-    Case("tiny GPT-2", "tiny-gpt2", "imdb", 2),
-)
+LONG = "135M random weights, prompts of 512 tokens and 4 completions of 256"
+CASES = {
+    "train": (
+        Case("SmolLM2-135M, 8 prompts × 6 pairs", "smollm2", RECORDED, "embedded", 8),
+        Case(
+            "GPT-2 124M, IMDB-like lengths, 2 prompts × 6 pairs", "gpt2", "imdb", "imdb", prompts=2
+        ),
+    ),
+    "lengths": (
+        Case(f"{LONG}, 2 prompts × 6 pairs", "llama-135m", "long-six", "embedded", 2, 2048),
+        Case(f"{LONG}, 12 prompts × 1 pair", "llama-135m", "long-one", "embedded", 12, 2048),
+        Case(
+            "135M random weights, 24 pairs that share nothing, prompts and completions of 128",
+            "llama-135m",
+            "unshared",
+            "embedded",
+            24,
+            2048,
+        ),
+    ),
+}
+# A step of each shape, on fewer and shorter texts, beside TRL at its fastest.
+FASTEST = {name: PEERS[name] for name in (TRL, PRECOMPUTED)}
+QUICK = {
+    "train": (Case("SmolLM2-135M, 2 prompts × 6 pairs", "smollm2", RECORDED, "embedded", 2),),
+    "lengths": (
+        Case(
+            "135M random weights, a prompt of 128 tokens and 4 completions of 64, 6 pairs",
+            "llama-135m",
+            "long-six-quarter",
+            "embedded",
+            1,
+            peers=FASTEST,
+        ),
+        Case(
+            "135M random weights, 6 pairs that share nothing, prompts and completions of 64",
+            "llama-135m",
+            "unshared-half",
+            "embedded",
+            6,
+            peers=FASTEST,
+        ),
+    ),
+}
+SMALL = {
+    "train": (
+        Case("tiny Llama", "tiny-llama", "imdb-fifth", "embedded", 2),
+        Case("tiny GPT-2", "tiny-gpt2", "imdb-fifth", "imdb", 2),
+    ),
+    "lengths": (
+        Case("tiny Llama, long-six", "tiny-llama", "long-six-tiny", "embedded", 2, 64),
+        Case("tiny Llama, long-one", "tiny-llama", "long-one-tiny", "embedded", 2, 64),
+        Case("tiny Llama, unshared", "tiny-llama", "unshared-tiny", "embedded", 4, 64),
+    ),
+}
 
 
-def rows(rounds: int, small: bool = False) -> list[Row]:
+def rows(rounds: int, cases: Iterable[Case]) -> list[Row]:
     """Measure every case; its peers' rows and ours alone."""
     found: list[Row] = []
-    for case in SMALL if small else CASES:
+    for case in cases:
         note(case.title)
-        with tempfile.TemporaryDirectory() as folder:
-            module("benchmarks.workload", case.workload, folder, str(case.prompts))
-            runs = measured(Path(folder), case.study, rounds)
-        for peer in (TRL, PRECOMPUTED, CHECKPOINTED):
+        runs = of_case(case, rounds)
+        for peer in case.peers:
             found += beside(f"{case.title}, beside {peer}", runs["ours"], runs[peer])
         found += of_ours(case.title, runs["ours"], runs["GEMM"])
     return found
 
 
-def measured(folder: Path, study: str, rounds: int) -> dict[str, list[Run]]:
+def of_case(case: Case, rounds: int) -> dict[str, list[Run]]:
+    """Make a case's model and pairs, and measure both sides on them."""
+    with tempfile.TemporaryDirectory() as folder:
+        module("benchmarks.workload", case.model, case.shape, folder, str(case.prompts))
+        return measured(Path(folder), case, rounds)
+
+
+def measured(folder: Path, case: Case, rounds: int) -> dict[str, list[Run]]:
     """Ours, the peers and the matrix product in turn, each a process of its own."""
-    arguments = (folder, study)
+    arguments = (folder, case.study)
+    tokens = () if case.tokens is None else (str(case.tokens),)
     shape: list[str] = []
 
     def ours() -> Run:
-        run = module("benchmarks.train_ours", *arguments)
+        run = module("benchmarks.train_ours", *arguments, *tokens)
         shape[:] = map(str, run.report["gemm"])
         return run
 
@@ -64,9 +124,10 @@ def measured(folder: Path, study: str, rounds: int) -> dict[str, list[Run]]:
         rounds,
         {
             "ours": ours,
-            TRL: lambda: module("benchmarks.trl_peer", *arguments),
-            PRECOMPUTED: lambda: module("benchmarks.trl_peer", *arguments, "--precompute"),
-            CHECKPOINTED: lambda: module("benchmarks.trl_peer", *arguments, "--checkpoint"),
+            **{
+                peer: lambda options=options: module("benchmarks.trl_peer", *arguments, *options)
+                for peer, options in case.peers.items()
+            },
             "GEMM": lambda: module("benchmarks.gemm", *shape),
         },
     )
@@ -88,6 +149,8 @@ def beside(title: str, ours: list[Run], peer: list[Run]) -> list[Row]:
 
     whole = ("loop", "reference")
     rate = "pairs per CPU-second"
+    on_gpu = [[run.report["gpu_mib"] for run in side] for side in (ours, peer)]
+    gpu_rows = [compared(f"{title}: peak GPU memory", "MiB", *on_gpu)] if on_gpu[0][0] else []
     return [
         compared(
             f"{title}: loop", rate, per_cpu_second(ours, "loop"), per_cpu_second(peer, "loop"), True
@@ -114,6 +177,7 @@ def beside(title: str, ours: list[Run], peer: list[Run]) -> list[Row]:
             [run.peak_mib for run in ours],
             [run.peak_mib for run in peer],
         ),
+        *gpu_rows,
     ]
 
 

@@ -1,22 +1,22 @@
 """Ours in benchmarks/train.py: the train stage's trainer, and the reference pass before it.
 
-`python -m benchmarks.train_ours FOLDER STUDY` trains FOLDER/model on FOLDER/pairs.jsonl with the
-study's settings, in one epoch, and prints a JSON object.
+`python -m benchmarks.train_ours FOLDER STUDY [TOKENS]` trains FOLDER/model on FOLDER/pairs.jsonl
+with the study's settings, TOKENS in place of its `tokens_per_forward`, in one epoch, and prints a
+JSON object.
 """
 
 import dataclasses
 import json
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel, ProgressCallback
 from trl import DPOConfig
 
+from benchmarks.clock import peak_gpu_mib, timing
 from benchmarks.flops import distinct, sizes, training_flops
 from fdpo.config.params import Params
 from fdpo.core import records
@@ -31,15 +31,6 @@ from fdpo.training.trainer import FDPOTrainer
 from fdpo.training.trl_config import dpo_config, lora_config
 
 PAIRS_PER_STEP = 12
-
-
-@contextmanager
-def timing() -> Iterator[Callable[[], dict[str, float]]]:
-    """Within, nothing; after it, the call gives the seconds it took."""
-    start = time.process_time(), time.perf_counter()
-    spent: dict[str, float] = {}
-    yield lambda: spent
-    spent |= {"cpu": time.process_time() - start[0], "wall": time.perf_counter() - start[1]}
 
 
 def settings_of(study: str) -> Params:
@@ -76,6 +67,8 @@ def with_reference(model: PreTrainedModel, pairs: Sequence[Pair], tokens: int) -
 def main() -> None:
     folder, settings = Path(sys.argv[1]), settings_of(sys.argv[2])
     own = settings.active.train
+    if len(sys.argv) > 3:
+        own = own.model_copy(update={"tokens_per_forward": int(sys.argv[3])})
     pairs = list(records.read(folder / "pairs.jsonl", Pair))
     tokenizer = causal_lm.load_tokenizer(folder / "model")
     model = causal_lm.load_causal_lm(folder / "model")
@@ -108,6 +101,7 @@ def main() -> None:
         "tokens": tokens,
         "flops": training_flops(tokens, positions, size),
         "gemm": [own.tokens_per_forward, *size.largest],
+        "gpu_mib": peak_gpu_mib(),
     }
     print(json.dumps(report))
 

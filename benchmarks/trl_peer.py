@@ -1,9 +1,9 @@
 """The peer of benchmarks/train.py: TRL's DPOTrainer on text, as a user would run it.
 
-`python -m benchmarks.trl_peer FOLDER STUDY [--precompute] [--checkpoint]` trains on the same pairs,
-with the same adapter, optimiser, learning rates and pairs a step, and prints a JSON object. TRL's
-own default checkpoints gradients, which saves memory for a second forward pass; here that is asked
-for, so that ours stands beside TRL at its fastest and beside TRL at its smallest.
+`python -m benchmarks.trl_peer FOLDER STUDY [--precompute] [--checkpoint] [--liger]` trains on the
+same pairs, with the same adapter, optimiser, learning rates and pairs a step, and prints a JSON
+object. TRL's own default checkpoints gradients, which saves memory for a second forward pass; here
+that is asked for, so that ours stands beside TRL at its fastest and beside TRL at its smallest.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from trl import DPOTrainer
 
-from benchmarks.train_ours import one_epoch, settings_of, timing
+from benchmarks.clock import peak_gpu_mib, timing
+from benchmarks.train_ours import one_epoch, settings_of
 from fdpo.core import records
 from fdpo.core.records import Pair
 from fdpo.models.causal_lm import load_tokenizer
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("study")
     parser.add_argument("--precompute", action="store_true")
     parser.add_argument("--checkpoint", action="store_true")
+    parser.add_argument("--liger", action="store_true", help="Liger's kernels, where installed")
     options = parser.parse_args()
     settings = settings_of(options.study)
     pairs = list(records.read(options.folder / "pairs.jsonl", Pair))
@@ -66,6 +68,7 @@ def main() -> None:
         train = settings.active.train
         args = one_epoch(dpo_config(train, settings.effective_lr, settings.seed, Path(scratch)))
         args.gradient_checkpointing = options.checkpoint
+        args.use_liger_kernel = options.liger
         args.beta = settings.beta
         args.precompute_ref_log_probs = options.precompute
         trainer = Timed(
@@ -83,6 +86,7 @@ def main() -> None:
         "reference": trainer.reference,
         "grad_norm": trainer.state.log_history[0]["grad_norm"],
         "steps": trainer.state.global_step,
+        "gpu_mib": peak_gpu_mib(),
     }
     print(json.dumps(report))
 

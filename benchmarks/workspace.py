@@ -49,7 +49,8 @@ def stage(folder: Path, name: str) -> Run:
     return module(f"stages.{name}", cwd=folder)
 
 
-def timed_stage(folder: Path, name: str) -> tuple[Run, dict[str, float]]:
-    """Run a stage in a workspace; also return its wall seconds a part."""
+def timed_stage(folder: Path, name: str) -> tuple[Run, dict[str, float], float]:
+    """Run a stage in a workspace; also return its wall seconds a part, and a GPU's peak in MiB."""
     run = module("benchmarks.timed", "-m", f"stages.{name}", cwd=folder, **{TIMES: str(folder)})
-    return run, json.loads((folder / f"{name}.json").read_text())
+    measured = json.loads((folder / f"{name}.json").read_text())
+    return run, measured["seconds"], measured["gpu_mib"]

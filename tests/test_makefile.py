@@ -110,6 +110,13 @@ def test_what_is_missing_is_named_and_nothing_runs(project, target, given, line)
     assert calls == []
 
 
+@pytest.mark.parametrize(("given", "options"), [((), []), (("QUICK=1",), ["--quick"])])
+def test_the_benchmarks_have_a_quick_form(project, given, options):
+    done, calls = make(project, "bench", *given)
+    assert done.returncode == 0, done.stderr
+    assert calls == [["-m", "benchmarks", *options]]
+
+
 def test_a_setting_of_the_params_is_shown_as_it_was_given(project):
     done, calls = make(project, "repro", "beta=$(shell touch pwned)")
     assert done.returncode != 0

@@ -1,6 +1,7 @@
 """The benchmarks' arithmetic, workloads and rows, on sizes of seconds."""
 
 import contextlib
+import datetime
 import io
 import json
 import sys
@@ -16,8 +17,12 @@ from benchmarks import (
     experiment,
     flops,
     gemm,
+    gpu,
+    gpu_equality,
+    gpu_sampling,
     grouping,
     measure,
+    memory,
     scaling,
     shapes,
     small,
@@ -208,19 +213,20 @@ def test_the_reference_pass_gives_each_pair_its_own_log_probabilities(folder):
 def reports(folder):
     """What each side prints after one step on all pairs, run in this process."""
 
-    def report(main, *options: str) -> str:
-        arguments = ["program", str(folder), "embedded", *options]
-        printed = io.StringIO()
-        with mock.patch.object(sys, "argv", arguments), contextlib.redirect_stdout(printed):
-            main()
-        return printed.getvalue()
-
-    return {
-        "ours": report(train_ours.main),
-        train.TRL: report(trl_peer.main),
-        train.PRECOMPUTED: report(trl_peer.main, "--precompute"),
-        train.CHECKPOINTED: report(trl_peer.main, "--checkpoint"),
+    sides = {
+        peer: printed(trl_peer.main, folder, "embedded", *options)
+        for peer, options in train.PEERS.items()
     }
+    return {"ours": printed(train_ours.main, folder, "embedded"), **sides}
+
+
+def printed(main, *arguments: object) -> str:
+    """What a program prints when it is called with these arguments."""
+    output = io.StringIO()
+    called = ["program", *map(str, arguments)]
+    with mock.patch.object(sys, "argv", called), contextlib.redirect_stdout(output):
+        main()
+    return output.getvalue()
 
 
 def test_both_sides_take_the_same_step(reports):
@@ -248,6 +254,133 @@ def test_a_matrix_product_s_rate_is_that_of_the_clock(monkeypatch):
     ticks = iter([0.0, 0.1, 1.0, 3.0, 9.9])  # end at 1.0; in the loop at 0.1; 2 s a product
     monkeypatch.setattr(gemm.time, "perf_counter", lambda: next(ticks))
     assert gemm.gflops(10, 20, 30) == pytest.approx(2 * 10 * 20 * 30 / 2 / 1e9)
+
+
+# Other lengths
+
+
+def test_long_prompts_are_shared_by_all_pairs_of_four_completions():
+    pairs = list(workload.shaped_pairs("long-six", 2, 1000))
+    assert [len(pairs), len({p.id for p in pairs})] == [12, 2]
+    for prompt in (0, 1):
+        own = [p for p in pairs if p.id == prompt]
+        completions = {tuple(ids) for p in own for ids in (p.chosen_ids, p.rejected_ids)}
+        assert len({tuple(p.prompt_ids) for p in own}) == 1
+        assert len(completions) == 4
+        assert all(len(ids) == 256 and ids[-1] == 999 for ids in completions)
+        assert all(p.chosen_reward > p.rejected_reward for p in own)
+    # A prompt of 512 and four completions but for their last tokens, twice.
+    assert flops.distinct(pairs) == (2 * (512 + 4 * 255), 2 * 4 * 256)
+
+
+def test_with_one_pair_of_a_long_prompt_two_of_its_completions_are_used():
+    pairs = list(workload.shaped_pairs("long-one", 3, 1000))
+    assert flops.distinct(pairs) == (3 * (512 + 2 * 255), 3 * 2 * 256)
+
+
+def test_pairs_that_share_nothing_have_no_prompt_and_no_completion_in_common():
+    pairs = list(workload.shaped_pairs("unshared", 20, 1000))
+    texts = [tuple(ids) for p in pairs for ids in (p.prompt_ids, p.chosen_ids, p.rejected_ids)]
+    assert len(pairs) == 20
+    assert len(set(texts)) == 60
+    assert {len(ids) for ids in texts} == {128}
+
+
+@pytest.mark.parametrize("shape", ["long-six-tiny", "unshared-tiny"])
+def test_both_sides_take_the_same_step_on_other_lengths(shape, tmp_path):
+    workload.save(workload.tiny_llama(), tmp_path / "model")
+    records.write(tmp_path / "pairs.jsonl", workload.shaped_pairs(shape, 2, 500))
+    ours, peer = (
+        run(printed(main, tmp_path, "embedded", *tokens)).report
+        for main, tokens in ((train_ours.main, ["64"]), (trl_peer.main, []))
+    )
+    assert ours["steps"] == peer["steps"] == 1
+    assert peer["grad_norm"] == pytest.approx(ours["grad_norm"], rel=1e-4)
+    assert ours["gemm"][0] == 64
+
+
+@pytest.mark.parametrize("size", ["CASES", "QUICK", "SMALL"])
+def test_every_case_names_a_model_and_a_shape_that_there_are(size):
+    for cases in getattr(train, size).values():
+        for case in cases:
+            if case.shape != train.RECORDED:
+                assert case.model in workload.MODELS
+                next(workload.shaped_pairs(case.shape, 1, 500))
+
+
+# Memory
+
+
+def test_what_a_step_keeps_is_computed_without_a_model_s_contents():
+    """On a CPU attention's kernel keeps a little more than on the device without contents."""
+    from peft import LoraConfig, get_peft_model
+
+    from fdpo.models.causal_lm import turn_off_randomness, use_branch_attention
+
+    model, branches = workload.tiny_llama(), memory.step(2, 5, 3, 7)
+    computed = memory.training(model.config, branches, torch.bfloat16)
+    weights = sum(p.numel() for p in model.parameters())
+    use_branch_attention(model)
+    get_peft_model(model, LoraConfig(r=memory.RANK, target_modules=["q_proj", "v_proj"]))
+    turn_off_randomness(model)
+    adapter = 2 * 2 * memory.RANK * (32 + 32)  # two layers, two matrices of 32 × 32 each
+    assert computed.weights == 2 * weights
+    assert computed.adapter == 16 * adapter
+    kept = memory.kept_for_backward(model, branches)
+    assert 0.85 * kept <= computed.activations <= kept
+    assert computed.total > computed.weights + computed.activations
+
+
+def test_memory_grows_with_the_tokens_of_a_step():
+    config = workload.tiny_gpt2().config
+    small, large = (
+        memory.training(config, memory.step(prompts, 5, 3, 7), torch.float32) for prompts in (1, 4)
+    )
+    assert large.activations == pytest.approx(4 * small.activations, rel=0.02)
+    assert large.weights == small.weights
+
+
+# A GPU, tried on the CPU
+
+
+def test_without_a_gpu_nothing_is_measured_and_it_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "gpu_name", lambda: None)
+    assert gpu.rows(rounds=1) == []
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_float32_results_are_compared_with_the_cpu_s(folder):
+    pairs = list(records.read(folder / "pairs.jsonl", Pair))
+    found = [
+        gpu_equality.results(gpu_equality.with_lora(load_causal_lm(folder / "model")), pairs)
+        for _ in range(2)
+    ]
+    apart = gpu_equality.compared(*found, tokens=8)
+    assert apart == {"nats_per_token": 0, "gradient": 0}
+    gpu.require_within_bounds(apart)
+    logps, gradient = found[0]
+    apart = gpu_equality.compared(found[0], (logps + 0.008, gradient * 1.01), tokens=8)
+    assert apart["nats_per_token"] == pytest.approx(0.001, rel=1e-3)
+    assert apart["gradient"] == pytest.approx(0.01, rel=1e-6)
+
+
+@pytest.mark.parametrize("apart", [{"nats_per_token": 0.001}, {"gradient": float("nan")}])
+def test_a_gpu_that_computes_something_else_is_refused(apart):
+    with pytest.raises(UserError, match="differs from the CPU's"):
+        gpu.require_within_bounds({"nats_per_token": 0.0, "gradient": 0.0} | apart)
+
+
+def test_both_sides_sample_as_many_tokens(folder):
+    prompts = [[1, 2, 3], [4, 5]]
+    for side in (gpu_sampling.ours, gpu_sampling.peer):
+        assert side(folder / "model")(prompts, 3, 4) == 2 * 3 * 4
+
+
+def test_the_stages_run_in_the_imdb_study_s_shape():
+    rows = gpu.study(small=True)
+    whole = [row["name"] for row in rows if row["name"].count(":") == 0]
+    assert whole == [f"imdb's shape, {stage}" for stage in gpu.STAGES]
+    assert all(row["ours"] >= 0 for row in rows)
 
 
 # Stages
@@ -381,13 +514,32 @@ def test_a_smaller_shape_has_the_first_training_prompts_and_all_held_out_ones(tm
 # The file
 
 
-def test_a_benchmark_s_rows_replace_its_former_ones_alone(tmp_path):
+def test_the_quick_form_is_of_benchmarks_with_peers(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--quick", "lengths"])
+    options = entry.parsed()
+    assert (options.quick, options.rounds, options.names) == (True, 2, ["lengths"])
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--quick", "scaling"])
+    with pytest.raises(SystemExit):
+        entry.parsed()
+    assert "scaling: has no quick form; choose from train" in capsys.readouterr().err
+
+
+def test_every_committed_row_says_when_and_where_it_was_measured():
+    for row in json.loads(entry.RESULTS.read_text(encoding="utf-8")):
+        assert datetime.date.fromisoformat(row["date"])
+        assert row["machine"]
+
+
+def test_a_benchmark_s_rows_replace_its_former_ones_alone(tmp_path, monkeypatch):
     path = tmp_path / "bench.json"
+    monkeypatch.setattr(entry, "machine", lambda: "a machine")
+    when = {"machine": "a machine", "date": datetime.date.today().isoformat()}
     entry.merge(path, "train", [measure.alone("old", "s", [1.0])])
     entry.merge(path, "scaling", [measure.alone("kept", "s", [2.0])])
     entry.merge(path, "train", [measure.alone("new", "s", [3.0, 5.0, 4.0])])
     assert json.loads(path.read_text()) == [
         {
+            **when,
             "name": "scaling: kept",
             "ours": 2.0,
             "peer": None,
@@ -396,6 +548,7 @@ def test_a_benchmark_s_rows_replace_its_former_ones_alone(tmp_path):
             "rounds": [2.0],
         },
         {
+            **when,
             "name": "train: new",
             "ours": 4.0,
             "peer": None,
