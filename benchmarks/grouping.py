@@ -136,7 +136,7 @@ def at_equal_kl(grouped: Results, ungrouped: Results) -> list[Row]:
 
 def over_kl(seed: int, unit: str, ours: Sequence[dict], peer: Sequence[dict]) -> Row | None:
     """One seed's rewards, interpolated over KL between learning rates and averaged."""
-    from experiments.report.analysis.equal_kl import range_weights
+    from experiments.report.analysis.matched import range_weights
 
     kls = [[metrics["kl"]["value"] for metrics in side] for side in (ours, peer)]
     low, high = max(map(min, kls)), min(map(max, kls))

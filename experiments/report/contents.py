@@ -1,16 +1,23 @@
 """What the report says of one sweep; page and Markdown show the same."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.report import findings, provenance, tables
-from experiments.report.analysis import equal_kl, frontier
-from experiments.report.analysis.points import curves, ordered, points
+from experiments.report.analysis.evidence import Evidence, gather
+from experiments.report.analysis.matched import sample_differences
+from experiments.report.analysis.nested import resampled
+from experiments.report.analysis.over_optimisation import ceiling_shares
+from experiments.report.analysis.points import Point, curves, ordered
+from experiments.report.analysis.verdict import PairVerdict
 from experiments.report.charts import forest, panels, scatter
 from experiments.report.charts.styles import Style
 from experiments.report.charts.vega import Spec
 from experiments.report.findings import Findings
 from experiments.report.tables import ReportTable
 from experiments.sweep.results import RowResults, SweepResults
+from fdpo.core.randomness import streams_of
+from fdpo.evaluation.metrics.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -61,12 +68,12 @@ class Contents:
 def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
     """Everything computed from a sweep's rows, each of whose losses has a style."""
     name = sweep.sweep
-    sweep_points = points(sweep)
-    standings = frontier.standings(sweep_points)
-    pairs = equal_kl.compare(curves(sweep_points))
+    evidence = gather(sweep)
+    sweep_points = evidence.points
     scatters = {
         plot.name: Picture(
-            f"{name}-{plot.name}", scatter.scatter(name, sweep_points, style_by_curve, plot)
+            f"{name}-{plot.name}",
+            scatter.scatter(name, sweep_points, style_by_curve, plot, evidence.baselines),
         )
         for plot in scatter.SCATTER_PLOTS
     }
@@ -76,17 +83,14 @@ def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
         Picture(f"{name}-{quantity}", panels.training(name, sweep_points, quantity))
         for quantity in panels.CURVE_TITLES
     ]
+    drawn = forest.forest(name, evidence.by_reward, evidence.margin)
     return Contents(
         name=name,
         study=sweep.study,
-        findings=findings.findings(sweep, sweep_points, standings, pairs),
-        pairs=Picture(f"{name}-pairs", forest.forest(name, pairs)),
+        findings=findings.findings(evidence),
+        pairs=Picture(f"{name}-pairs", drawn),
         frontiers=list(scatters.values()),
-        comparison=[
-            tables.pairs(pairs),
-            tables.at_levels(sweep_points),
-            tables.over_seeds(standings),
-        ],
+        comparison=_comparison(evidence),
         judge=[judge],
         training=[calibration, *training],
         rows=[tables.overview(sweep), *tables.every_metric(sweep)],
@@ -97,3 +101,32 @@ def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
         facts=provenance.facts(sweep),
         commands=provenance.commands(sweep),
     )
+
+
+def _comparison(evidence: Evidence) -> list[ReportTable]:
+    """The tables of losses compared; those that the rows give nothing for are left out."""
+    sweep_points = evidence.points
+    by_curve = curves(sweep_points)
+    every = [
+        tables.pairs(evidence.by_reward, _resampled(by_curve, evidence.by_reward)),
+        tables.matches(evidence.comparisons),
+        tables.at_levels(sweep_points),
+        tables.along_kl(evidence.along_kl, ceiling_shares(by_curve), sweep_points),
+        tables.without_training(evidence.baselines, sweep_points),
+        tables.published(evidence.published),
+    ]
+    return [*(table for table in every if table.rows), tables.over_seeds(evidence.standings)]
+
+
+def _resampled(
+    by_curve: dict[str, list[Point]], verdicts: Sequence[PairVerdict]
+) -> list[Interval | None]:
+    """Each pair's interval by hierarchical resampling, of pairs with three seeds or more."""
+    streams = streams_of(0)
+    intervals: list[Interval | None] = []
+    for verdict in verdicts:
+        pair = verdict.pair
+        samples = sample_differences(by_curve, pair) if verdict.p is not None else None
+        rng = streams("resampled", pair.first, pair.second)
+        intervals.append(None if samples is None else resampled(samples, rng))
+    return intervals

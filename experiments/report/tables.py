@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from experiments.report.analysis.equal_kl import CurvePair, levels, reward_at
+from experiments.report.analysis.baselines import BaselinePoint, best_at
+from experiments.report.analysis.comparisons import Comparisons
 from experiments.report.analysis.estimates import Estimate
 from experiments.report.analysis.frontier import Standing
+from experiments.report.analysis.matched import levels, reward_at
+from experiments.report.analysis.over_optimisation import OverOptimisation
 from experiments.report.analysis.points import Point, curves, ordered, reads_alpha
+from experiments.report.analysis.verdict import MOST_SEEDS, PairVerdict
 from experiments.report.text import ends, number
 from experiments.sweep.results import RowResults, SweepResults
 from fdpo.evaluation.metric_registry import OVERVIEW_METRICS, MetricGroup, metrics_of
 from fdpo.evaluation.metrics.intervals import Interval
 
+MATCH_TITLES = {"kl": "KL", "entropy": "entropy", "distinct_2": "distinct-2"}
 OVERVIEW = tuple(metric.name for metric in OVERVIEW_METRICS)
 
 
@@ -151,31 +156,195 @@ def spread(estimate: Estimate) -> Cell:
     return Cell(f"± {number(estimate.spread)}", f"{number(low)} to {number(high)}", estimate.spread)
 
 
-def pairs(curve_pairs: Sequence[CurvePair]) -> ReportTable:
-    """One row per pair of losses: their difference at equal KL."""
+def pairs(verdicts: Sequence[PairVerdict], resampled: Sequence[Interval | None]) -> ReportTable:
+    """One row per pair of losses: their difference at equal KL, and what it says.
+
+    resampled: each pair's interval by hierarchical resampling, or None.
+    """
     return ReportTable(
         title="Losses at equal KL",
         note=(
             "The first loss's reward less the second's, each interpolated over KL between its β"
-            " values and averaged over the range of KL that both reach in every seed."
+            " values and averaged over the range of KL that both reach in every seed. Ahead: more"
+            " than noise by Holm's correction (p). Equivalent: the 90 % interval lies within the"
+            " margin. Resampled: the interval of seeds, prompts and samples drawn again, which of"
+            " few seeds is too narrow, so nothing rests on it."
         ),
-        columns=["first", "second", "KL range", "difference", "single seeds", "more than noise?"],
-        rows=[_pair(pair) for pair in curve_pairs],
+        columns=[
+            "first",
+            "second",
+            "KL range",
+            "difference",
+            "single seeds",
+            "resampled",
+            "p",
+            "outcome",
+            "seeds to decide",
+        ],
+        rows=[_pair(*row) for row in zip(verdicts, resampled, strict=True)],
     )
 
 
-def _pair(pair: CurvePair) -> list[Cell]:
-    names = [Cell(pair.first), Cell(pair.second)]
-    if pair.overlap is None:
-        return [*names, Cell("none in common"), Cell("–"), Cell("–"), Cell("–")]
-    low, high, difference = pair.overlap.low, pair.overlap.high, pair.overlap.difference
+def _pair(verdict: PairVerdict, resampled: Interval | None) -> list[Cell]:
+    names = [Cell(verdict.pair.first), Cell(verdict.pair.second)]
+    overlap, difference = verdict.pair.overlap, verdict.difference
+    if overlap is None or difference is None:
+        return [*names, Cell("none in common"), *[Cell("–")] * 6]
+    seeds = verdict.seeds_needed
+    open_pair = verdict.outcome == "undecided" and verdict.p is not None
     return [
         *names,
-        Cell(f"{number(low)} to {number(high)}", order=low),
+        Cell(f"{number(overlap.low)} to {number(overlap.high)}", order=overlap.low),
         estimate_cell(difference),
         Cell(", ".join(map(number, difference.values))),
-        Cell(f"yes: {pair.leader} is ahead" if pair.leader else "within noise"),
+        Cell("–") if resampled is None else Cell(ends(resampled), order=resampled.low),
+        Cell("–") if verdict.p is None else Cell(number(verdict.p), order=verdict.p),
+        Cell(outcome(verdict)),
+        Cell(str(seeds), order=seeds) if seeds else Cell(f"> {MOST_SEEDS}" if open_pair else "–"),
     ]
+
+
+def outcome(verdict: PairVerdict) -> str:
+    """`sigmoid ahead`, or what else came out."""
+    return f"{verdict.leader} ahead" if verdict.leader else verdict.outcome
+
+
+def matches(comparisons: Comparisons) -> ReportTable:
+    """One row per pair of losses: reward and judge at equal KL, entropy and distinct-2."""
+    return ReportTable(
+        title="By reward and by judge, at equal KL, entropy and distinct-2",
+        note=(
+            "The first loss's score less the second's with its 95 % interval, and the outcome by"
+            " the same rules as above. Entropy and distinct-2 are matched within each seed."
+        ),
+        columns=[
+            "first",
+            "second",
+            *(f"{score} at equal {MATCH_TITLES[by]}" for score, by in comparisons),
+        ],
+        rows=[
+            [Cell(row[0].pair.first), Cell(row[0].pair.second), *map(_match, row)]
+            for row in zip(*comparisons.values(), strict=True)
+        ],
+    )
+
+
+def _match(verdict: PairVerdict) -> Cell:
+    difference = verdict.difference
+    if difference is None:
+        return Cell("–")
+    detail = f"{ends(difference)} {outcome(verdict)}"
+    return Cell(number(difference.value), detail, difference.value)
+
+
+def along_kl(
+    curves_along: Sequence[OverOptimisation],
+    ceilings: dict[str, float],
+    points: Sequence[Point],
+) -> ReportTable:
+    """One row per loss: how reward and judge go on with KL, and what training displaced."""
+    farthest = {
+        name: max(curve, key=lambda point: point.kl.value) for name, curve in curves(points).items()
+    }
+    return ReportTable(
+        title="As KL grows",
+        note=(
+            "Peak: where √KL·(a − b·√KL) (arXiv 2210.10760), fitted to the loss's points, has its"
+            " highest value; – where it does not turn down before the largest KL. Last step: the"
+            " change from the point of second largest KL to that of the largest. At the top: the"
+            " share of samples there with the sweep's highest reward, which tells of a ceiling."
+            " Log-probability: the mean change on test pairs there, in nats; below 0 for chosen"
+            " completions it is called displacement."
+        ),
+        columns=[
+            "loss",
+            "largest KL",
+            "reward's peak",
+            "judge's peak",
+            "last step, reward",
+            "last step, judge",
+            "at the top",
+            "chosen log-probability",
+            "rejected log-probability",
+        ],
+        rows=[
+            [
+                Cell(curve.curve),
+                plain_number(curve.reached),
+                plain_number(curve.peak_reached(curve.reward)),
+                plain_number(curve.peak_reached(curve.judge)),
+                estimate_cell(curve.last_step_reward),
+                estimate_cell(curve.last_step_judge),
+                plain_number(ceilings.get(curve.curve)),
+                *(
+                    measured_cell(farthest[curve.curve], name)
+                    for name in ("chosen_logp_change", "rejected_logp_change")
+                ),
+            ]
+            for curve in curves_along
+        ],
+    )
+
+
+def plain_number(value: float | None) -> Cell:
+    """A number as numbers with intervals are shown, or a dash."""
+    return Cell("–") if value is None else Cell(number(value), order=value)
+
+
+def measured_cell(point: Point, metric: str) -> Cell:
+    """A metric of a point over seeds, or a dash where a row lacks it."""
+    present = all(metric in row.metrics for row in point.rows.values())
+    return estimate_cell(point.estimate(metric) if present else None)
+
+
+def without_training(baselines: Sequence[BaselinePoint], points: Sequence[Point]) -> ReportTable:
+    """One row per baseline: what it reaches, and what the best loss has at its KL."""
+    by_curve = curves(points)
+    rows = []
+    for baseline in baselines:
+        best = best_at(by_curve, baseline.kl.value)
+        kl = estimate_cell(baseline.kl)
+        rows.append(
+            [
+                Cell(baseline.label),
+                Cell(kl.text, "at most", kl.order) if baseline.kl_is_bound else kl,
+                estimate_cell(baseline.metrics.get("reward_difference")),
+                estimate_cell(baseline.metrics.get("judge_difference")),
+                Cell("–") if best is None else estimate_cell(best[1]),
+                Cell("–" if best is None else best[0]),
+            ]
+        )
+    return ReportTable(
+        title="Without training",
+        note=(
+            "The reference at lower temperatures, and the best of n of its samples by reward, whose"
+            " KL is at most log n − (n − 1)/n (arXiv 2401.01879); beside it the loss that has most"
+            " reward at that KL."
+        ),
+        columns=["baseline", "KL", "reward difference", "judge difference", "best loss", "which"],
+        rows=rows,
+    )
+
+
+def published(rows: Sequence[tuple[Point, float]]) -> ReportTable:
+    """One row per row of the published table: its reward, and what came out here."""
+    return ReportTable(
+        title="Beside the published table",
+        note=(
+            "The table of somvy/slic-hf (docs/imdb.md) has another reference, reward and data, so"
+            " only the order of its rows can be compared."
+        ),
+        columns=["row", "published reward", "reward difference here", "KL here"],
+        rows=[
+            [
+                Cell(point.label),
+                Cell(f"{reward:.2f}", order=reward),
+                estimate_cell(point.reward),
+                estimate_cell(point.kl),
+            ]
+            for point, reward in rows
+        ],
+    )
 
 
 def at_levels(points: Sequence[Point]) -> ReportTable:

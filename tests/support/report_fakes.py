@@ -1,12 +1,13 @@
 """Invented results of a sweep, in the runner's format, smooth in β and noisy over seeds."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.sweep.results import SweepResults
+from experiments.sweep.results import ReferenceResults, SweepResults
 
 NASTY = "</script><script>alert(1)</script> {{ 7 * 7 }} | `a` *b* & <b>c</b>\nnext"
 LOSSES = {"sigmoid": 1.0, "hinge": 1.1, "jsd": 0.5, "fkl": 0.06, "alpha": 0.25}
@@ -39,6 +40,8 @@ def metrics(reward: float, kl: float, judge: float) -> dict[str, dict[str, float
         "length": interval(19.9, 0.1),
         "finished": interval(0.01, 0.01),
         "repeated_4grams": interval(0.0002, 0.0002),
+        "chosen_logp_change": interval(-0.5 * kl, 0.1),
+        "rejected_logp_change": interval(-0.9 * kl, 0.1),
         "accuracy": interval(0.55 + 0.1 * reward, 0.15),
         "margin": interval(0.2 * reward, 0.2),
         "calibration_error": interval(0.12, 0.06),
@@ -110,6 +113,60 @@ def sweep(name: str, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {"sweep": name, "study": "embedded", "models": models, "rows": rows}
 
 
+def with_samples(
+    content: dict[str, Any], prompts: int = 5, samples: int = 3, spread: float = 0.5
+) -> dict[str, Any]:
+    """The sweep with every held-out sample's scores, whose means are the rows' metrics."""
+    references = {}
+    content = copy.deepcopy(content)
+
+    def drawn(mean: float, *stream: int) -> list[list[float]]:
+        values = np.random.default_rng(stream).normal(0, spread, (prompts, samples))
+        return (values - values.mean() + mean).tolist()
+
+    for number, row in enumerate(content["rows"].values(), start=1):
+        seed = row["params"]["seed"]
+        reference = ReferenceResults(
+            prompts=list(range(prompts)),
+            reward=drawn(-0.08, seed, 0),
+            judge=drawn(0.2, seed, 1),
+            baselines=[
+                {
+                    "baseline": "temperature",
+                    "temperature": 0.7,
+                    "samples": samples,
+                    "metrics": {
+                        "reward_difference": interval(0.05, 0.1),
+                        "judge_difference": interval(0.02, 0.1),
+                        "kl": interval(1.1, 0.2),
+                        "entropy": interval(3.0, 0.1),
+                        "distinct_2": None,
+                    },
+                },
+                {
+                    "baseline": "best_of",
+                    "n": 4,
+                    "samples": 16,
+                    "kl_bound": 0.636,
+                    "metrics": {
+                        "reward_difference": interval(0.3, 0.1),
+                        "judge_difference": interval(0.1, 0.1),
+                    },
+                },
+            ],
+        )
+        metrics = row["metrics"]
+        row["heldout"] = {
+            "reward": drawn(metrics["reward_difference"]["value"] - 0.08, seed, 2, number),
+            "judge": drawn(metrics["judge_difference"]["value"] + 0.2, seed, 3, number),
+            "kl": drawn(metrics["kl"]["value"], seed, 4, number),
+            "entropy": drawn(metrics["entropy"]["value"], seed, 5, number),
+        }
+        row["reference"] = reference.digest
+        references[reference.digest] = reference.model_dump()
+    return content | {"references": references}
+
+
 def controlled(seeds: int = 3, text: str = " a plain completion") -> dict[str, Any]:
     """Five losses, four β each: reward rises with the root of KL, `fkl` below the others."""
     rows = {}
@@ -151,4 +208,9 @@ def write(folder: Path, *sweeps: dict[str, Any]) -> Path:
 
 def results(name: str, rows: dict[str, dict[str, Any]]) -> SweepResults:
     """A sweep of these rows, read as its file is."""
-    return SweepResults.model_validate_json(json.dumps(sweep(name, rows)))
+    return as_read(sweep(name, rows))
+
+
+def as_read(content: dict[str, Any]) -> SweepResults:
+    """A sweep's content, read as its file is."""
+    return SweepResults.model_validate_json(json.dumps(content))

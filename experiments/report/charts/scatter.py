@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import altair as alt
 
+from experiments.report.analysis.baselines import BaselinePoint
 from experiments.report.analysis.frontier import undominated
 from experiments.report.analysis.points import Point
 from experiments.report.charts import labels
@@ -90,12 +91,20 @@ class AxisRange:
 
 
 def scatter(
-    sweep: str, points: Sequence[Point], style_by_curve: dict[str, Style], plot: ScatterPlot
+    sweep: str,
+    points: Sequence[Point],
+    style_by_curve: dict[str, Style],
+    plot: ScatterPlot,
+    baselines: Sequence[BaselinePoint] = (),
 ) -> Spec:
-    """Means over seeds with 95 % intervals, single seeds as small dots, β beside each point."""
+    """Means over seeds with 95 % intervals, single seeds as small dots, β beside each point.
+
+    Of baselines those are drawn that have both metrics, within the points' range of x.
+    """
     origin = _origin(points, plot.x)
     x = _scale(points, plot.x, [] if origin is None else [origin], intervals=False)
-    y = _scale(points, plot.y, [0.0])
+    untrained = [row for row in _untrained(baselines, plot) if x.low <= row["x"] <= x.high]
+    y = _scale(points, plot.y, [0.0, *(row["y"] for row in untrained)])
     data = _labelled(_data(points, plot), plot, x, y)
     encoded = encodings(style_by_curve, dict.fromkeys(point.curve for point in points))
     records = Data()
@@ -119,6 +128,7 @@ def scatter(
     tooltip = [alt.Tooltip(f"{key}:N", title=title) for key, title in titles.items()]
     layers = [
         *_reference(records, origin, plot),
+        *_baselines(records, untrained),
         *([_frontier(records, points, plot, origin)] if plot.sign else []),
         base.mark_area(clip=True, opacity=0.12).encode(y="y_low:Q", y2="y_high:Q"),
         lone.mark_rule(clip=True, opacity=0.6).encode(
@@ -135,16 +145,17 @@ def scatter(
     chart = alt.layer(*layers).properties(
         width=plot.width,
         height=plot.height,
-        title=alt.TitleParams(f"{sweep}: {plot.title}", subtitle=_key(points, plot)),
+        title=alt.TitleParams(f"{sweep}: {plot.title}", subtitle=_key(plot, bool(untrained))),
         description=_description(points, plot),
     )
     return records.spec(chart)
 
 
-def _key(points: Sequence[Point], plot: ScatterPlot) -> list[str]:
+def _key(plot: ScatterPlot, untrained: bool) -> list[str]:
     """What the marks mean, for a picture that stands alone."""
     parts = ["numbers beside points: β", "coloured bands: 95 % intervals upwards and downwards"]
     parts += ["thick grey line: the frontier"] if plot.sign else []
+    parts += ["grey crosses: the reference without training"] if untrained else []
     lines = [parts] if plot.width > NARROW else [parts[:2], parts[2:]]
     return ["; ".join(line) for line in lines]
 
@@ -256,6 +267,26 @@ def _reference(records: Data, origin: float | None, plot: ScatterPlot) -> list[a
         across = records.chart([{"x": 0.0}])
         layers.append(across.mark_rule(color=GREY, strokeDash=[4, 4]).encode(x="x:Q"))
     return layers
+
+
+def _untrained(baselines: Sequence[BaselinePoint], plot: ScatterPlot) -> Records:
+    """One record per baseline that has both metrics; of best-of-n the KL is its bound."""
+    rows = []
+    for baseline in baselines:
+        measured = baseline.metrics | {KL_AXIS.metric: baseline.kl}
+        if plot.x.metric in measured and plot.y.metric in measured:
+            across, up = measured[plot.x.metric].value, measured[plot.y.metric].value
+            rows.append({"x": across, "y": up, "text": baseline.label})
+    return rows
+
+
+def _baselines(records: Data, rows: Records) -> list[alt.Chart]:
+    """Grey crosses with their names below."""
+    if not rows:
+        return []
+    base = records.chart(rows).encode(x="x:Q", y="y:Q")
+    cross = base.mark_point(shape="cross", angle=45, filled=True, size=70, color=GREY, opacity=1)
+    return [cross, base.mark_text(color="#555555", fontSize=10, dy=12).encode(text="text:N")]
 
 
 def _frontier(

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from experiments.report.analysis.equal_kl import compare, levels, range_weights, reward_at
+from experiments.report.analysis.matched import (
+    compare,
+    levels,
+    range_weights,
+    reward_at,
+    sample_differences,
+)
 from experiments.report.analysis.points import curves, points
 from tests.support import report_fakes
 
@@ -58,10 +64,9 @@ def test_two_losses_are_compared_over_the_range_that_both_reach():
     reach = 0.11 * (2 * (0.25**2 + 0.75**2)) ** 0.5
     assert pair.overlap.difference.low == pytest.approx(0.1 - reach)
     assert pair.overlap.difference.basis == "prompts"
-    assert pair.leader is None
 
 
-def test_three_seeds_are_paired_and_show_who_is_ahead():
+def test_three_seeds_are_paired():
     lines = {}
     for seed, lift in ((1, 0.0), (2, 0.5), (3, -0.5)):  # shared by both losses, so it cancels
         lines["sigmoid", seed] = [(1, 0.2 + lift), (2, 0.4 + lift)]
@@ -72,7 +77,6 @@ def test_three_seeds_are_paired_and_show_who_is_ahead():
     assert (pair.overlap.difference.low, pair.overlap.difference.high) == pytest.approx(
         (0.098 - reach, 0.098 + reach), abs=1e-6
     )
-    assert (pair.leader, pair.trailer) == ("sigmoid", "fkl")
 
 
 def test_without_a_common_range_there_is_no_difference():
@@ -81,7 +85,6 @@ def test_without_a_common_range_there_is_no_difference():
     for lines in (apart, single):
         (pair,) = compare(grouped(lines))
         assert pair.overlap is None
-        assert pair.leader is None
 
 
 def test_the_range_holds_in_every_seed():
@@ -93,6 +96,58 @@ def test_the_range_holds_in_every_seed():
     }
     (pair,) = compare(grouped(lines))
     assert (pair.overlap.low, pair.overlap.high) == (1.5, 2.2)
+
+
+def test_other_metrics_are_matched_within_each_seed():
+    lines = {
+        ("sigmoid", 1): [(1, 0.1), (3, 0.3)],
+        ("sigmoid", 2): [(5, 0.1), (7, 0.3)],
+        ("jsd", 1): [(1, 0.0), (3, 0.2)],
+        ("jsd", 2): [(5, 0.0), (7, 0.2)],
+    }
+    found = grouped(lines)
+    (by_kl,) = compare(found)
+    assert by_kl.overlap is None  # no KL is reached in both seeds
+    (pair,) = compare(found, by="entropy")  # 3.7 - 0.1 KL in the fakes
+    assert pair.overlap.ranges == {1: pytest.approx((3.4, 3.6)), 2: pytest.approx((3.0, 3.2))}
+    assert pair.overlap.difference.values == pytest.approx((0.1, 0.1))
+
+
+def test_the_judge_is_compared_as_the_reward_is():
+    rows = {
+        f"{loss}-b{beta:g}-s1": report_fakes.row(loss, beta, 1, kl=kl, judge=judge)
+        for loss, judge in (("sigmoid", 0.3), ("jsd", 0.1))
+        for beta, kl in ((1, 1.0), (0.1, 2.0))
+    }
+    (pair,) = compare(
+        curves(points(report_fakes.results("by-hand", rows))), score="judge_difference"
+    )
+    assert pair.overlap.difference.value == pytest.approx(0.2)
+
+
+def test_samples_differ_as_their_means_do():
+    sweep = report_fakes.as_read(report_fakes.with_samples(report_fakes.controlled()))
+    found = curves(points(sweep))
+    compared = [pair for pair in compare(found) if pair.overlap]
+    assert len(compared) > 5
+    for pair in compared:
+        samples = sample_differences(found, pair)
+        assert {values.shape for values in samples} == {(5, 3)}
+        assert [values.mean() for values in samples] == pytest.approx(
+            pair.overlap.difference.values, abs=1e-9
+        )
+
+
+def test_rows_of_other_prompts_or_without_samples_have_no_sample_differences():
+    content = report_fakes.with_samples(report_fakes.controlled())
+    row = content["rows"]["sigmoid-b1-s1"]
+    other = next(name for name in content["references"] if name != row["reference"])
+    row["reference"] = other
+    found = curves(points(report_fakes.as_read(content)))
+    with_sigmoid, *_ = compare(found)
+    assert sample_differences(found, with_sigmoid) is None
+    bare = curves(points(report_fakes.as_read(report_fakes.controlled())))
+    assert all(sample_differences(bare, pair) is None for pair in compare(bare))
 
 
 def test_rewards_at_round_levels_that_two_losses_reach():
