@@ -23,7 +23,7 @@ from fdpo.scoring.scorer import SCORER_FILE
 HEAD_FILE = "head.safetensors"
 HEAD_PENALTY = 1.0  # on movie reviews, 0.1 to 10 give the same Spearman correlation within 0.002
 MAX_LENGTH = 256  # tokens, special ones included: what the encoder was trained to read
-BATCH_SIZE = 16  # rows of every batch; alone, a text takes four times as long
+ROWS_PER_BATCH = 16  # rows of every batch; alone, a text takes four times as long
 LENGTH_STEP = 8  # a text is padded to a multiple of this
 
 _REMEDY = "rebuild it with `dvc repro --force prepare`"
@@ -44,7 +44,7 @@ class Encoder:
 
     This is what all-MiniLM-L6-v2 says of itself in modules.json: Transformer, mean pooling over the
     attention mask, L2 normalisation. The last bits of a product depend on the shape of its factors,
-    so every batch has `BATCH_SIZE` rows, the last ones of padding if need be, and how far a text is
+    so every batch has `ROWS_PER_BATCH` rows, the last ones of padding if need be. How far a text is
     padded depends on its own length alone: neither the other texts nor their order reach it.
     """
 
@@ -84,16 +84,16 @@ class Encoder:
         for place, ids in enumerate(rows):
             by_length[-len(ids) // LENGTH_STEP * -LENGTH_STEP].append(place)
         for length, places in by_length.items():
-            for start in range(0, len(places), BATCH_SIZE):
-                batch = places[start : start + BATCH_SIZE]
+            for start in range(0, len(places), ROWS_PER_BATCH):
+                batch = places[start : start + ROWS_PER_BATCH]
                 embedded[batch] = self._embed([rows[place] for place in batch], length)
         return embedded
 
     @torch.inference_mode()
     def _embed(self, batch: Sequence[Sequence[int]], length: int) -> np.ndarray:
-        """The embeddings of at most `BATCH_SIZE` texts, each padded to `length` tokens."""
-        tokens = torch.full((BATCH_SIZE, length), self._tokenizer.pad_token_id)
-        mask = torch.zeros((BATCH_SIZE, length), dtype=torch.long)
+        """The embeddings of at most `ROWS_PER_BATCH` texts, each padded to `length` tokens."""
+        tokens = torch.full((ROWS_PER_BATCH, length), self._tokenizer.pad_token_id)
+        mask = torch.zeros((ROWS_PER_BATCH, length), dtype=torch.long)
         mask[:, 0] = 1  # of nothing at all there is no mean
         for row, ids in enumerate(batch):
             tokens[row, : len(ids)] = torch.tensor(ids)
