@@ -19,6 +19,8 @@ from fdpo.core import records
 from fdpo.core.records import Prompt
 from stages import paths
 
+RATED = 3000  # words that reward and judge tell apart; others are worth the mean
+
 
 def write(folder: Path, train: int, heldout: int, small: bool) -> None:
     settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -36,8 +38,8 @@ def write(folder: Path, train: int, heldout: int, small: bool) -> None:
     folder.joinpath("params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     shutil.copy(ROOT / "dvc.yaml", folder)
     save(model, folder / paths.REFERENCE_MODEL)
-    save_scorers(folder)
     words = model.config.vocab_size - 1
+    save_scorers(folder, [f"w{number}" for number in range(min(words, RATED))])
     texts = [
         " ".join(f"w{token % words}" for token in ids) for ids in make_prompts(train + heldout)
     ]

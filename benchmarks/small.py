@@ -6,6 +6,7 @@ stages that follow, up to the test pairs.
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,13 +56,14 @@ def write(folder: Path) -> None:
     records.write(folder / paths.GENERATIONS, generations)
 
 
-def save_scorers(folder: Path) -> None:
-    """Write a reward model and a judge, fitted to a few texts."""
+def save_scorers(folder: Path, words: Sequence[str] = WORDS) -> None:
+    """Write a reward model and a judge that rate these words from 0 to 5, in turn."""
     from fdpo.scoring import ridge
     from fdpo.scoring.quality import RatedTexts
 
-    texts = [f"w1 {word} {number}" for number in range(20) for word in WORDS]
-    rated = RatedTexts(texts, [float(WORDS.index(text.split()[1])) for text in texts])
+    copies = -(-120 // len(words))  # the fit wants at least a hundred texts
+    texts = [f"w1 {word} {number}" for number in range(copies) for word in words]
+    rated = RatedTexts(texts, [float(place % 6) for place in range(len(words))] * copies)
     for scorer in (paths.REWARD_MODEL, paths.JUDGE_MODEL):
         ridge.fit(rated, rated, seed=1).save(folder / scorer)
 
