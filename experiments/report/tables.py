@@ -168,7 +168,7 @@ def pairs(verdicts: Sequence[PairVerdict], resampled: Sequence[Interval | None])
             " values and averaged over the range of KL that both reach in every seed. Ahead: more"
             " than noise by Holm's correction (p). Equivalent: the 90 % interval lies within the"
             " margin. Resampled: the interval of seeds, prompts and samples drawn again, which of"
-            " few seeds is too narrow, so nothing rests on it."
+            " few seeds is too narrow where training is noisy, so nothing rests on it."
         ),
         columns=[
             "first",

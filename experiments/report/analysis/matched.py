@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -51,13 +51,25 @@ def range_weights(kls: Sequence[float], low: float, high: float) -> np.ndarray:
     low = high it is the score at that KL.
     Raises ValueError when the points don't cover [low, high].
     """
-    unique, index = np.unique(np.asarray(kls, dtype=np.float64), return_inverse=True)
+    places: dict[float, list[int]] = {}
+    for place, kl in enumerate(kls):
+        places.setdefault(float(kl), []).append(place)
+    unique = sorted(places)
     if not unique[0] <= low <= high <= unique[-1]:
         raise ValueError(f"[{low}, {high}] is not within [{unique[0]}, {unique[-1]}]")
-    nodes = np.unique([low, high, *unique[(unique > low) & (unique < high)]])
-    hats = np.array([np.interp(nodes, unique, unit) for unit in np.eye(len(unique))])
-    at_unique = hats[:, 0] if low == high else np.trapezoid(hats, nodes, axis=1) / (high - low)
-    return at_unique[index] / np.bincount(index)[index]
+    weight = dict.fromkeys(unique, 0.0)
+    if low == high and low in weight:
+        weight[low] = 1.0
+    else:
+        for left, right in pairwise(unique):
+            start, end = max(low, left), min(high, right)
+            if start > end or (start == end and low < high):
+                continue
+            share = (end - start) / (high - low) if low < high else 1.0
+            right_part = ((start + end) / 2 - left) / (right - left)  # mean of its hat function
+            weight[left] += share * (1 - right_part)
+            weight[right] += share * right_part
+    return np.array([weight[float(kl)] / len(places[float(kl)]) for kl in kls])
 
 
 def compare(

@@ -1,12 +1,12 @@
 """Each pair of losses: one ahead, both equivalent, or undecided, and what would decide it.
 
-Tests are Student's over seeds: the resampling of few seeds calls chance a difference too often, as
-`python -m experiments.report.simulation` shows.
+Tests are Student's over seeds: where training is noisy, the resampling of few seeds calls chance a
+difference too often, as `python -m experiments.report.simulation` shows.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 import numpy as np
@@ -148,6 +148,12 @@ def _values(pair: CurvePair) -> np.ndarray:
     return np.array(pair.overlap.difference.values if pair.overlap else ())
 
 
+@cache
+def quantile(share: float, freedom: int) -> float:
+    """Student's, of a share below it; cached, as a simulation asks for a few of them often."""
+    return float(t.ppf(share, freedom))
+
+
 def _own_spread(pair: CurvePair) -> float:
     return float(_values(pair).std(ddof=1))
 
@@ -188,8 +194,8 @@ def _untested(pair: CurvePair) -> PairVerdict:
 def _tested(pair: CurvePair, p: float, spread: float, design: Design) -> PairVerdict:
     values, seeds = _values(pair), _seeds(pair)
     mean, error = float(values.mean()), spread / seeds**0.5
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, design.freedom)) * error
-    inner = float(t.ppf(1 - ERROR, seeds - 1)) * error
+    reach = quantile((1 + CONFIDENCE) / 2, design.freedom) * error
+    inner = quantile(1 - ERROR, seeds - 1) * error
     outcome: Outcome = "undecided"
     if p <= ERROR:
         outcome = "ahead"
