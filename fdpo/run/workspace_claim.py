@@ -13,11 +13,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 EXPERIMENTS = Path(".dvc/tmp/exps")
 WORKSPACE = "workspace"  # as DVC calls it
 LONGEST_WAIT = 60.0  # seconds, while another `dvc exp run` writes down its experiment
-PAUSE = 0.1  # seconds between two tries
+PAUSE = 0.1  # seconds between two looks
 
 
 def claim_workspace() -> None:
@@ -91,10 +95,21 @@ def keep(process: int, line: str) -> None:
         try:
             with rwlock(str(EXPERIMENTS), localfs, line, [], [WORKSPACE], hardlink):
                 print("kept", flush=True)
-                command.wait()
+                while _is_at_work(command):
+                    time.sleep(PAUSE)
             return
         except LockError:
             time.sleep(PAUSE)
+
+
+def _is_at_work(command: "psutil.Process") -> bool:
+    """Whether a process lives; one that has ended stays in the list until its parent looks."""
+    import psutil
+
+    try:
+        return command.is_running() and command.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 if __name__ == "__main__":

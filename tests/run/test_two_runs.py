@@ -95,6 +95,17 @@ def test_when_the_first_has_ended_the_next_runs_at_once(clone):
     assert results(clone) == (0.45, 0.45, 0.45)
 
 
+def test_a_command_that_its_parent_has_not_yet_looked_after_has_ended(clone):
+    command = clone.start("repro", "--force")
+    deadline = time.monotonic() + 60
+    while psutil.Process(command.pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    clone.dvc("exp", "run", "-S", "beta=0.37")
+    assert results(clone) == (0.37, 0.37, 0.37)
+    command.communicate()
+
+
 def test_a_killed_command_gives_the_workspace_back(clone):
     after(clone, "train", "sleep 100")
     command = clone.start("repro", "--force")

@@ -61,8 +61,9 @@ class SweepTrials:
 
     def finish(self, name: str, betas: dict[str, float], jobs: int = 1) -> None:
         """Run the sweep to its end: every row is there once, with its own numbers."""
-        code, printed, failed = self.repo.sweep(name, jobs=jobs)
-        assert code == 0, printed + failed
+        process = self.repo.start(name, jobs=jobs)
+        printed, failed = process.communicate()
+        assert process.returncode == 0, printed + failed
         rows = self.kept(name)
         assert sorted(rows) == sorted(betas)
         for row, beta in betas.items():
