@@ -94,6 +94,8 @@ class ProgressLines:
         self._before = self._done = done
         self._begun = self._last_line = time.monotonic()
         self._shown = shown
+        if shown and done:
+            print(f"{title}: goes on after {done} of {total} {unit}", file=sys.stderr, flush=True)
 
     def advance(self, count: int) -> None:
         """Count, and write a line unless the last one is recent."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fdpo.config.study import Train
 from tests.support import clone as cloning
 from tests.support import dvc_trials, logbooks
 from tests.support.clone import Clone
@@ -131,6 +132,7 @@ def test_a_logbook_tells_what_the_results_tell_and_changes_nothing(clone):
         study = chosen.pop("studies")["embedded"]
         lr = study["train"]["lr_by_loss"]["default"]
         study["generate"]["heldout"]["published"] = None
+        study["train"] = Train(**study["train"]).model_dump()  # with what is left out
         assert run.config == chosen | study | {"lr": lr}
 
     curves = clone.folder / "results/train/plots/metrics"

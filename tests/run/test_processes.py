@@ -73,6 +73,7 @@ def study(folder: Path, model=tiny.llama, **training: object) -> Path:
     own["generate"] |= {"max_length": 32, "prompts_per_batch": 2}
     own["generate"]["train"]["max_new_tokens"] = own["generate"]["heldout"]["max_new_tokens"] = 6
     own["evaluate"] |= {"prompts_per_batch": 2, "tokens_per_forward": 48}
+    own["train"] |= {"epochs": 2, "pairs_per_step": 12}
     own["train"] |= {"tokens_per_forward": 48, **training}  # several micro-batches a step
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     model(torch.float32).save_pretrained(folder / "models/reference")

@@ -40,6 +40,7 @@ def test_a_log_has_a_line_every_so_often(clock, capfd):
     training.close()
     lines = capfd.readouterr().err.splitlines(keepends=True)
     assert lines == [
+        "train: goes on after 20 of 100 steps\n",
         "train: 40 of 100 steps, loss 18, 00:30 left\n",
         "train: 60 of 100 steps, loss 38, 00:20 left\n",
         "train: 80 of 100 steps, loss 58, 00:10 left\n",

@@ -56,7 +56,8 @@ def stand_in(scratch: Path) -> Clone:
         stage["params"] = [key for key in stage.get("params", []) if "." not in key] + ["study"]
     (clone.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
     (clone.folder / "stage.py").write_text(STAND_IN)
-    for name in ("params.yaml", ".gitignore", ".dvcignore"):
+    (clone.folder / "inputs").mkdir()
+    for name in ("params.yaml", ".gitignore", ".dvcignore", "inputs/README.md"):
         (clone.folder / name).write_bytes((ROOT / name).read_bytes())
     clone.git("init", "--quiet", "--initial-branch=main")
     clone.dvc("init", "--quiet")
