@@ -21,6 +21,7 @@ from fdpo.scoring.quality import FitQuality, RatedTexts, measure
 from fdpo.scoring.scorer import SCORER_FILE
 
 HEAD_FILE = "head.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
 HEAD_PENALTY = 1.0  # on movie reviews, 0.1 to 10 give the same Spearman correlation within 0.002
 MAX_LENGTH = 256  # tokens, special ones included: what the encoder was trained to read
 ROWS_PER_BATCH = 16  # rows of every batch; alone, a text takes four times as long
@@ -52,6 +53,11 @@ class Encoder:
         """Load model and tokenizer from `folder`. Raises `UserError` if one can't be loaded."""
         folder = Path(folder)
         require_safetensors(folder, "model.safetensors", _REMEDY)
+        if not (folder / TOKENIZER_FILE).exists():  # without it a tokenizer without words is made
+            raise UserError(
+                f"{folder}: can't be loaded as a sentence encoder ({TOKENIZER_FILE} is missing);"
+                f" {_REMEDY}"
+            )
         self._model: PreTrainedModel
         self._model, loading = _from_folder(
             AutoModel,

@@ -219,14 +219,14 @@ CASES = [
             content("pairs.jsonl", '{"prompt": "a", "chosen": "b", "rejected": "c"}\n'),
         ),
         "pairs.jsonl: not the file that params.yaml means: its sha256 is …; write that there if you"
-        " changed it",
+        " changed it, or leave sha256 out",
     ),
     # no map of keys
     ("pair", gone("params.yaml"), "params.yaml: missing; run from the folder that holds it"),
     ("pair", content("params.yaml", ""), "params.yaml: must be a map of keys and values; restore…"),
     ("pair", content("params.yaml", "- beta\n"), "params.yaml: must be a map of keys and values;…"),
     ("pair", content("params.yaml", "beta: [1"), "params.yaml: not YAML: … line 1, column 9…"),
-    ("pair", cut("params.yaml", 500), "params.yaml: …"),
+    ("pair", cut("params.yaml", 665), "params.yaml: …"),
     ("pair", recoded("params.yaml", "utf-16"), "params.yaml: not YAML: …"),
     (
         "pair",

@@ -130,5 +130,9 @@ def tiny(params: str, packages: embedded_fakes.FakePackages) -> str:
     study["prepare"] |= {"train_prompts": 10, "heldout_prompts": 8}
     study["generate"]["train"]["max_new_tokens"] = 8
     study["generate"]["heldout"]["max_new_tokens"] = 8
+    # A shape of the tests' own, so that the default study's may change.
+    study["pair"]["ranks"] = [[1, 4], [1, 5], [1, 6], [2, 6], [3, 6], [4, 6]]
+    study["split"]["test_size"] = 0.2
+    study["train"] |= {"epochs": 2, "pairs_per_step": 12}
     study["evaluate"]["distinct_budget"] = 50
     return yaml.safe_dump(whole, sort_keys=False)
