@@ -28,7 +28,10 @@ SCORING = (
     "fdpo.scoring.embedding:EmbeddingJudge.score",
 )
 PARTS = {
-    "stages.score": {"loading": ("stages.score:load_scorer",), "scoring": SCORING},
+    "stages.score": {
+        "loading": ("stages.score:load_scorer", "stages.score:load_judge"),
+        "scoring": SCORING,
+    },
     "stages.train": {
         "loading": (*LOADING, "fdpo.training.trainer:FDPOTrainer.__init__"),
         "training": ("fdpo.training.trainer:FDPOTrainer.train",),
@@ -36,7 +39,12 @@ PARTS = {
         "saving": ("stages.train:save_policy",),
     },
     "stages.evaluate": {
-        "loading": (*LOADING, "stages.evaluate:load_policy", "fdpo.evaluation.inputs:load_scorer"),
+        "loading": (
+            *LOADING,
+            "stages.evaluate:load_policy",
+            "fdpo.evaluation.inputs:load_scorer",
+            "fdpo.evaluation.inputs:load_judge",
+        ),
         "test pairs": ("fdpo.evaluation.evaluate_policy:measure_test_pairs",),
         "sampling": ("fdpo.evaluation.evaluate_policy:decode_heldout",),
         "divergence": ("fdpo.evaluation.evaluate_policy:diverge",),

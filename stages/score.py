@@ -17,8 +17,8 @@ from fdpo.evaluation.reference_baselines import PromptScores, best_of_row, tempe
 from fdpo.run import locks
 from fdpo.run.progress import counted
 from fdpo.run.settings import load_params
-from fdpo.scoring.loading import load_scorer
-from fdpo.scoring.scorer import Scorer, report_cut_texts
+from fdpo.scoring.loading import load_judge, load_scorer
+from fdpo.scoring.scorer import PromptedText, Scorer, report_cut_texts, scores_of
 from stages import paths
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Score data/generations.jsonl, and measure what its held-out samples give without training."""
     settings = load_params()
     batch_size = settings.active.score.batch_size
-    reward, judge = load_scorer(paths.REWARD_MODEL), load_scorer(paths.JUDGE_MODEL)
+    reward, judge = load_scorer(paths.REWARD_MODEL), load_judge(paths.JUDGE_MODEL)
     generations = records.read_prompt_unique(paths.GENERATIONS, Generation)
     made = scored(generations, reward, judge, batch_size)
     shown = counted(made, "score", records.count(paths.GENERATIONS), "prompts")
@@ -38,30 +38,32 @@ def main() -> None:
 
 
 def scored(
-    generations: Iterable[Generation], reward: Scorer, judge: Scorer, batch_size: int
+    generations: Iterable[Generation], reward: Scorer, judge: Scorer | None, batch_size: int
 ) -> Iterator[ScoredGeneration]:
-    """Score `batch_size` prompts at a time; a text is the prompt and its completion."""
+    """Score the completions of `batch_size` prompts at a time."""
     generations = iter(generations)
     while batch := list(islice(generations, batch_size)):
-        rewards = iter(reward.score(texts(batch)))
-        heldout = [generation for generation in batch if generation.role == "heldout"]
-        judgements = iter(judge.score(texts(heldout)))
+        rewards = iter(scores_of(reward, prompted(batch)))
+        heldout = [g for g in batch if judge and g.role == "heldout"]
+        judgements = iter(scores_of(judge, prompted(heldout)) if judge else ())
         for generation in batch:
-            compared = generation.role == "heldout"
+            judged = judge and generation.role == "heldout"
             yield ScoredGeneration(
                 **generation.model_dump(exclude={"completions", "baselines"}),
                 completions=[
                     ScoredCompletion(
                         **completion.model_dump(),
                         reward=float(next(rewards)),
-                        judge=float(next(judgements)) if compared else None,
+                        judge=float(next(judgements)) if judged else None,
                     )
                     for completion in generation.completions
                 ],
             )
 
 
-def measured_baselines(settings: Params, reward: Scorer, judge: Scorer) -> list[dict[str, Any]]:
+def measured_baselines(
+    settings: Params, reward: Scorer, judge: Scorer | None
+) -> list[dict[str, Any]]:
     """The entries of results/baselines.json, none where the study asks for none."""
     study, streams = settings.active, streams_of(settings.seed)
     asked, best_of = study.generate.baselines, study.score.best_of or []
@@ -71,13 +73,16 @@ def measured_baselines(settings: Params, reward: Scorer, judge: Scorer) -> list[
     heldout = [generation for generation in generations if generation.role == "heldout"]
 
     def scores(rows: Sequence[Sequence[Completion]]) -> PromptScores:
-        whole = [
-            generation.prompt + completion.text
+        items = [
+            PromptedText.of(generation, completion.text)
             for generation, row in zip(heldout, rows, strict=True)
             for completion in row
         ]
         shape = (len(heldout), len(rows[0]))
-        return PromptScores(reward.score(whole).reshape(shape), judge.score(whole).reshape(shape))
+        return PromptScores(
+            scores_of(reward, items).reshape(shape),
+            scores_of(judge, items).reshape(shape) if judge else None,
+        )
 
     for generation in heldout:
         samples = generation.baselines
@@ -87,12 +92,9 @@ def measured_baselines(settings: Params, reward: Scorer, judge: Scorer) -> list[
                 " generate.baselines asks for; rebuild the file with `dvc repro`"
             )
     drawn = [generation.baselines for generation in heldout]
-    plain = recorded_scores()
+    plain = recorded_scores(judged=judge is not None)
     if further := [samples.plain for samples in drawn if samples and samples.plain]:
-        more = scores(further)
-        plain = PromptScores(
-            np.hstack([plain.reward, more.reward]), np.hstack([plain.judge, more.judge])
-        )
+        plain = PromptScores.each(lambda *both: np.hstack(both), plain, scores(further))
     entries = []
     for place, temperature in enumerate(asked.temperatures if asked else ()):
         rows = [samples.tempered[place].completions for samples in drawn if samples]
@@ -111,19 +113,23 @@ def measured_baselines(settings: Params, reward: Scorer, judge: Scorer) -> list[
     return entries + [best_of_row(n, plain, streams) for n in best_of]
 
 
-def recorded_scores() -> PromptScores:
-    """The scores of the held-out samples in data/scores.jsonl."""
+def recorded_scores(judged: bool) -> PromptScores:
+    """The scores of the held-out samples in data/scores.jsonl, the judge's where it has some."""
     scored = list(records.read_prompt_unique(paths.SCORES, ScoredGeneration))
-    rows = [generation.completions for generation in select_heldout(paths.SCORES, scored)]
-    return PromptScores(
-        np.array([[completion.reward for completion in row] for row in rows]),
-        np.array([[completion.judge for completion in row] for row in rows], dtype=np.float64),
-    )
+    rows = [generation.completions for generation in select_heldout(paths.SCORES, scored, judged)]
+
+    def column(scorer: str) -> np.ndarray:
+        values = [[getattr(completion, scorer) for completion in row] for row in rows]
+        return np.array(values, dtype=np.float64)
+
+    return PromptScores(column("reward"), column("judge") if judged else None)
 
 
-def texts(generations: Iterable[Generation]) -> list[str]:
-    """Each completion behind its prompt, in order: what a scorer reads."""
-    return [g.prompt + completion.text for g in generations for completion in g.completions]
+def prompted(generations: Iterable[Generation]) -> list[PromptedText]:
+    """Each completion with its prompt, in order: what a scorer reads."""
+    return [
+        PromptedText.of(g, completion.text) for g in generations for completion in g.completions
+    ]
 
 
 if __name__ == "__main__":

@@ -76,8 +76,9 @@ def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
             scatter.scatter(name, sweep_points, style_by_curve, plot, evidence.baselines),
         )
         for plot in scatter.SCATTER_PLOTS
+        if plot.name != "judge" or all(point.judged for point in sweep_points)
     }
-    judge = scatters.pop("judge")
+    judge = [scatters.pop("judge")] if "judge" in scatters else []
     calibration = Picture(f"{name}-calibration", panels.calibration(name, sweep_points))
     training = [
         Picture(f"{name}-{quantity}", panels.training(name, sweep_points, quantity))
@@ -91,7 +92,7 @@ def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
         pairs=Picture(f"{name}-pairs", drawn),
         frontiers=list(scatters.values()),
         comparison=_comparison(evidence),
-        judge=[judge],
+        judge=judge,
         training=[calibration, *training],
         rows=[tables.overview(sweep), *tables.every_metric(sweep)],
         samples=[

@@ -94,7 +94,11 @@ def _measured(files: DVCFileSystem) -> dict[str, Any]:
         "calibration": json.loads(files.read_text(str(paths.CALIBRATION))),
         "curves": {name: _curve(files, path) for name, path in CURVE_FILES.items()},
         "samples": [_shown(prompt) for prompt in samples[:KEPT_SAMPLES]],
-        "heldout": {name: _values(samples, "policy", name) for name in HeldoutScores.model_fields},
+        "heldout": {
+            name: _values(samples, "policy", name)
+            for name in HeldoutScores.model_fields
+            if name != "judge" or _judged(samples)
+        },
         "reference": _reference(files, samples).digest,
         "counts": {
             "train_pairs": len(_lines(files, paths.TRAIN_PAIRS)),
@@ -110,9 +114,14 @@ def _reference(files: DVCFileSystem, samples: list[Any]) -> ReferenceResults:
     return ReferenceResults(
         prompts=[prompt["id"] for prompt in samples],
         reward=_values(samples, "reference", "reward"),
-        judge=_values(samples, "reference", "judge"),
+        judge=_values(samples, "reference", "judge") if _judged(samples) else None,
         baselines=json.loads(files.read_text(baselines)) if files.exists(baselines) else [],
     )
+
+
+def _judged(samples: list[Any]) -> bool:
+    """Whether the study has a judge."""
+    return any("judge" in sample for prompt in samples for sample in prompt["policy"])
 
 
 def _values(samples: list[Any], model: str, name: str) -> SampleValues:
@@ -124,7 +133,7 @@ def _shown(prompt: dict[str, Any]) -> dict[str, Any]:
     """A prompt's samples with no more than a reader looks at."""
     kept = ScoredSample.model_fields
     sides = {
-        model: [{name: sample[name] for name in kept} for sample in prompt[model]]
+        model: [{name: sample[name] for name in kept if name in sample} for sample in prompt[model]]
         for model in ("reference", "policy")
     }
     return prompt | sides

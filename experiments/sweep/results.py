@@ -19,7 +19,6 @@ SWEEP_RESULTS = Path("experiments/results")
 NEEDED_METRICS = (
     "reward",
     "reward_difference",
-    "judge_difference",
     "kl",
     "entropy",
     "distinct_2",
@@ -83,7 +82,7 @@ class HeldoutScores(Strict):
     """The scores of every held-out sample of a row's policy, and its KL and entropy."""
 
     reward: SampleValues
-    judge: SampleValues
+    judge: SampleValues | None = None  # where the study has a judge
     kl: SampleValues  # nats per completion
     entropy: SampleValues  # nats per token
 
@@ -97,7 +96,7 @@ class ReferenceResults(Strict):
 
     prompts: list[int]
     reward: SampleValues
-    judge: SampleValues
+    judge: SampleValues | None = None  # where the study has a judge
     baselines: list[dict[str, Any]]
 
     @property
@@ -149,7 +148,8 @@ class SweepResults(Strict):
             if reference is None:
                 raise ValueError(f"rows.{name}.reference = {row.reference!r}: not in references")
             if row.heldout is None or any(
-                len(values) != len(reference.prompts) for values in vars(row.heldout).values()
+                values is not None and len(values) != len(reference.prompts)
+                for values in vars(row.heldout).values()
             ):
                 raise ValueError(f"rows.{name}.heldout: not one entry for each prompt")
         return self

@@ -26,7 +26,7 @@ class PackagesSource(Strict):
     source: Literal["packages"]
     model: Package
     gguf: str
-    judge: Package
+    judge: Package | None  # null: no judge
     snippets: Package
     template: str
     words: Count
@@ -109,14 +109,55 @@ def _chat(value: Any) -> Any:
 Chat = Annotated[Literal["none", "auto"] | ChatTemplate, BeforeValidator(_chat)]
 
 
-class HubClassifier(HubRepo):
-    """A text classifier as scorer: the logit of the class with the name or number `label`.
+class ClassifierReading(Strict):
+    """What a classifier as scorer reads, and what of its output is the score.
 
-    `too_long` says what happens to a text of more tokens than the model reads.
+    The score is the logit of the class with the name or number `label`, which a model with one
+    output does without. With `input: chat` prompt and completion are turns in the classifier's own
+    chat template, else one text. It reads as many tokens as it was made for, or `max_length` where
+    that is fewer; `too_long` says what happens to a text with more.
     """
 
-    label: Annotated[int, Field(ge=0)] | Text
+    label: Annotated[int, Field(ge=0)] | Text | None = None
     too_long: Literal["refuse", "cut"]
+    input: Literal["text", "chat"] = "text"
+    max_length: Count | None = None
+
+
+class HubClassifier(HubRepo, ClassifierReading):
+    """A classifier of the Hub."""
+
+
+class LocalClassifier(LocalModel, ClassifierReading):
+    """A classifier in a local folder."""
+
+
+class PythonFunction(Strict):
+    """A function of the user's own, `module:name`, that takes prompts and completions.
+
+    `stages.check` records the module's file as it does those of `FromDisk`.
+    """
+
+    python: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
+
+    @property
+    def path(self) -> str:
+        """The module's file."""
+        return self.python.partition(":")[0].replace(".", "/") + ".py"
+
+
+def _scorer_kind(section: Any) -> str:
+    if "python" in section if isinstance(section, dict) else hasattr(section, "python"):
+        return "python"
+    return _hub_or_disk(section)
+
+
+ScorerSource = Annotated[
+    Annotated[HubClassifier, Tag("hub")]
+    | Annotated[LocalClassifier, Tag("disk")]
+    | Annotated[PythonFunction, Tag("python")],
+    Discriminator(_scorer_kind),
+]
 
 
 class HubModels(Strict):
@@ -128,8 +169,8 @@ class HubModels(Strict):
     """
 
     reference: Reference
-    reward: HubClassifier
-    judge: HubClassifier
+    reward: ScorerSource
+    judge: ScorerSource | None  # null: no judge
     chat: Chat = "none"
     system: Text | None = None
 
@@ -277,9 +318,9 @@ class PairsSource(HubModels):
         return self
 
 
-def local_sections(section: BaseModel) -> Iterator[FromDisk]:
+def local_sections(section: BaseModel) -> Iterator[FromDisk | PythonFunction]:
     """The sections, at or below `section`, that name a file or folder of the user's own."""
-    if isinstance(section, FromDisk):
+    if isinstance(section, FromDisk | PythonFunction):
         yield section
     for _, value in section:
         if isinstance(value, BaseModel):

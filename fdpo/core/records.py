@@ -32,6 +32,13 @@ class Sparse(Strict):
         return {name: value for name, value in serialize(self).items() if value is not None}
 
 
+class ChatMessage(Strict):
+    """A turn of a chat."""
+
+    role: Text
+    content: str
+
+
 class TextPair(Strict):
     """Two completions of a prompt, as text; one begins where the prompt ends."""
 
@@ -40,12 +47,16 @@ class TextPair(Strict):
 
 
 class Prompt(Sparse):
-    """A line of data/prompts.jsonl; `given` are its pairs where somebody else chose them."""
+    """A line of data/prompts.jsonl; `given` are its pairs where somebody else chose them.
+
+    `messages` are what `prompt` renders, where the study puts prompts into a chat template.
+    """
 
     id: Id
     prompt: Text
     role: Role
     given: Annotated[list[TextPair], Field(min_length=1)] | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
 
 
 class Completion(Strict):
@@ -95,7 +106,7 @@ class Generation(Sparse):
     `given` are [chosen, rejected] places among the completions, where the pairs were given.
     `published` is one more sample of a held-out prompt, decoded as the study's published figures
     were; evaluation alone reads it. `baselines` are samples of a held-out prompt that only `score`
-    reads.
+    reads. `messages` are those of the prompt.
     """
 
     id: Id
@@ -106,6 +117,7 @@ class Generation(Sparse):
     given: list[Annotated[list[Place], Field(min_length=2, max_length=2)]] | None = None
     published: Completion | None = None
     baselines: BaselineSamples | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _given_exist(self) -> Self:
@@ -144,12 +156,12 @@ class Pair(Strict):
     rejected_rank: Rank
 
 
-class ScoredSample(Strict):
+class ScoredSample(Sparse):
     """A completion of a held-out prompt with its scores."""
 
     text: str
     reward: float
-    judge: float
+    judge: float | None = None  # where the study has a judge
 
 
 class SamplesOfPrompt(Strict):

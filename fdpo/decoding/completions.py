@@ -193,6 +193,7 @@ def _generation(
         given=given,
         published=_completion(tokenizer, item.ids, published) if published else None,
         baselines=baselines,
+        messages=item.prompt.messages,
     )
 
 

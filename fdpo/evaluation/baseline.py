@@ -9,12 +9,15 @@ from fdpo.core.records import ScoredGeneration
 REBUILD_SCORES = "rebuild the file with `dvc repro`"
 
 
-def select_heldout(path: str | Path, scores: Sequence[ScoredGeneration]) -> list[ScoredGeneration]:
+def select_heldout(
+    path: str | Path, scores: Sequence[ScoredGeneration], judged: bool
+) -> list[ScoredGeneration]:
     """The held-out records of `scores`, in order.
 
     Args:
         path: the file that `scores` are the lines of, for messages.
         scores: all scored generations.
+        judged: whether the study has a judge.
 
     Raises:
         UserError: there is no held-out prompt, one has more samples than another, or the judge has
@@ -36,7 +39,7 @@ def select_heldout(path: str | Path, scores: Sequence[ScoredGeneration]) -> list
                 f" {REBUILD_SCORES}"
             )
         for index, completion in enumerate(generation.completions):
-            if completion.judge is None:
+            if judged and completion.judge is None:
                 raise UserError(
                     f"{path}:{number}: completions[{index}].judge: missing; {REBUILD_SCORES}"
                 )

@@ -29,7 +29,7 @@ from fdpo.models.packing import pack
 from fdpo.models.text_tokens import completion_text
 from fdpo.run import partial_records
 from fdpo.run.processes import share_out
-from fdpo.scoring.scorer import TokenizingScorer
+from fdpo.scoring.scorer import PromptedText, TokenizingScorer, scores_of
 
 Unigrams = list[list[list[int]]]  # token ids of each text of each prompt
 
@@ -42,7 +42,8 @@ class PolicyEvaluation:
     texts: list[list[str]]
     """The policy's completions of each held-out prompt."""
     rewards: Scores
-    judgements: Scores
+    judgements: Scores | None
+    """None where the study has no judge."""
     divergences: SampleDivergences
     pairs: PairMeasures
 
@@ -82,18 +83,20 @@ def evaluate_policy(
         [completion_text(inputs.tokenizer, generation.prompt_ids, sample.ids) for sample in row]
         for generation, row in zip(inputs.baseline, samples, strict=True)
     ]
-    whole_texts = [
-        generation.prompt + text
+    items = [
+        PromptedText.of(generation, text)
         for generation, row in zip(inputs.baseline, texts, strict=True)
         for text in row
     ]
     shape = (len(inputs.baseline), -1)
     rewards = Scores(
-        inputs.reward.score(whole_texts).reshape(shape), _recorded(inputs.baseline, "reward")
+        scores_of(inputs.reward, items).reshape(shape), _recorded(inputs.baseline, "reward")
     )
-    judgements = Scores(
-        inputs.judge.score(whole_texts).reshape(shape), _recorded(inputs.baseline, "judge")
-    )
+    judgements = None
+    if inputs.judge is not None:
+        judgements = Scores(
+            scores_of(inputs.judge, items).reshape(shape), _recorded(inputs.baseline, "judge")
+        )
     unigrams = _policy_unigrams(inputs.baseline, samples)
     published: MetricTable = {}
     if heldout.published:
@@ -102,7 +105,7 @@ def evaluate_policy(
         )
     metrics = {
         **metric_groups.score_metrics("reward", rewards, streams),
-        **metric_groups.score_metrics("judge", judgements, streams),
+        **(metric_groups.score_metrics("judge", judgements, streams) if judgements else {}),
         **metric_groups.divergence_metrics(samples, divergences, streams),
         **metric_groups.diversity_metrics(
             samples, texts, unigrams, evaluate.distinct_budget, streams
@@ -252,7 +255,7 @@ def evaluate_as_published(
     samples = partial_records.batch_by_batch(
         path, CachedSample, batches, decode, "published decoding"
     )
-    texts, reference_texts = [], []
+    of_policy, of_reference = [], []
     for generation, sample in zip(inputs.baseline, samples, strict=True):
         if generation.published is None:
             raise UserError(
@@ -260,11 +263,12 @@ def evaluate_as_published(
                 " `dvc repro score`"
             )
         text = completion_text(inputs.tokenizer, generation.prompt_ids, sample.ids)
-        texts.append(generation.prompt + text)
-        reference_texts.append(generation.prompt + generation.published.text)
-    scores = Scores(reward.score(texts)[:, None], reward.score(reference_texts)[:, None])
+        of_policy.append(PromptedText.of(generation, text))
+        of_reference.append(PromptedText.of(generation, generation.published.text))
+    scores = Scores(scores_of(reward, of_policy)[:, None], scores_of(reward, of_reference)[:, None])
     unigrams, reference_unigrams = (
-        [[ids] for ids in reward.token_ids(side)] for side in (texts, reference_texts)
+        [[ids] for ids in reward.token_ids([item.text for item in side])]
+        for side in (of_policy, of_reference)
     )
     return unigrams, metric_groups.published_metrics(scores, reference_unigrams, streams)
 

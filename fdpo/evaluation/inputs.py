@@ -10,7 +10,7 @@ from fdpo.core.records import Pair, ScoredGeneration
 from fdpo.decoding.decoder_probe import probe_model
 from fdpo.evaluation.baseline import select_heldout
 from fdpo.models import causal_lm
-from fdpo.scoring.loading import load_scorer
+from fdpo.scoring.loading import load_judge, load_scorer
 from fdpo.scoring.scorer import Scorer
 
 
@@ -21,7 +21,7 @@ class EvaluationInputs:
     reference: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     reward: Scorer
-    judge: Scorer
+    judge: Scorer | None
     baseline: list[ScoredGeneration]
     """The reference's scored samples of the held-out prompts."""
     test_pairs: list[Pair]
@@ -47,7 +47,8 @@ def load_inputs(
     """
     scored = list(records.read_prompt_unique(scores, ScoredGeneration))
     pairs = list(records.read(test_pairs, Pair))
-    baseline = select_heldout(scores, scored)
+    loaded_judge = load_judge(judge)
+    baseline = select_heldout(scores, scored, judged=loaded_judge is not None)
     model = causal_lm.load_causal_lm(reference)
     longest_prompt = causal_lm.check_token_ids(model, scores, scored)
     longest_pair = causal_lm.check_token_ids(model, test_pairs, pairs)
@@ -57,7 +58,7 @@ def load_inputs(
         reference=model,
         tokenizer=causal_lm.load_tokenizer(reference),
         reward=load_scorer(reward),
-        judge=load_scorer(judge),
+        judge=loaded_judge,
         baseline=baseline,
         test_pairs=pairs,
         longest=longest,

@@ -229,7 +229,7 @@ def headline(table: MetricTable) -> dict[str, float]:
     return {
         metric.headline: round(table[metric.name].value, 4)
         for metric in HEADLINE_METRICS
-        if metric.headline
+        if metric.headline and metric.name in table  # a study without a judge has no score of it
     }
 
 
@@ -242,7 +242,9 @@ def summary(table: MetricTable) -> str:
     """One line for the terminal: what rose, by how much, and how far the policy went for it."""
     gain = table["reward_difference"]
     interval = "" if gain.low is None else f" [{gain.low:+.3f}, {gain.high:+.3f}]"
+    judged = table.get("judge_difference")
+    judge = f" judge {judged.value:+.3f};" if judged else ""
     return (
         f"reward {table['reward'].value:.3f}, {gain.value:+.3f} to the reference{interval};"
-        f" judge {table['judge_difference'].value:+.3f}; KL {table['kl'].value:.2f} nats"
+        f"{judge} KL {table['kl'].value:.2f} nats"
     )

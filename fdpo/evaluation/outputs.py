@@ -1,7 +1,7 @@
 """The contents of results/evaluate that people look at: samples, and the data behind the plots."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 from fdpo.core.records import HeldoutSamples, PolicySample, ScoredGeneration, ScoredSample
 from fdpo.evaluation.metric_groups import SampleDivergences, Scores
@@ -13,20 +13,25 @@ def samples_of_prompts(
     baseline: Sequence[ScoredGeneration],
     texts: Sequence[Sequence[str]],
     rewards: Scores,
-    judgements: Scores,
+    judgements: Scores | None,
     divergences: SampleDivergences,
 ) -> Iterator[HeldoutSamples]:
     """Each held-out prompt with the reference's and the policy's completions side by side.
 
     Args:
-        baseline: the reference's scored samples, all with the judge's score.
+        baseline: the reference's scored samples.
         texts: the policy's completions of each prompt, without the prompt.
         rewards: of both models.
-        judgements: of both models, by the judge.
+        judgements: of both models, by the judge where there is one.
         divergences: of the policy's samples.
     """
-    columns = (rewards.policy, judgements.policy, divergences.kl, divergences.entropy)
-    for generation, row, *measured in zip(baseline, texts, *columns, strict=True):
+    columns = {
+        "reward": rewards.policy,
+        **({"judge": judgements.policy} if judgements else {}),
+        "kl": divergences.kl,
+        "entropy": divergences.entropy,
+    }
+    for generation, row, *measured in zip(baseline, texts, *columns.values(), strict=True):
         yield HeldoutSamples(
             id=generation.id,
             prompt=generation.prompt,
@@ -34,13 +39,13 @@ def samples_of_prompts(
                 ScoredSample(
                     text=completion.text,
                     reward=completion.reward,
-                    judge=cast(float, completion.judge),
+                    judge=completion.judge if judgements else None,
                 )
                 for completion in generation.completions
             ],
             policy=[
-                PolicySample(text=text, reward=reward, judge=judge, kl=kl, entropy=entropy)
-                for text, reward, judge, kl, entropy in zip(
+                PolicySample(text=text, **dict(zip(columns, values, strict=True)))
+                for text, *values in zip(
                     row, *(values.tolist() for values in measured), strict=True
                 )
             ],

@@ -5,7 +5,7 @@ does not give.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,10 +24,16 @@ from fdpo.evaluation.metrics.intervals import (
 
 @dataclass(frozen=True)
 class PromptScores:
-    """Reward and judge of a sample set: [prompts, samples] each."""
+    """Reward and judge, where there is one, of a sample set: [prompts, samples] each."""
 
     reward: np.ndarray
-    judge: np.ndarray
+    judge: np.ndarray | None
+
+    @classmethod
+    def each(cls, function: Callable[..., np.ndarray], *scores: "PromptScores") -> "PromptScores":
+        """`function` of the rewards of `scores`, and of the judge's."""
+        judges = [one.judge for one in scores if one.judge is not None]
+        return cls(function(*(one.reward for one in scores)), function(*judges) if judges else None)
 
 
 def best_of_n(rewards: np.ndarray, n: int) -> np.ndarray:
@@ -61,9 +67,8 @@ def best_of_n_kl_bound(n: int) -> float:
 def best_of_row(n: int, plain: PromptScores, streams: RandomStreams) -> dict[str, Any]:
     """The entry of results/baselines.json for the best of n of the reference's plain samples."""
     chances = best_of_n(plain.reward, n)
-    selected = PromptScores(
-        (chances * plain.reward).sum(axis=1, keepdims=True),
-        (chances * plain.judge).sum(axis=1, keepdims=True),
+    selected = PromptScores.each(
+        lambda scores: (chances * scores).sum(axis=1, keepdims=True), plain
     )
     metrics = _score_metrics(selected, plain, streams, f"best of {n}")
     return {
@@ -133,7 +138,7 @@ def _score_metrics(
 ) -> dict[str, Interval]:
     """Mean scores, and their difference to the mean of all plain samples, paired by prompt."""
     metrics = {}
-    for scorer in ("reward", "judge"):
+    for scorer in ("reward", "judge") if plain.judge is not None else ("reward",):
         rng = streams("bootstrap", "baseline", name, scorer)
         of_baseline = getattr(scores, scorer).mean(axis=1)
         of_reference = getattr(plain, scorer).mean(axis=1)

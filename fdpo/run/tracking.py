@@ -29,7 +29,7 @@ DEFAULTS = {
     "WANDB_CONSOLE": "off",  # no copy of what is printed: bars, and whatever libraries say
     "WANDB_ERROR_REPORTING": "false",  # offline is offline
 }
-SAMPLE_COLUMNS: list[str | int] = ["id", "prompt", "model", "text", "reward", "judge"]
+SAMPLE_COLUMNS = ["id", "prompt", "model", "text", "reward"]
 
 
 class Logbook:
@@ -49,7 +49,11 @@ class Logbook:
             import wandb
 
             run.summary.update(metrics)
-            run.log({"samples": wandb.Table(columns=SAMPLE_COLUMNS, data=list(_rows(samples)))})
+            rows = list(_rows(samples))
+            judged = any("judge" in row for row in rows)
+            columns = [*SAMPLE_COLUMNS, "judge"] if judged else SAMPLE_COLUMNS
+            data = [[row[column] for column in columns] for row in rows]
+            run.log({"samples": wandb.Table(columns=[*columns], data=data)})
 
         self._try(write)
 
@@ -141,11 +145,12 @@ def run_id(settings: Params) -> str:
     return digest.hexdigest()[:16]
 
 
-def _rows(samples: Iterable[SamplesOfPrompt]) -> Iterator[list[Any]]:
+def _rows(samples: Iterable[SamplesOfPrompt]) -> Iterator[dict[str, Any]]:
     for row in samples:
         for model, completions in (("reference", row.reference), ("policy", row.policy)):
             for c in completions:
-                yield [row.id, row.prompt, model, c.text, c.reward, c.judge]
+                shown = {"id": row.id, "prompt": row.prompt, "model": model}
+                yield {**shown, **c.model_dump()}
 
 
 def _warn(error: Exception, consequence: str) -> None:

@@ -23,6 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 from fdpo.core.device import device
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, write_json
+from fdpo.core.records import ChatMessage
 from fdpo.core.weights import (
     require_all,
     require_finite,
@@ -30,11 +31,12 @@ from fdpo.core.weights import (
     require_vocabulary,
     short_message,
 )
-from fdpo.scoring.scorer import SCORER_FILE
+from fdpo.scoring.scorer import SCORER_FILE, PromptedText
 
 disable_progress_bar()  # weights load within a second
 
 TooLong = Literal["refuse", "cut"]
+Reading = Literal["text", "chat"]
 Encoding = dict[str, list[int]]  # one text as the model's inputs, by name; each is [tokens]
 
 _REBUILD = "run `dvc repro` to rebuild it"
@@ -57,6 +59,7 @@ class Classifier:
     max_length: int  # tokens, special ones included
     too_long: TooLong
     name: str  # in messages: the folder
+    reading: Reading = "text"
     texts_cut: int = 0
 
     def score(self, texts: list[str]) -> np.ndarray:
@@ -65,7 +68,32 @@ class Classifier:
         A text longer than `max_length` is cut at its end and counted in `texts_cut`, or raises
         `UserError`, as `too_long` says.
         """
-        encodings = self._encode(texts)
+        return self._score(self._encode(texts))
+
+    def score_prompted(self, items: Sequence[PromptedText]) -> np.ndarray:
+        """As `score`; with `reading` chat the items are turns in the model's own chat template."""
+        if self.reading == "text":
+            return self.score([item.text for item in items])
+        texts = [self._rendered(item) for item in items]
+        # A template has the special tokens that the tokenizer would put about a text.
+        return self._score(self._encode(texts, add_special_tokens=False))
+
+    def _rendered(self, item: PromptedText) -> str:
+        turns = item.messages or (ChatMessage(role="user", content=item.prompt),)
+        answer = ChatMessage(role="assistant", content=item.completion)
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    [turn.model_dump() for turn in (*turns, answer)], tokenize=False
+                )
+            )
+        except Exception as error:  # a template may raise what it likes
+            raise UserError(
+                f"{self.name}: its chat template refuses {item.prompt[:40]!r}…"
+                f" ({short_message(error)}); set its input to text, or name another model"
+            ) from None
+
+    def _score(self, encodings: Sequence[Encoding]) -> np.ndarray:
         keys = [tuple(encoding["input_ids"]) for encoding in encodings]
         distinct = dict(zip(keys, encodings, strict=True))
         logits: dict[tuple[int, ...], float] = {}
@@ -78,8 +106,8 @@ class Classifier:
         """The model's token ids of each text, special tokens included, whatever the length."""
         return self.tokenizer(texts, verbose=False).input_ids if texts else []
 
-    def _encode(self, texts: list[str]) -> list[Encoding]:
-        encodings = _encodings(self.tokenizer, texts)
+    def _encode(self, texts: list[str], **options: Any) -> list[Encoding]:
+        encodings = _encodings(self.tokenizer, texts, **options)
         for i, encoding in enumerate(encodings):
             length = len(encoding["input_ids"])
             if length == 0:
@@ -93,7 +121,7 @@ class Classifier:
                 )
             self.texts_cut += 1
             (encodings[i],) = _encodings(
-                self.tokenizer, [texts[i]], truncation=True, max_length=self.max_length
+                self.tokenizer, [texts[i]], truncation=True, max_length=self.max_length, **options
             )
         return encodings
 
@@ -141,29 +169,63 @@ def load(folder: str | Path) -> Classifier:
         # a padding token. No id is -1, so this says that there is none.
         model.config.get_text_config().pad_token_id = -1
     model.eval().to(device())
+    reading = settings.get("input", "text")
+    if reading == "chat":
+        _require_template(tokenizer, folder)
     length = min(tokenizer.model_max_length, _positions(model, tokenizer))
-    classifier = Classifier(model, tokenizer, index, length, too_long, str(folder))
+    length = min(length, settings.get("max_length", length))
+    classifier = Classifier(model, tokenizer, index, length, too_long, str(folder), reading)
     require_steady(classifier)
     return classifier
 
 
-def write_settings(folder: str | Path, label: str | int, too_long: TooLong) -> None:
-    """Write scorer.json beside a fetched classifier, if its config lists the class.
+def write_settings(
+    folder: str | Path,
+    label: str | int | None,
+    too_long: TooLong,
+    reading: Reading = "text",
+    max_length: int | None = None,
+) -> None:
+    """Write scorer.json beside a fetched classifier, if it has the class and can read the input.
 
     Args:
         folder: of the classifier.
-        label: name or index of the class whose logit is the score.
+        label: name or index of the class whose logit is the score; None where there is one alone.
         too_long: whether a text longer than the model reads is refused, or cut at its end.
+        reading: whether it reads plain text or turns in its own chat template.
+        max_length: the most tokens that it reads, where they are fewer than it could.
     """
     folder = Path(folder)
-    label_index(_from_folder(AutoConfig, folder), label, folder)
-    settings = {"kind": "classifier", "label": label, "too_long": too_long}
+    index = label_index(_from_folder(AutoConfig, folder), label, folder)
+    settings: dict[str, Any] = {
+        "kind": "classifier",
+        "label": index if label is None else label,
+        "too_long": too_long,
+    }
+    if reading == "chat":
+        _require_template(_from_folder(AutoTokenizer, folder), folder)
+        settings["input"] = reading
+    if max_length is not None:
+        settings["max_length"] = max_length
     write_json(folder / SCORER_FILE, settings)
 
 
+def _require_template(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"{folder}: input = 'chat', but its tokenizer has no chat template; set it to text, or"
+            " name another model"
+        )
+
+
 def label_index(config: PretrainedConfig, label: str | int | None, folder: Path) -> int:
-    """The index of the class named `label`, or `label` itself where it is an index."""
+    """The index of the class named `label`, or `label` itself where it is an index.
+
+    Where there is one class alone it needs no label.
+    """
     classes: dict[int, str] = {int(key): name for key, name in (config.id2label or {}).items()}
+    if label is None and len(classes) == 1:
+        return next(iter(classes))
     for index, name in classes.items():
         if label == name or (label == index and not isinstance(label, bool)):
             return index

@@ -4,7 +4,14 @@ from pathlib import Path
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json
-from fdpo.scoring.scorer import SCORER_FILE, Scorer
+from fdpo.scoring.scorer import NO_SCORER, SCORER_FILE, Scorer
+
+
+def load_judge(folder: str | Path) -> Scorer | None:
+    """Load the judge in `folder`, or None where the study has none. Raises as `load_scorer`."""
+    if read_json(Path(folder) / SCORER_FILE) == NO_SCORER:
+        return None
+    return load_scorer(folder)
 
 
 def load_scorer(folder: str | Path) -> Scorer:
@@ -29,7 +36,11 @@ def load_scorer(folder: str | Path) -> Scorer:
             from fdpo.scoring import classifier
 
             return classifier.load(folder)
+        case "python":
+            from fdpo.scoring import function
+
+            return function.load(folder)
     raise UserError(
-        f"{path}: kind = {kind!r}: must be ridge, embedding or classifier;"
+        f"{path}: kind = {kind!r}: must be ridge, embedding, classifier or python;"
         " run `dvc repro` to rebuild the folder"
     )

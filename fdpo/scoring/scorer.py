@@ -1,13 +1,18 @@
 """The scorer protocol, and the file in a scorer's folder that names its kind."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from tqdm import tqdm
 
+from fdpo.core.records import ChatMessage, Generation
+
 SCORER_FILE = "scorer.json"  # in each scorer's folder; its `kind` says how to read the rest
+NO_SCORER = {"kind": "none"}  # scorer.json where a study has no judge
 
 
 class Scorer(Protocol):
@@ -23,6 +28,50 @@ class Scorer(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class PromptedText:
+    """A completion and its prompt as a scorer reads them, without the reference's chat template."""
+
+    prompt: str
+    completion: str
+    messages: tuple[ChatMessage, ...] | None = None
+    """Of a chat: the turns before the completion, which `prompt` has as one text."""
+
+    @classmethod
+    def of(cls, generation: Generation, completion: str) -> Self:
+        """A completion of a recorded prompt."""
+        messages = generation.messages
+        if messages is None:
+            return cls(generation.prompt, completion)
+        if len(messages) == 1:
+            prompt = messages[0].content
+        else:
+            prompt = "\n\n".join(f"{m.role}: {m.content}" for m in messages)
+        return cls(prompt, completion, tuple(messages))
+
+    @property
+    def text(self) -> str:
+        """Both as one text; what a chat's turns say are paragraphs of it."""
+        between = "" if self.messages is None else "\n\n"
+        return self.prompt + between + self.completion
+
+
+@runtime_checkable
+class PromptScorer(Scorer, Protocol):
+    """A scorer that tells prompts from completions."""
+
+    def score_prompted(self, items: Sequence[PromptedText]) -> np.ndarray:
+        """One float64 for each item, in order."""
+        ...
+
+
+def scores_of(scorer: Scorer, items: Sequence[PromptedText]) -> np.ndarray:
+    """The scores of completions, in order: [items] float64."""
+    if isinstance(scorer, PromptScorer):
+        return scorer.score_prompted(items)
+    return scorer.score([item.text for item in items])
+
+
 @runtime_checkable
 class TokenizingScorer(Scorer, Protocol):
     """A scorer that reads texts as tokens of its own, such as a classifier."""
@@ -32,9 +81,9 @@ class TokenizingScorer(Scorer, Protocol):
         ...
 
 
-def report_cut_texts(scorer: Scorer, folder: Path) -> None:
+def report_cut_texts(scorer: Scorer | None, folder: Path) -> None:
     """Say on stderr how many texts the scorer in `folder` did not read to their end, if any."""
-    if scorer.texts_cut:
+    if scorer is not None and scorer.texts_cut:
         tqdm.write(
             f"{folder}: {scorer.texts_cut} texts were longer than the model reads, and were cut at"
             " their end",

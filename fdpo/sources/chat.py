@@ -9,7 +9,7 @@ from fdpo.config.study_sources import ChatTemplate
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, write_json
 from fdpo.core.local_files import local_file
-from fdpo.core.records import TextPair
+from fdpo.core.records import ChatMessage, Prompt, TextPair
 from fdpo.core.weights import short_message
 from fdpo.sources.pair_formats import GivenPair, Turns
 
@@ -46,6 +46,7 @@ class ChatFormat:
         self, chat: Literal["none", "auto"] | ChatTemplate, system: str | None, folder: Path
     ) -> None:
         self.system = system
+        self._turns_of: dict[str, list[tuple[str, str]]] = {}
         self.tokenizer: Any = None
         if chat != "none":
             from transformers import AutoTokenizer  # not above: it takes seconds
@@ -60,10 +61,24 @@ class ChatFormat:
     def prompt(self, prompt: Turns) -> str:
         """The text before the assistant's answer. Raises `UserError` for messages without chat."""
         if self.tokenizer is not None:
-            return self._rendered(self._turns(prompt))
+            turns = self._turns(prompt)
+            rendered = self._rendered(turns)
+            self._turns_of[rendered] = turns
+            return rendered
         if isinstance(prompt, str):
             return prompt
         raise UserError("prepare.chat = 'none', but the prompts are messages; set it to auto")
+
+    def with_messages(self, row: Prompt) -> Prompt:
+        """The record with the turns that its prompt renders, without the study's system message.
+
+        Scorers read those: the template is the reference's.
+        """
+        if self.tokenizer is None:
+            return row
+        turns = self._turns_of[row.prompt]
+        messages = [ChatMessage(role=role, content=content) for role, content in turns]
+        return row.model_copy(update={"messages": messages})
 
     def pair(self, pair: GivenPair) -> tuple[str, TextPair]:
         """A pair's prompt, and its completions, each beginning where the prompt ends.

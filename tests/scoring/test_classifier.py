@@ -6,12 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, pipeline
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    pipeline,
+)
 
 from fdpo.core.errors import UserError
+from fdpo.core.records import ChatMessage
 from fdpo.scoring import classifier
 from fdpo.scoring.loading import load_scorer
+from fdpo.scoring.scorer import PromptedText, scores_of
 from tests.support import hub_repos
 
 TEXTS = [
@@ -101,3 +109,86 @@ def test_a_damaged_folder_is_named(folder, tmp_path, name, damage):
         (copy / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=rf"{copy}.*run `dvc repro`"):
         classifier.load(copy)
+
+
+TEMPLATE = (
+    "[CLS]{% for message in messages %}{% if message.role == 'user' %}the , {% endif %}"
+    "{{ message.content }}[SEP]{% endfor %}"
+)
+CHAT = [
+    PromptedText("The movie", "was great"),
+    PromptedText("", "a dull plot. " * 40),
+    PromptedText(
+        "the chat as one text",
+        "great",
+        (
+            ChatMessage(role="user", content="The cast"),
+            ChatMessage(role="assistant", content="felt"),
+            ChatMessage(role="user", content="The plot"),
+        ),
+    ),
+]
+
+
+@pytest.fixture
+def distilbert(tmp_path) -> Path:
+    folder = tmp_path / "classifier"
+    hub_repos.distilbert(folder)
+    return folder
+
+
+def test_a_chat_is_read_in_the_classifiers_own_template(distilbert):
+    (distilbert / "chat_template.jinja").write_text(TEMPLATE)
+    classifier.write_settings(distilbert, "POSITIVE", "cut", "chat")
+
+    scores = scores_of(load_scorer(distilbert), CHAT)
+
+    tokenizer = AutoTokenizer.from_pretrained(distilbert)
+    model = AutoModelForSequenceClassification.from_pretrained(distilbert).eval()
+    for item, score in zip(CHAT, scores, strict=True):
+        turns = item.messages or [ChatMessage(role="user", content=item.prompt)]
+        messages = [*turns, ChatMessage(role="assistant", content=item.completion)]
+        ids = tokenizer.apply_chat_template(
+            [message.model_dump() for message in messages], return_dict=False
+        )[:64]
+        with torch.inference_mode():
+            expected = model(input_ids=torch.tensor([ids])).logits[0, 1].item()
+        assert score == pytest.approx(expected, abs=1e-5)
+    plain = load_scorer(distilbert).score([item.text for item in CHAT])
+    assert not np.allclose(plain, scores, atol=1e-3)
+
+
+def test_a_chat_without_a_template_and_one_that_it_refuses_are_named(distilbert):
+    with pytest.raises(UserError, match=r"input = 'chat', but its tokenizer has no chat template"):
+        classifier.write_settings(distilbert, 1, "cut", "chat")
+
+    (distilbert / "chat_template.jinja").write_text("{{ raise_exception('no such role') }}")
+    classifier.write_settings(distilbert, 1, "cut", "chat")
+    with pytest.raises(UserError, match=r"its chat template refuses 'The movie'… \(.*no such role"):
+        scores_of(load_scorer(distilbert), CHAT)
+
+
+def test_the_most_tokens_may_be_set_below_what_it_was_made_for(distilbert):
+    tokenizer = AutoTokenizer.from_pretrained(distilbert)
+    text = "the plot was dull and the ending great"
+    short = tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids[:3])
+    classifier.write_settings(distilbert, 1, "cut", max_length=5)
+    scorer = classifier.load(distilbert)
+
+    assert scorer.score([text])[0] == pytest.approx(scorer.score([short])[0], abs=1e-5)
+    assert scorer.texts_cut == 1
+    classifier.write_settings(distilbert, 1, "refuse", max_length=5)
+    with pytest.raises(UserError, match=r"has \d+ tokens and the model reads 5"):
+        classifier.load(distilbert).score([text])
+
+
+def test_a_model_with_one_output_needs_no_label(distilbert):
+    config = AutoConfig.from_pretrained(distilbert, num_labels=1)
+    torch.manual_seed(0)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(distilbert)
+
+    classifier.write_settings(distilbert, None, "cut")
+
+    scores = classifier.load(distilbert).score(TEXTS)
+    classifier.write_settings(distilbert, 0, "cut")
+    assert classifier.load(distilbert).score(TEXTS).tolist() == scores.tolist()

@@ -137,7 +137,7 @@ def test_too_few_texts_to_fit_name_the_keys():
 def test_an_unknown_kind_is_refused(tmp_path, settings):
     (tmp_path / "scorer.json").write_text(json.dumps(settings))
 
-    with pytest.raises(UserError, match=r"scorer\.json: kind = .* ridge, embedding or classifier"):
+    with pytest.raises(UserError, match=r"scorer\.json: kind = .* classifier or python"):
         load_scorer(tmp_path)
 
 

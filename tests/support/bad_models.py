@@ -93,12 +93,12 @@ CASES = [
     (
         "score",
         content(SCORER, "[]"),
-        f"{SCORER}: kind = None: must be ridge, embedding or classifier…",
+        f"{SCORER}: kind = None: must be ridge, embedding, classifier…",
     ),
     (
         "score",
         setting(SCORER, "kind", "oracle"),
-        f"{SCORER}: kind = 'oracle': must be ridge, embedding or classifier; run `dvc repro` to…",
+        f"{SCORER}: kind = 'oracle': must be ridge, embedding, classifier or python; run…",
     ),
     (
         "score",

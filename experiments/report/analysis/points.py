@@ -45,6 +45,11 @@ class Point:
         """One seed's metric, with its interval over prompts."""
         return self.rows[seed].metrics[name]
 
+    @property
+    def judged(self) -> bool:
+        """Whether the study has a judge."""
+        return all("judge_difference" in row.metrics for row in self.rows.values())
+
     def estimate(self, name: str) -> Estimate:
         """A metric's mean over seeds."""
         return over_seeds([row.metrics[name] for row in self.rows.values()])

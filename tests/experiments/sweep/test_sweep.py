@@ -127,7 +127,7 @@ def test_the_results_hold_what_the_runs_wrote_and_what_made_them(first):
         "studies.embedded.prepare.heldout_prompts": 5,
     }
     assert row["metrics"]["reward"] == {"value": 3.0, "low": None, "high": 1 / 3}
-    assert set(row["metrics"]) == set(NEEDED_METRICS)
+    assert set(row["metrics"]) == {*NEEDED_METRICS, "judge_difference"}
     assert row["calibration"] == [{"confidence": 0.5, "accuracy": 0.6, "count": 2}]
     assert row["curves"] == {
         f"{split}/{what}": [[1, 0.1], [2, None]]

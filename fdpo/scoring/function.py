@@ -1,0 +1,174 @@
+"""A scorer that is a Python function of the user's own, kept as a copy of its file."""
+
+import math
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from fdpo.core.errors import UserError
+from fdpo.core.files import read_json, write_json
+from fdpo.core.validation import Strict, first_problem
+from fdpo.run.progress import progress_of
+from fdpo.scoring.scorer import SCORER_FILE, PromptedText
+
+COPY_FILE = "function.py"  # beside scorer.json, so that what was recorded is what runs
+CALL_SIZE = 16  # completions; a slow function then shows that it gets on
+
+
+class FunctionSettings(Strict):
+    """scorer.json of a Python function."""
+
+    kind: Literal["python"] = "python"
+    function: str  # as params.yaml names it: module:name
+
+
+@dataclass(frozen=True)
+class FunctionScorer:
+    """Calls `function(prompts, completions)`, two lists of str; it returns a number for each.
+
+    It is called with a few completions at a time, so a number must depend on its own prompt and
+    completion alone.
+    """
+
+    function: Callable[[list[str], list[str]], Any]
+    name: str  # of the function
+    file: str  # of the user's, in messages
+    line: int  # where the function begins
+
+    @property
+    def texts_cut(self) -> int:
+        """None that is known here."""
+        return 0
+
+    def score(self, texts: list[str]) -> np.ndarray:
+        """The scores of texts that have no prompt."""
+        return self.score_prompted([PromptedText("", text) for text in texts])
+
+    def score_prompted(self, items: Sequence[PromptedText]) -> np.ndarray:
+        """The function's number for each item, [items] float64.
+
+        Raises `UserError`, with the place in the user's file, where the function raises or returns
+        anything but a finite number for each completion.
+        """
+        scores: list[float] = []
+        with closing(progress_of(self.name, len(items), "completions", leave=False)) as progress:
+            for start in range(0, len(items), CALL_SIZE):
+                batch = items[start : start + CALL_SIZE]
+                scores += self._call(batch)
+                progress.advance(len(batch))
+        return np.array(scores, dtype=np.float64)
+
+    def _call(self, batch: Sequence[PromptedText]) -> list[float]:
+        prompts, completions = [i.prompt for i in batch], [i.completion for i in batch]
+        try:
+            returned = list(self.function(prompts, completions))
+        except (Exception, SystemExit) as error:
+            raise _raised(error, self.name, self.file, self.line) from None
+        _require_alone(self.file)
+        where = f"{self.file}:{self.line}: {self.name}"
+        if len(returned) != len(batch):
+            raise UserError(
+                f"{where} returned {len(returned)} values for {len(batch)} completions; return one"
+                " number for each"
+            )
+        return [
+            _number(value, completion, where)
+            for value, completion in zip(returned, completions, strict=True)
+        ]
+
+
+def write(folder: Path, name: str, file: Path) -> None:
+    """Make `folder` a scorer of the function `name`, `module:name`, whose module is `file`.
+
+    Raises `UserError` where the file can't be run, or has no such function.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, folder / COPY_FILE)
+    write_json(folder / SCORER_FILE, FunctionSettings(function=name).model_dump())
+    load(folder)
+
+
+def load(folder: str | Path) -> FunctionScorer:
+    """Load what `write` wrote. Raises `UserError` as it does, and when a file is missing."""
+    path = Path(folder) / SCORER_FILE
+    try:
+        settings = FunctionSettings.model_validate(read_json(path), strict=False)
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_problem(error)}; run `dvc repro` to rebuild it") from None
+    module_name, _, name = settings.function.partition(":")
+    file = module_name.replace(".", "/") + ".py"
+    module = _run(Path(folder) / COPY_FILE, module_name, file)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UserError(f"{file}: has no function {name}; correct the name in params.yaml, or here")
+    code = getattr(function, "__code__", None)
+    line = code.co_firstlineno if isinstance(code, CodeType) else 1
+    return FunctionScorer(function, name, file, line)
+
+
+def _run(copy: Path, module_name: str, file: str) -> ModuleType:
+    """The module that the copy of a user's file makes; its errors tell of that file."""
+    try:
+        source = copy.read_bytes()
+    except OSError:
+        raise UserError(f"{copy}: missing; run `dvc repro` to rebuild it") from None
+    module = ModuleType(module_name)
+    module.__file__ = str(copy)
+    before = sys.modules.get(module_name)
+    sys.modules[module_name] = module  # as dataclasses and the like look there
+    try:
+        exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - the user names it
+    except SyntaxError as error:
+        raise UserError(f"{file}:{error.lineno}: {error.msg}; correct it") from None
+    except (Exception, SystemExit) as error:
+        raise _raised(error, "the module", file, 1) from None
+    finally:
+        if before is not None:
+            sys.modules[module_name] = before
+    _require_alone(file)
+    return module
+
+
+def _raised(error: BaseException, name: str, file: str, line: int) -> UserError:
+    """What the user's code raised, and at which line of it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    problem = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return UserError(f"{file}:{lines[-1] if lines else line}: {name} raised {problem}; correct it")
+
+
+def _require_alone(file: str) -> None:
+    """Raise `UserError` where the user's file has imported another of its folder.
+
+    DVC is told of the file alone: a change in the other would go unseen.
+    """
+    folder = os.path.abspath(Path(file).parts[0]) + os.sep
+    for module in list(sys.modules.values()):
+        origin = getattr(module, "__file__", None)
+        if origin and os.path.abspath(origin).startswith(folder):
+            raise UserError(
+                f"{file}: imports {os.path.relpath(origin)}, whose changes would go unseen; put all"
+                " into one file, or install the other as a package"
+            )
+
+
+def _number(value: Any, completion: str, where: str) -> float:
+    try:
+        number = math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(
+            f"{where} returned {str(value)[:40]!r} for {completion[:40]!r}: must be a finite number"
+        )
+    return number
