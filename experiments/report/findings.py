@@ -271,8 +271,6 @@ def frontier(standings: Sequence[Standing]) -> str:
 
 def judged(points: Sequence[Point]) -> str:
     """Whether the judge, which nothing was trained on, follows the reward."""
-    if not all(point.judged for point in points):
-        return "The study has no judge, so nothing tells whether a reward that rises is gamed."
     up = [point for point in points if point.reward.above]
     if not all(
         "judge_difference" in row.metrics for point in points for row in point.rows.values()

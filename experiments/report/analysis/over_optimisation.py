@@ -65,6 +65,8 @@ def over_optimisation(curves: dict[str, list[Point]]) -> list[OverOptimisation]:
 
 
 def _of_curve(name: str, points: Sequence[Point]) -> OverOptimisation | None:
+    if not all(point.judged for point in points):
+        return None
     reward, judge = _fit(points, "reward_difference"), _fit(points, "judge_difference")
     if reward is None or judge is None:
         return None

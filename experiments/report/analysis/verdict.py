@@ -93,9 +93,11 @@ class PairVerdict:
 def reference_spread(sweep: SweepResults, score: Literal["reward", "judge"]) -> float | None:
     """The standard deviation of a score over the reference's held-out samples of one seed.
 
-    The root of the mean variance over seeds; None where the samples were not kept.
+    The root of the mean variance over seeds; None where the samples were not kept, or the
+    study has no such score.
     """
-    variances = [np.var(getattr(one, score), ddof=1) for one in sweep.references.values()]
+    samples = [getattr(one, score) for one in sweep.references.values()]
+    variances = [np.var(values, ddof=1) for values in samples if values is not None]
     return float(np.mean(variances)) ** 0.5 if variances else None
 
 
