@@ -50,6 +50,9 @@ export FDPO_QUICK := $(value QUICK)
 JOBS_OPTION = $${FDPO_JOBS:+--jobs="$$FDPO_JOBS"}
 needed = @$(if $(strip $(value $(1))),:,$(error $(1) is not given; `make $@ $(1)=$(2)`))
 
+# Behind commands that people pipe into `head`: a reader that has gone is no failure.
+QUIETLY = || exit $$(($$? == 141 ? 0 : $$?))
+
 # Not .venv/bin/activate, which names the folder that .venv was made in: this one may be moved.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -76,10 +79,10 @@ hooks: install-dev  ## run ruff before each commit, by pre-commit
 
 repro: install  ## run what is out of date, then show what came of it
 	python -m fdpo.run.dvc_rwlock
-	python -m dvc repro && python -m experiments.samples && python -m experiments.outcome
+	python -m dvc repro && python -m experiments.samples && python -m experiments.outcome $(QUIETLY)
 
 table: install  ## the experiments, best reward first
-	python -m experiments.table
+	python -m experiments.table $(QUIETLY)
 
 plots: install  ## curves and samples' rewards as a page: EXPERIMENTS="NAME workspace" compares them
 	set -f; python -m experiments.plots -- $$FDPO_EXPERIMENTS
@@ -101,7 +104,7 @@ verify: install  ## does this machine get the committed results?
 
 evaluate: install  ## measure a ready adapter: ADAPTER=user/name or a folder
 	$(call needed,ADAPTER,user/name or a folder)
-	python -m experiments.evaluate_adapter -- "$$FDPO_ADAPTER"
+	python -m experiments.evaluate_adapter -- "$$FDPO_ADAPTER" $(QUIETLY)
 
 publish: install  ## upload models/policy to the Hub: REPO=user/name
 	$(call needed,REPO,user/name)
@@ -111,7 +114,7 @@ sample: install  ## reference beside policy: PROMPT="The film"; N=8 samples, TEM
 	$(call needed,PROMPT,"The film")
 	python -m experiments.sample_prompt $${FDPO_N:+--samples="$$FDPO_N"} \
 	  $${FDPO_TEMPERATURE:+--temperature="$$FDPO_TEMPERATURE"} $${FDPO_SEED:+--seed="$$FDPO_SEED"} \
-	  -- "$$FDPO_PROMPT"
+	  -- "$$FDPO_PROMPT" $(QUIETLY)
 
 export: install  ## the policy as a whole model, its adapter merged: DIR=models/export
 	python -m experiments.export_policy $${FDPO_DIR:+-- "$$FDPO_DIR"}

@@ -6,6 +6,7 @@ packed rows and the decoder make of it is compared with its own forward pass, on
 by its eager attention.
 """
 
+import argparse
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -335,4 +336,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0]).parse_args()
     main()

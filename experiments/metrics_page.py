@@ -3,6 +3,7 @@
 python -m experiments.metrics_page
 """
 
+import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -85,4 +86,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0]).parse_args()
     errors.run(main)

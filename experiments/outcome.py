@@ -1,10 +1,11 @@
 """Three lines after a run: what rose and by how much, where to look, what to type next."""
 
+import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.measured import read_metrics
 from fdpo.core import errors
-from fdpo.core.files import read_json
 from stages import paths
 
 
@@ -14,9 +15,11 @@ def change(metrics: Mapping[str, Any], name: str) -> str | None:
     if difference is None:
         return None
     value, low, high = (difference[key] for key in ("value", "low", "high"))
-    verb = "rose" if value > 0 else "fell"
+    moved = f"{name} {'rose' if value > 0 else 'fell'} by {abs(value):.3f}"
+    if low is None or high is None:
+        return f"{moved} (no interval)"
     noise = ", within noise" if low <= 0 <= high else ""
-    return f"{name} {verb} by {abs(value):.3f} (difference {low:+.3f} to {high:+.3f}{noise})"
+    return f"{moved} (difference {low:+.3f} to {high:+.3f}{noise})"
 
 
 def lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -33,8 +36,9 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
 
 def main() -> None:
     """Print the three lines of the last run."""
-    print("\n" + "\n".join(lines(read_json(paths.METRICS_WITH_INTERVALS))))
+    print("\n" + "\n".join(lines(read_metrics())))
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0]).parse_args()
     errors.run(main)

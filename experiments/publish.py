@@ -16,6 +16,7 @@ from typing import Any, Literal
 from huggingface_hub import HfApi, ModelCard, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
+from experiments.measured import read_metrics
 from fdpo.core import errors, files, records
 from fdpo.core.errors import UserError
 from fdpo.core.origin import ORIGIN_FILE, public_base
@@ -78,8 +79,8 @@ def public_adapter_config(repo: str) -> dict[str, Any]:
 
     Raises `UserError` where that is a local folder, or a model that an adapter was merged into.
     """
-    config = files.read_json(paths.POLICY / "adapter_config.json")
-    origin = files.read_json(paths.REFERENCE_MODEL / ORIGIN_FILE)
+    config = files.read_json_object(paths.POLICY / "adapter_config.json")
+    origin = files.read_json_object(paths.REFERENCE_MODEL / ORIGIN_FILE)
     base = public_base(origin)
     if base is None and "weights" in origin:
         made_of = origin.get("folder") or f"{origin['repo']} with an adapter merged in"
@@ -97,11 +98,11 @@ def policy_card(repo: str) -> ModelCard:
     experiment = os.environ.get("DVC_EXP_NAME") or applied_experiment()
     evaluated = paths.METRICS_WITH_INTERVALS.exists()
     return model_card(
-        files.read_json(paths.POLICY / "objective.json"),
+        files.read_json_object(paths.POLICY / "objective.json"),
         paths.REFERENCE_MODEL,
         policy=repo,
         tokenizer=repo,
-        metrics=files.read_json(paths.METRICS_WITH_INTERVALS) if evaluated else None,
+        metrics=read_metrics() if evaluated else None,
         facts={"DVC experiment": experiment} if experiment else None,
     )
 

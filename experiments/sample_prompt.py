@@ -19,7 +19,7 @@ from fdpo.config.params import Params
 from fdpo.config.study_sources import HubModels
 from fdpo.core import errors
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json
+from fdpo.core.files import read_json_object
 from fdpo.core.printable import printable
 from fdpo.core.randomness import streams_of
 from fdpo.decoding.sampling import sample, uniforms
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         completions(model, models.tokenizer, ids, draws(options, purpose, steps), options)
         for purpose, model in (("reference", models.reference), ("policy", models.policy))
     ]
-    trained, width = read_json(paths.POLICY / "objective.json"), column_width()
+    trained, width = read_json_object(paths.POLICY / "objective.json"), column_width()
     print(printable(options.prompt))
     print_beside("reference", f"policy ({trained['loss']}, beta {trained['beta']:g})", width)
     for left, right in zip(*columns, strict=True):

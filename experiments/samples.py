@@ -1,5 +1,6 @@
 """Print a few held-out prompts with the reference's and the policy's completions side by side."""
 
+import argparse
 import shutil
 from itertools import islice, zip_longest
 from textwrap import wrap
@@ -46,4 +47,5 @@ def print_beside(left: str, right: str, width: int) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0]).parse_args()
     errors.run(main)

@@ -5,12 +5,12 @@ python -m experiments.table --intervals   # 95 % intervals over prompts behind t
 """
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.measured import parsed_metrics
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.evaluation.metric_registry import HEADLINE_METRICS
@@ -84,7 +84,7 @@ def intervals_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
     revision = None if row["rev"] == "workspace" else row["rev"]
     try:
-        measured = json.loads(dvc.api.read(str(paths.METRICS_WITH_INTERVALS), rev=revision))
+        measured = parsed_metrics(dvc.api.read(str(paths.METRICS_WITH_INTERVALS), rev=revision))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{paths.METRICS_WITH_INTERVALS}: can't be read of {name(row)} ({error}); leave"

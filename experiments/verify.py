@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from experiments.measured import read_metrics
 from fdpo.core.errors import UserError, run
-from fdpo.core.files import read_json
 from fdpo.run.dvc_rwlock import remove_damaged_rwlock
 from stages import paths
 
@@ -39,12 +39,12 @@ def main(arguments: list[str] | None = None) -> None:
                 " `dvc repro`"
             )
         committed_lock = (clone / LOCK).read_bytes()
-        committed = read_json(clone / paths.METRICS_WITH_INTERVALS)
+        committed = read_metrics(clone)
         call(sys.executable, "-m", "dvc", "repro", "--force", cwd=clone)
         if (clone / LOCK).read_bytes() == committed_lock:
             print("verify: the same bytes: dvc.lock came out as committed")
             return
-        outside = beyond(committed, read_json(clone / paths.METRICS_WITH_INTERVALS))
+        outside = beyond(committed, read_metrics(clone))
     print("verify: other bytes than committed: this machine's arithmetic differs")
     if outside:
         raise UserError("beyond the committed 95 % intervals: " + "; ".join(outside))

@@ -125,6 +125,16 @@ def test_a_setting_of_the_params_is_shown_as_it_was_given(project):
     assert not (project / "pwned").exists()
 
 
+@pytest.mark.parametrize(("code", "ends"), [(0, 0), (1, 2), (2, 2), (141, 0)])
+@pytest.mark.parametrize("command", [["table"], ["sample", "PROMPT=p"], ["evaluate", "ADAPTER=a"]])
+def test_a_reader_that_has_gone_is_no_failure(project, command, code, ends):
+    with (project / ".venv/bin/python").open("a") as python:
+        python.write(f"exit {code}\n")
+    done, _ = make(project, *command)
+    assert done.returncode == ends
+    assert (f"Error {code}" in done.stderr) == bool(ends)
+
+
 def test_in_a_moved_folder_everything_runs(project):
     """A venv's own scripts name the folder that it was made in; none of them is used."""
     moved = project.rename(project.with_name("elsewhere"))

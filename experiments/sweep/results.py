@@ -6,10 +6,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import replacing
+from fdpo.core.files import distinct_keys, replacing
 from fdpo.core.records import SamplesOfPrompt
 from fdpo.core.validation import Strict, first_problem
 from fdpo.evaluation.metrics.intervals import Interval
@@ -25,12 +25,16 @@ NEEDED_METRICS = (
 )
 
 
+# Of names, which stand in commands, tables and the names of files.
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
 class RowParams(Strict):
     """What tells a row from the others; further keys are overrides by dotted path."""
 
     model_config = ConfigDict(extra="allow")
 
-    loss: str
+    loss: Word
     beta: Annotated[float, Field(gt=0)]
     alpha: float
     lr: float | str
@@ -133,11 +137,11 @@ class RowResults(Strict):
 class SweepResults(Strict):
     """A sweep's finished rows by name, and what its study was made of."""
 
-    sweep: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # names files too
-    study: str
+    sweep: Word
+    study: Word
     models: dict[str, Any]
     references: dict[str, ReferenceResults] = Field(default_factory=dict)
-    rows: Annotated[dict[str, RowResults], Field(min_length=1)]
+    rows: Annotated[dict[Word, RowResults], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _references_fit(self):
@@ -161,9 +165,12 @@ def read_results(path: Path) -> SweepResults:
     Raises `UserError` when it cannot be read or does not have this format.
     """
     try:
-        return SweepResults.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        problem = first_problem(error)
+        content = path.read_bytes()
+        results = SweepResults.model_validate_json(content)
+        json.loads(content, object_pairs_hook=distinct_keys)
+        return results
+    except ValueError as error:  # pydantic's among them
+        problem = first_problem(error) if isinstance(error, ValidationError) else error
         raise UserError(
             f"{path}: {problem}; restore it with `git checkout {path}`, or move it away and run"
             " the sweep"

@@ -79,8 +79,34 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Read one JSON file. Raises `UserError` when it is missing or is not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=distinct_keys)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run `dvc repro` to rebuild it") from None
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError both derive from it
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise UserError(
+            f"{path}: can't be read ({error.strerror}); run `dvc repro` to rebuild it"
+        ) from None
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, or not JSON
         raise UserError(f"{path}: not JSON ({error}); run `dvc repro` to rebuild it") from None
+
+
+def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, for `json.loads`. Raises `ValueError` for a key that occurs twice.
+
+    The format leaves open which of the two counts; a merge by hand easily makes them.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {key!r} occurs twice")
+        found[key] = value
+    return found
+
+
+def read_json_object(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that is one object. Raises `UserError` as `read_json`, or for another."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: must be a JSON object; run `dvc repro` to rebuild it")
+    return value

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fdpo.core.files import read_json, write_json
+from fdpo.core.files import read_json_object, write_json
 
 ORIGIN_FILE = "source.json"
 
@@ -35,7 +35,7 @@ def present_fields(origin: Origin | LocalOrigin) -> dict[str, str]:
 def read_origin(folder: Path) -> dict[str, str]:
     """What the folder of a model says of where it comes from; nothing where it says nothing."""
     path = folder / ORIGIN_FILE
-    return read_json(path) if path.exists() else {}
+    return read_json_object(path) if path.exists() else {}
 
 
 def add_to_origin(folder: Path, **facts: str) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json
+from fdpo.core.files import read_json, read_json_object
 from fdpo.core.weights import require_finite, require_safetensors, short_message
 from fdpo.decoding.decoder_probe import probe_model
 from fdpo.models.causal_lm import load_causal_lm
@@ -82,7 +82,7 @@ def _unshare_adapted_weights(model: PeftModel) -> None:
 
 def require_trained_with(policy: str | Path, expected: dict[str, Any]) -> None:
     """Raise `UserError` when the policy was trained with other params than `expected`."""
-    found = read_json(Path(policy, "objective.json"))
+    found = read_json_object(Path(policy, "objective.json"))
     expected = json.loads(json.dumps(expected))
     for key in expected:
         if found.get(key) != expected[key]:

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 
 from fdpo.core.device import device
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, write_json
+from fdpo.core.files import read_json_object, write_json
 from fdpo.run import processes, stage_deps
 from fdpo.run.locks import UNFINISHED, exclusive_lock
 
@@ -145,7 +145,7 @@ def _md5s(outputs: Sequence[Path]) -> dict[str, str]:
 def _in_cache(finished: Path, repository: Path) -> bool:
     """Whether DVC's cache has all outputs of a finished stage."""
     try:
-        md5s = read_json(finished / OUTPUTS).values()
+        md5s = read_json_object(finished / OUTPUTS).values()
     except UserError:
         return False
     files = _cache(repository) / "files/md5"

@@ -14,7 +14,7 @@ from typing import Any
 
 from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json
+from fdpo.core.files import read_json_object
 from fdpo.run import stage_deps
 from fdpo.run.dvc_records import true_record
 
@@ -53,7 +53,7 @@ def _require_study_of_run(stage: str, study: str) -> None:
     for path in stage_deps.cached_outs("check"):
         if path not in stage_deps.deps(stage) or not path.exists():
             continue
-        begun = read_json(path).get("study", study)  # of its outputs one has it
+        begun = read_json_object(path).get("study", study)  # of its outputs one has it
         if begun != study:
             raise UserError(
                 f"{_PARAMS}: study = {study}, but this run began with {begun}; it was changed"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from fdpo.config.study_sources import ChatTemplate
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, write_json
+from fdpo.core.files import read_json_object, write_json
 from fdpo.core.local_files import local_file
 from fdpo.core.records import ChatMessage, Prompt, TextPair
 from fdpo.core.weights import short_message
@@ -29,7 +29,7 @@ def install_template(chat: Literal["none", "auto"] | ChatTemplate, folder: Path)
 def has_template(folder: Path) -> bool:
     """Whether the tokenizer in `folder` has a chat template."""
     config = folder / "tokenizer_config.json"
-    in_config = config.exists() and read_json(config).get("chat_template")
+    in_config = config.exists() and read_json_object(config).get("chat_template")
     return bool(in_config) or (folder / TEMPLATE_FILE).exists()
 
 
@@ -113,8 +113,9 @@ class ChatFormat:
             return
         end = self.tokenizer(self.end_of_turn, add_special_tokens=False).input_ids[-1]
         path = folder / "generation_config.json"
-        config = read_json(path) if path.exists() else {}
-        ids = config.get("eos_token_id", read_json(folder / "config.json").get("eos_token_id"))
+        config = read_json_object(path) if path.exists() else {}
+        models = read_json_object(folder / "config.json").get("eos_token_id")
+        ids = config.get("eos_token_id", models)
         ids = ids if isinstance(ids, list) else [] if ids is None else [ids]
         if end not in ids:
             write_json(path, config | {"eos_token_id": [*ids, end]})

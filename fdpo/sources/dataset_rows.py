@@ -5,12 +5,14 @@ import gzip
 import io
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fdpo.config.study_sources import HubDataset, LocalFile
 from fdpo.core.errors import UserError
+from fdpo.core.files import distinct_keys
 from fdpo.core.local_files import local_file, sha256_of
 from fdpo.core.origin import Origin
 from fdpo.core.weights import short_message
@@ -66,16 +68,36 @@ def value_at(row: Mapping[str, Any], path: str) -> Any:
     return value
 
 
+def surplus(row: Mapping[str | None, Any]) -> str | None:
+    """What is wrong with a row of CSV that has fields without a column, or None.
+
+    Such a row is one whose text has a comma and no quotes: the text would end there.
+    """
+    if None in row:
+        return "has more fields than there are columns; quote a field that holds a comma"
+    return None
+
+
 def matches(row: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
-    """Whether the row has these values; a file of text, such as CSV, has them as text."""
+    """Whether the row has these values; a file of text, such as CSV, has numbers as text."""
     for path, wanted in where.items():
         try:
             value = value_at(row, path)
         except KeyError:
             return False
-        if value != wanted and not (isinstance(value, str) and value == str(wanted)):
+        if not _same(value, wanted):
             return False
     return True
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    """Whether two values are equal, of which one may be the text that spells the other."""
+    if isinstance(value, str) == isinstance(wanted, str):
+        return value == wanted
+    try:
+        return float(value) == float(wanted)
+    except (TypeError, ValueError):
+        return False
 
 
 def file_origin(file: LocalFile) -> Origin:
@@ -96,7 +118,8 @@ def read_file(file: LocalFile, columns: Sequence[str]) -> list[DatasetRow]:
         _parquet_rows(path, stored) if path.suffix == ".parquet" else list(_text_rows(path, stored))
     )
     if rows:
-        _require(dict.fromkeys(name for row in rows for name in row), columns, str(path))
+        names = dict.fromkeys(name for row in rows for name in row if name is not None)
+        _require(names, columns, str(path))
     return rows
 
 
@@ -111,7 +134,11 @@ def _text_rows(path: Path, stored: Path) -> Iterator[DatasetRow]:
         raise UserError(f"{path}: not text in UTF-8 ({error}); correct the file") from None
     if kind == ".csv":
         try:
-            yield from csv.DictReader(io.StringIO(text, newline=""), strict=True)
+            table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+            repeated = [name for name, count in Counter(table.fieldnames).items() if count > 1]
+            if repeated:
+                raise UserError(f"{path}: column {repeated[0]!r} occurs twice; rename one of them")
+            yield from table
         except csv.Error as error:
             raise UserError(f"{path}: not CSV ({error}); correct the file") from None
     elif kind == ".json":
@@ -127,8 +154,8 @@ def _text_rows(path: Path, stored: Path) -> Iterator[DatasetRow]:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return json.loads(text, object_pairs_hook=distinct_keys)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not JSON ({error}); correct it") from None
 
 
@@ -151,7 +178,7 @@ def _parquet_rows(path: Path, stored: Path) -> list[DatasetRow]:
     with stored.open("rb") as content:
         try:
             return pyarrow.parquet.read_table(content).to_pylist()
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: not a Parquet file ({short_message(error)})") from None
 
 
@@ -229,7 +256,7 @@ def _require(present: Collection[str], columns: Sequence[str], where: str) -> li
     for name in names:
         if name not in present:
             raise UserError(
-                f"{where}: no column {name!r}; it has {', '.join(map(str, present))},"
+                f"{where}: no column {name!r}; it has {', '.join(map(str, present)) or 'none'},"
                 f" and needs {', '.join(columns)}"
             )
     return list(dict.fromkeys(names))

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from fdpo.config.study_sources import FilePairs, HubPairs
+from fdpo.config.study_sources import Choice, FilePairs, HubPairs
 from fdpo.core.errors import UserError
 from fdpo.core.origin import Origin
 from fdpo.core.randomness import stream
 from fdpo.core.records import Prompt, Role, TextPair
-from fdpo.sources.dataset_rows import matches, read
+from fdpo.sources.dataset_rows import DatasetRow, matches, read, value_at
 from fdpo.sources.pair_formats import BadRow, GivenPair, Turns, as_pair
 
 PairsBySplit = dict[Role, list[GivenPair]]
@@ -29,6 +29,9 @@ def read_pairs(source: HubPairs | FilePairs) -> tuple[PairsBySplit, Counter[str]
     needed += [columns.choice.column] if columns.choice else []
     names: dict[Role, str] = {"train": source.splits.train, "test": source.splits.test}
     splits, origin = read(source, needed, list(names.values()))
+    if columns.choice:
+        every = [row for rows in splits.values() for row in rows if matches(row, source.where)]
+        _require_choice_of_two(every, columns.choice, origin.repo)
     skipped: Counter[str] = Counter()
     pairs: PairsBySplit = {}
     for role, split in names.items():
@@ -47,6 +50,32 @@ def read_pairs(source: HubPairs | FilePairs) -> tuple[PairsBySplit, Counter[str]
     if "train" not in pairs:
         raise UserError(f"{origin.repo}: no pairs in its split {names['train']}; name another")
     return pairs, skipped, origin
+
+
+def _require_choice_of_two(rows: Iterable[DatasetRow], choice: Choice, where: str) -> None:
+    """Raise `UserError` unless the choices are the named value and one other.
+
+    A tie, or the same value in another spelling, would else count as the other.
+    """
+    chosen, others = 0, set()
+    for row in rows:
+        try:
+            value = value_at(row, choice.column)
+        except KeyError:
+            continue  # no pair, as a row without a value is none
+        if matches(row, {choice.column: choice.value}):
+            chosen += 1
+        elif value is not None:
+            others.add(repr(value))
+    named = f"{where}: columns.choice.value = {choice.value!r}"
+    listed = ", ".join(sorted(others)[:3])
+    if not chosen:
+        raise UserError(f"{named}: no row has it in {choice.column}, but {listed or 'nothing'}")
+    if len(others) > 1:
+        raise UserError(
+            f"{named}: {choice.column} must hold one other value, not {listed}; leave out the rows"
+            " that choose neither"
+        )
 
 
 def hold_out(pairs: PairsBySplit, seed: int, count: int) -> tuple[PairsBySplit, list[Turns]]:

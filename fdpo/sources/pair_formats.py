@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fdpo.config.study_sources import PairColumns
-from fdpo.sources.dataset_rows import DatasetRow, matches, value_at
+from fdpo.sources.dataset_rows import DatasetRow, matches, surplus, value_at
 
 Turns = str | tuple[tuple[str, str], ...]  # a text, or (role, content) per message
 ASSISTANT = "\n\nAssistant:"  # begins an answer in dialogues that are one text
@@ -30,9 +30,14 @@ def as_pair(row: DatasetRow, columns: PairColumns) -> GivenPair:
     The columns hold texts, lists of {role, content}, or whole dialogues with a common beginning.
     Raises `BadRow` where they don't, or where the two completions are empty or the same.
     """
+    if problem := surplus(row):
+        raise BadRow(problem)
     chosen, rejected = _value(row, columns.chosen), _value(row, columns.rejected)
-    if (choice := columns.choice) and not matches(row, {choice.column: choice.value}):
-        chosen, rejected = rejected, chosen
+    if choice := columns.choice:
+        if _value(row, choice.column) is None:
+            raise BadRow(f"no {choice.column}")
+        if not matches(row, {choice.column: choice.value}):
+            chosen, rejected = rejected, chosen
     prompt = None if columns.prompt is None else _value(row, columns.prompt)
     if isinstance(chosen, list) and isinstance(rejected, list):
         pair = _of_messages(prompt, chosen, rejected)

@@ -7,7 +7,7 @@ from fdpo.core.errors import UserError
 from fdpo.core.origin import Origin
 from fdpo.core.randomness import stream
 from fdpo.core.records import Prompt, Role
-from fdpo.sources.dataset_rows import matches, read, value_at
+from fdpo.sources.dataset_rows import matches, read, surplus, value_at
 
 
 def read_texts(source: HubPrompts | FilePrompts) -> tuple[list[str], Origin]:
@@ -18,6 +18,8 @@ def read_texts(source: HubPrompts | FilePrompts) -> tuple[list[str], Origin]:
     splits, origin = read(source, [source.column, *source.where], [source.split])
     texts = []
     for number, row in enumerate(splits[source.split], start=1):
+        if problem := surplus(row):
+            raise UserError(f"{origin.repo}, row {number}: {problem}")
         if matches(row, source.where):
             text = value_at(row, source.column)
             if not isinstance(text, str):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, replacing, write_json
+from fdpo.core.files import read_json, read_json_object, replacing, write_json
 
 
 def write(path: Path, text: str) -> None:
@@ -108,10 +108,25 @@ def test_what_json_cannot_say_is_not_written(tmp_path, value):
     assert names(tmp_path) == ["file.json"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"a": 1} x'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff", b'{"a": 1} x', b'{"a": 1, "a": 2}', b"[" * 100_000]
+)
 def test_what_is_not_json_is_named(tmp_path, content):
     (tmp_path / "file.json").write_bytes(content)
     with pytest.raises(UserError, match=r"file.json: not JSON \(.*run `dvc repro` to rebuild"):
+        read_json(tmp_path / "file.json")
+
+
+@pytest.mark.parametrize("value", [None, [], 3])
+def test_what_is_no_object_is_named(tmp_path, value):
+    write_json(tmp_path / "file.json", value)
+    with pytest.raises(UserError, match=r"file.json: must be a JSON object; run `dvc repro`"):
+        read_json_object(tmp_path / "file.json")
+
+
+def test_a_folder_in_a_files_place_is_named(tmp_path):
+    (tmp_path / "file.json").mkdir()
+    with pytest.raises(UserError, match=r"file.json: can't be read \(Is a directory\)"):
         read_json(tmp_path / "file.json")
 
 

@@ -66,7 +66,7 @@ def test_intervals_stand_behind_their_values():
     assert "0.9 [-0.0381, 0.322]" in shown
 
 
-def metrics(value: float, low: float, high: float) -> dict:
+def metrics(value: float, low: float | None, high: float | None) -> dict:
     return {"value": value, "low": low, "high": high}
 
 
@@ -85,6 +85,11 @@ def test_the_outcome_says_what_rose_and_what_is_noise():
     assert "models/policy" in where
     assert "dvc exp run -S loss=fkl -S beta=1" in following
     assert "make table" in following
+
+
+def test_a_metric_without_an_interval_is_said_to_have_none():
+    measured = {"reward_difference": metrics(0.3, None, None), "kl": metrics(1.0, None, None)}
+    assert "reward rose by 0.300 (no interval); KL 1.00" in outcome.lines(measured)[0]
 
 
 def test_the_outcome_does_without_a_judge():

@@ -85,7 +85,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "latin.jsonl").write_bytes(b'{"prompt": "\xe9"}\n')
     (tmp_path / "cut.parquet").write_bytes(b"PAR1")
     (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "deep.jsonl").write_text("[" * 100_000)
+    (tmp_path / "twice.jsonl").write_text('{"prompt": "a", "chosen": "b", "prompt": "c"}')
+    (tmp_path / "twice.csv").write_text("prompt,chosen,rejected,chosen\na,b,c,d\n")
+    texts = pyarrow.array([b"\xff"]).buffers()
+    table = pyarrow.table({"prompt": pyarrow.Array.from_buffers(pyarrow.string(), 1, texts)})
+    pyarrow.parquet.write_table(table, tmp_path / "latin.parquet")
     problems = {
+        "deep.jsonl": "deep.jsonl:1: not JSON .maximum recursion depth",
+        "twice.jsonl": "twice.jsonl:1: not JSON .key 'prompt' occurs twice",
+        "twice.csv": "twice.csv: column 'chosen' occurs twice; rename one of them",
+        "latin.parquet": "latin.parquet: not a Parquet file .'utf-8' codec can't decode",
         "cut.jsonl": "cut.jsonl:1: not JSON",
         "latin.jsonl": "latin.jsonl: not text in UTF-8",
         "cut.parquet": "cut.parquet: not a Parquet file",

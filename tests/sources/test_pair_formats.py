@@ -3,17 +3,19 @@
 The rows have the columns of the datasets that they are named after, and made-up content.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
 
-from fdpo.config.study_sources import FilePairs, PairsSource
+from fdpo.config.study_sources import FilePairs, FilePrompts, PairsSource
 from fdpo.core.errors import UserError
 from fdpo.sources.chat import ChatFormat
 from fdpo.sources.given_pairs import read_pairs
 from fdpo.sources.pair_formats import GivenPair
+from fdpo.sources.prompts import read_texts
 from tests.support import tiny_classifiers
 from tests.support.data_shapes import (
     ANSWERS,
@@ -76,6 +78,59 @@ def test_a_bad_row_is_refused_with_its_place_unless_it_may_be_skipped(tmp_path):
     pairs, skipped, _ = read_pairs(FilePairs(**pinned, bad_rows="skip"))
     assert pairs == {"train": [TEXT]}
     assert skipped == {"chosen = None: must be text, and not empty": 1, "no chosen": 1}
+
+
+def test_a_text_with_a_comma_and_no_quotes_is_no_pair(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("prompt,chosen,rejected\nWhy?,Because.,No.\nSo?,So.,No, thanks.\n")
+    with pytest.raises(UserError, match="row 2: has more fields than there are columns; quote"):
+        read_pairs(FilePairs(path=str(path)))
+    pairs, skipped, _ = read_pairs(FilePairs(path=str(path), bad_rows="skip"))
+    assert pairs == {"train": [TEXT]}
+    assert skipped.total() == 1
+    with pytest.raises(UserError, match="row 2: has more fields"):
+        read_texts(FilePrompts(path=str(path)))
+
+
+def chosen_by(path: Path, value: int | str, choices: Sequence[Any], **section: Any) -> list[bool]:
+    """Whether each pair kept the order of its columns, by the choices in a file of pairs."""
+    pair = {"prompt": "Why?", "chosen": "first", "rejected": "second"}
+    rows = [pair if choice is ... else {**pair, "choice": choice} for choice in choices]
+    columns = {"choice": {"column": "choice", "value": value}}
+    pairs, _, _ = read_pairs(FilePairs(**write(path, rows), columns=columns, **section))
+    return [given.chosen == "first" for given in pairs["train"]]
+
+
+@pytest.mark.parametrize(
+    ("value", "choices"),
+    [
+        (0, [0, 1]),
+        (0, [0.0, 1.0]),
+        (0, ["0", "1"]),
+        (0, ["0.0", "1.0"]),
+        ("0", [0, 1]),
+        ("a", ["a", "b"]),
+        (0, [False, True]),
+    ],
+)
+def test_a_choice_is_the_same_in_every_spelling(value, choices, tmp_path):
+    assert chosen_by(tmp_path / "pairs.jsonl", value, choices) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("choices", "problem"),
+    [
+        ([0, 1, "tie"], r"choice.value = 0: choice must hold one other value, not 'tie', 1; leave"),
+        ([1, 2], r"choice.value = 0: no row has it in choice, but 1, 2"),
+        ([0, None], r"row 2: no choice"),
+        ([0, ...], r"row 2: no choice"),
+    ],
+)
+def test_a_row_that_chooses_neither_is_not_taken_for_the_other(choices, problem, tmp_path):
+    with pytest.raises(UserError, match=problem):
+        chosen_by(tmp_path / "pairs.jsonl", 0, choices)
+    if "no choice" in problem:
+        assert chosen_by(tmp_path / "pairs.jsonl", 0, choices, bad_rows="skip") == [True]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json"])

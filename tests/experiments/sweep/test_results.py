@@ -55,6 +55,12 @@ def broken(change) -> str:
             broken(lambda s: s["rows"]["sigmoid-b1-s1"]["params"].pop("seed")),
             "params.seed: missing",
         ),
+        (
+            broken(lambda s: s["rows"]["sigmoid-b1-s1"]["params"].update(loss="\x1b[2J")),
+            r"params.loss = '\x1b[2J': must match",
+        ),
+        (broken(lambda s: s["rows"].update({"a\nb": s["rows"].popitem()[1]})), "must match"),
+        (broken(lambda s: None).replace('"beta"', '"beta": 9, "beta"', 1), "'beta' occurs twice"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path, text, said):
