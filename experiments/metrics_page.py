@@ -15,7 +15,7 @@ from fdpo.evaluation.metric_registry import (
     MetricGroup,
     metrics_of,
 )
-from fdpo.training.curves import TRAINING_CURVES
+from fdpo.training.curves import LOGGED_CURVES, TRAINING_CURVES
 
 PAGE = Path("docs/metrics.md")
 BEGINNING = """<!-- Written by `python -m experiments.metrics_page`; change the metrics in
@@ -36,10 +36,10 @@ the reference's samples of the same prompts.
 """
 CURVES_BEGINNING = """## Training curves
 
-The stage `train` writes them with DVCLive, and to Weights & Biases where it is on, under the same
-names, which are TRL's: `train/NAME` after every `log_every` steps and `eval/NAME`, over all test
-pairs, after every epoch. A curve is a file, `results/train/plots/metrics/train/NAME.tsv`, and
-`dvc plots show` draws the main ones.
+The stage `train` writes them with DVCLive, and to Weights & Biases where it is on: over a step's
+pairs every `log_every` steps, and over all test pairs after every epoch. The names are TRL's; in
+Weights & Biases they are those of a run of TRL there, so that both share a chart. DVCLive's files
+lie in `results/train/plots/metrics`, and `dvc plots show` draws the main ones.
 """
 ENDING = """## Intervals
 
@@ -70,10 +70,11 @@ def _table(first_column: str, metrics: Iterable[Metric], key: str = "name") -> s
 
 
 def _curves() -> str:
-    lines = ["| TRL logs | in training | in evaluation | meaning |", "|---|---|---|---|"]
-    for curve in TRAINING_CURVES:
-        evaluated = f"`eval/{curve.name}`" if curve.in_evaluation else "–"
-        lines.append(f"| `{curve.name}` | `train/{curve.name}` | {evaluated} | {curve.meaning} |")
+    meanings = {curve.name: curve.meaning for curve in TRAINING_CURVES}
+    lines = ["| TRL logs | DVCLive's file | in W&B | meaning |", "|---|---|---|---|"]
+    for trl, ours in LOGGED_CURVES.items():
+        meaning = meanings[trl] if trl in meanings else f"as `{trl.removeprefix('eval_')}`"
+        lines.append(f"| `{trl}` | `{ours}.tsv` | `{ours}` | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

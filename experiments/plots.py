@@ -32,8 +32,8 @@ def main() -> None:
         template = Path(scratch, "page.html")
         template.write_text(offline_template(TEMPLATE.read_text(encoding="utf-8")), "utf-8")
         options = ["--html-template", str(template), "--out", str(FOLDER)]
-        command = ["diff", *revisions] if revisions else ["show"]
-        done = subprocess.run([sys.executable, "-m", "dvc", "plots", *command, *options])
+        command = ["diff", *options, "--", *revisions] if revisions else ["show", *options]
+        done = subprocess.run([sys.executable, "-m", "dvc", "plots", *command])
     sys.exit(done.returncode)
 
 

@@ -58,7 +58,8 @@ def main() -> None:
         with tracking.logbook(settings) as book:
             trainer.add_callback(CurveLogbook(book))
             trainer.train(resume_from_checkpoint=checkpoints.newest(work))
-        save_policy(trainer, paths.POLICY, settings.trained_with, paths.REFERENCE_MODEL)
+            save_policy(trainer, paths.POLICY, settings.trained_with, paths.REFERENCE_MODEL)
+            book.policy(paths.POLICY, settings)
     if processes.is_main():
         print(
             f"train: {settings.loss}, beta {settings.beta:g}, {trainer.state.global_step} steps"

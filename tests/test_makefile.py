@@ -93,6 +93,16 @@ def test_rows_are_words_and_nothing_more(project):
     assert not (project / "pwned").exists()
 
 
+def test_experiments_to_compare_are_words_and_nothing_more(project):
+    done, (plots,) = make(project, "plots", "EXPERIMENTS=a * `touch pwned` $(touch pwned)")
+    assert done.returncode == 0
+    assert plots[:4] == ["-m", "experiments.plots", "--", "a"]
+    assert plots[4:] == ["*", "`touch", "pwned`", "$(touch", "pwned)"]
+    assert not (project / "pwned").exists()
+    _, (alone,) = make(project, "plots")
+    assert alone == ["-m", "experiments.plots", "--"]
+
+
 @pytest.mark.parametrize(
     ("target", "given", "line"),
     [

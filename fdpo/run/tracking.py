@@ -29,6 +29,9 @@ DEFAULTS = {
     "WANDB_CONSOLE": "off",  # no copy of what is printed: bars, and whatever libraries say
     "WANDB_ERROR_REPORTING": "false",  # offline is offline
 }
+JOB_TYPE = "train-and-evaluate"  # both stages write into one run
+UPLOAD = "WANDB_LOG_MODEL"  # Transformers' own variable for the same wish
+_NO_UPLOAD = ("", "0", "false", "no")
 SAMPLE_COLUMNS = ["id", "prompt", "model", "text", "reward"]
 
 
@@ -54,6 +57,25 @@ class Logbook:
             columns = [*SAMPLE_COLUMNS, "judge"] if judged else SAMPLE_COLUMNS
             data = [[row[column] for column in columns] for row in rows]
             run.log({"samples": wandb.Table(columns=[*columns], data=data)})
+
+        self._try(write)
+
+    def policy(self, folder: Path, settings: Params) -> None:
+        """Keep the policy in `folder` as a version of the study's artifact, where that is asked.
+
+        The variable WANDB_LOG_MODEL asks for it. Alias: the DVC experiment's name, if it has one.
+        """
+        if os.environ.get(UPLOAD, "").lower() in _NO_UPLOAD:
+            return
+
+        def write(run: Any) -> None:
+            import wandb
+
+            artifact = wandb.Artifact(
+                f"policy-{settings.study}", type="model", metadata=settings.trained_with
+            )
+            artifact.add_dir(str(folder))
+            run.log_artifact(artifact, aliases=[os.environ.get("DVC_EXP_NAME") or run.id])
 
         self._try(write)
 
@@ -101,6 +123,8 @@ def _start(settings: Params) -> Any:
             "resume": "allow",  # evaluation writes into the run that training began
             "name": os.environ.get("DVC_EXP_NAME"),
             "group": os.environ.get("DVC_EXP_BASELINE_REV", "")[:7] or None,
+            "job_type": JOB_TYPE,
+            "tags": [settings.study, settings.loss, "f-dpo"],
             "dir": folder(),
             "config": config(settings),
         }

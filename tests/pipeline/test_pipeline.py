@@ -23,6 +23,7 @@ from tests.support.clone import Clone
 pytestmark = pytest.mark.slow
 
 STAGES = ["check", "prepare", "generate", "score", "pair", "split", "train", "evaluate"]
+METRICS_PAGE = (cloning.ROOT / "docs/metrics.md").read_text(encoding="utf-8")
 HEADLINE = [
     "accuracy",
     "distinct_2",
@@ -137,6 +138,9 @@ def test_a_logbook_tells_what_the_results_tell_and_changes_nothing(clone):
 
     curves = clone.folder / "results/train/plots/metrics"
     names = [str(path.relative_to(curves).with_suffix("")) for path in curves.rglob("*.tsv")]
+    table = re.findall(r"^\| `[\w/]+` \| `(.+)\.tsv` \| `(.+?)` \|", METRICS_PAGE, re.MULTILINE)
+    assert sorted(file for file, _ in table) == sorted(names)  # as docs/metrics.md says
+    assert sorted(chart for _, chart in table) == sorted(names)
     assert {name for name in train.curves if not name.startswith("_")} == set(names)
     for name in names:
         rows = [line.split("\t") for line in (curves / f"{name}.tsv").read_text().split("\n")[1:-1]]

@@ -3,6 +3,7 @@
 What training and evaluation write into it is tested in tests/pipeline, under DVC.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -23,13 +24,14 @@ ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef0123456789abcdef01234567"
 NOWHERE = "http://127.0.0.1:9"
 STAGE = """
-import sys
+import pathlib, sys
 from fdpo.run import settings, tracking
 with tracking.logbook(settings.load_params()) as book:
     book.curves({"train/loss": 0.5}, step=1)
     book.curves({"train/loss": 0.25}, step=3)
     if "fail" in sys.argv: sys.exit("the stage failed")
     book.results({"reward": 0.125}, samples=[])
+    book.policy(pathlib.Path("policy"), settings.load_params())
 print("wandb" in sys.modules)
 """
 
@@ -124,6 +126,28 @@ def test_a_failing_stage_is_recorded_as_failed_and_fails_as_before(workspace):
     (run,) = logbooks.runs(workspace / "elsewhere/wandb")
     assert run.exit_code == 1
     assert (run.name, run.group, run.project) == (None, None, "f-dpo")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", ["end", "false"])
+def test_a_run_has_tags_and_where_asked_the_policy(workspace, asked):
+    (workspace / "policy").mkdir()
+    (workspace / "policy/objective.json").write_text("{}")
+    done = run_stage(WANDB_MODE="offline", WANDB_LOG_MODEL=asked, DVC_EXP_NAME="moody-film")
+    assert (done.returncode, done.stderr.count("warning")) == (0, 0)
+    (run,) = logbooks.runs(workspace / "wandb")
+    settings = load_params()
+    assert run.job_type == "train-and-evaluate"
+    assert sorted(run.tags) == sorted([settings.study, settings.loss, "f-dpo"])
+    policies = [artifact for artifact in run.artifacts if artifact["type"] == "model"]
+    if asked == "false":
+        assert policies == []
+        return
+    (policy,) = policies
+    assert policy["name"] == f"policy-{settings.study}"
+    assert sorted(policy["aliases"]) == ["latest", "moody-film"]
+    assert [entry["path"] for entry in policy["manifest"]["contents"]] == ["objective.json"]
+    assert json.loads(policy["metadata"])["loss"] == settings.loss
 
 
 @pytest.mark.slow

@@ -18,10 +18,13 @@ class Written:
     name: str | None
     group: str | None
     project: str
+    job_type: str | None
+    tags: list[str]
     config: dict[str, Any]
     curves: dict[str, list[tuple[int, float]]]  # (step, value) of what was logged
     summary: dict[str, Any]
     tables: list[dict[str, Any]]
+    artifacts: list[dict[str, Any]]
     exit_code: int
 
 
@@ -47,9 +50,12 @@ def read(run: Path) -> Written:
         name=started.get("display_name"),
         group=started.get("run_group"),
         project=started["project"],
+        job_type=started.get("job_type"),
+        tags=started.get("tags", []),
         config={name: value for name, value in config.items() if name != "_wandb"},
         curves=curves,
         summary=reduce(or_, (record["update"] for record in records["summary"])),
         tables=[json.loads(path.read_text()) for path in run.glob("files/media/table/*")],
+        artifacts=records.get("artifact", []),
         exit_code=ended["exit_code"],
     )
