@@ -65,7 +65,8 @@ install: .venv/installed  ## what the pipeline needs, into .venv
 install-dev: .venv/installed-dev  ## the same with tests and lint
 
 .venv/installed: requirements.txt
-	@echo 'installing into .venv: about 2 GB on disk, more where PyTorch comes with CUDA libraries'
+	@echo 'Installing about 170 packages into .venv: 0.5 GB to fetch, 2 GB on disk; several GB more of both'
+	@echo "where PyTorch comes with CUDA libraries. pip shows each package's progress below."
 	$(PYTHON) -m venv .venv
 	$(PIP) -r requirements.txt
 	touch $@

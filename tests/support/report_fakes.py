@@ -91,7 +91,7 @@ def row(
                 "id": number,
                 "prompt": f"Movie review: {text}",
                 "reference": [sample, sample],
-                "policy": [sample, sample],
+                "policy": [{**sample, "text": f"{text} {loss} {beta:g} {seed} {number}"}] * 2,
             }
             for number in range(3)
         ],

@@ -46,3 +46,48 @@ for (const input of document.querySelectorAll(".filter input")) {
     rows.forEach((row, i) => { row.hidden = !words.every((word) => texts[i].includes(word)); });
   });
 }
+
+// Two policies side by side on one prompt: what the folds hold, copied. Seeds have other prompts, so
+// the policies to choose from are those that have the prompt.
+function fill(select, texts) {
+  const before = select.selectedIndex;
+  select.replaceChildren(...texts.map((text) => new Option(text)));
+  select.selectedIndex = Math.min(Math.max(before, 0), texts.length - 1);
+}
+
+for (const fields of document.querySelectorAll(".compare")) {
+  const { prompt, left, right } = fields.elements;
+  const prompts = new Map(); // by id, since two may read the same: {text, policies: [[name, column], ...]}
+  for (const row of fields.parentElement.querySelectorAll("details.row")) {
+    for (const sample of row.querySelectorAll(".sample")) {
+      const id = sample.dataset.prompt;
+      if (!prompts.has(id)) prompts.set(id, { text: sample.querySelector("p").textContent, policies: [] });
+      prompts.get(id).policies.push([row.querySelector("summary").textContent, sample.lastElementChild]);
+    }
+  }
+  const compared = [...prompts.values()].filter(({ policies }) => policies.length > 1);
+  if (!compared.length) continue;
+  const chosen = () => compared[prompt.selectedIndex].policies;
+
+  const show = () => {
+    const columns = [left, right].map((select) => {
+      const [name, column] = chosen()[select.selectedIndex];
+      const copy = column.cloneNode(true);
+      copy.querySelector("h4").textContent = name;
+      return copy;
+    });
+    fields.querySelector(".sample").replaceChildren(...columns);
+  };
+  const offer = () => {
+    for (const select of [left, right]) fill(select, chosen().map(([name]) => name));
+    show();
+  };
+  fill(prompt, compared.map(({ text }) => text));
+  offer();
+  const loss = ([name]) => name.split("-")[0];
+  right.selectedIndex = Math.max(1, chosen().findIndex((policy) => loss(policy) !== loss(chosen()[0])));
+  show();
+  prompt.addEventListener("change", offer);
+  for (const select of [left, right]) select.addEventListener("change", show);
+  fields.hidden = false;
+}

@@ -136,6 +136,22 @@ def test_samples_are_filtered_by_what_is_typed(page):
     assert rows.filter(visible=True).count() == everything == 60
 
 
+def test_two_policies_stand_side_by_side_on_one_prompt(page):
+    fields = page.page.locator(".compare").first
+    headings = fields.locator(".sample h4")
+    left, right = headings.all_inner_texts()
+    assert left.split("-")[0] != right.split("-")[0]
+    fields.locator("[name=left]").select_option("fkl-b0.1-s1")
+    fields.locator("[name=right]").select_option("jsd-b0.1-s2")
+    fields.locator("[name=prompt]").select_option(index=1)
+    assert headings.all_inner_texts() == ["fkl-b0.1-s1", "jsd-b0.1-s2"]
+    for row, column in zip(("fkl-b0.1-s1", "jsd-b0.1-s2"), fields.locator("ul").all(), strict=True):
+        texts = [sample["text"] for sample in CONTROLLED["rows"][row]["samples"][1]["policy"]]
+        shown = column.locator("li").all_inner_texts()
+        assert len(shown) == len(texts)
+        assert all(text.strip() in said for text, said in zip(texts, shown, strict=True))
+
+
 def test_markdown_has_the_same_tables_and_its_pictures_exist(written):
     _, *sections = (written / "report.md").read_text(encoding="utf-8").split("\n## ")
     for section, sweep in zip(sections, (CONTROLLED, ODD), strict=True):
