@@ -26,8 +26,6 @@ def main() -> None:
     dtype = causal_lm.held_dtype(paths.REFERENCE_MODEL)
     model = causal_lm.load_causal_lm(paths.REFERENCE_MODEL, dtype=dtype)
     causal_lm.check_vocabulary(model, tokenizer, paths.REFERENCE_MODEL)
-    if lora := settings.active.train.lora:  # before hours of sampling, not after them
-        causal_lm.check_modules(model, lora.target_modules)
 
     fitting, left_out = tokenized_prompts.tokenize_prompts(
         tokenizer, prompts, generate.max_length, causal_lm.end_of_text_ids(model)
@@ -35,6 +33,8 @@ def main() -> None:
     tokenized_prompts.check_roles(fitting, left_out)
     tokenized_prompts.check_positions(fitting, generate, model)
     probe_model(model, tokenized_prompts.longest_sequence(fitting, generate))
+    if lora := settings.active.train.lora:  # before hours of sampling, not after them
+        causal_lm.check_modules(model, lora.target_modules)
     batches = completions.batches_by_length(fitting, generate.prompts_per_batch)
 
     def complete_batch(batch: Sequence[TokenizedPrompt]) -> list[Generation]:

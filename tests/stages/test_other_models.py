@@ -153,10 +153,6 @@ def test_a_model_that_is_not_computed_right_ends_in_one_line_before_any_work(
     finished, tmp_path, name
 ):
     folder = with_reference(finished, tmp_path / "workspace", REFUSED[name], None)
-    path = folder / "params.yaml"  # with modules that every model has
-    params = yaml.safe_load(path.read_text())
-    params["studies"]["embedded"]["train"]["lora"]["target_modules"] = "all-linear"
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
     before = stage_runs.digests(folder)
     ended = stage_runs.run("generate", folder, **finished.environment)
     assert ended.code == 2
