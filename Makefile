@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev hooks repro table plots sweep sweep-again report verify evaluate \
-  publish sample export bench lint test test-fast
+  publish new-study sample export bench lint test test-fast
 
 # The variables that each target reads. Any other one on the command line would do nothing, so it is
 # refused: a comparison that silently ran the default is worse than none.
@@ -16,6 +16,7 @@ VARIABLES_plots := EXPERIMENTS
 VARIABLES_report := SWEEP
 VARIABLES_evaluate := ADAPTER
 VARIABLES_publish := REPO
+VARIABLES_new-study := NAME FROM
 VARIABLES_sample := PROMPT N TEMPERATURE SEED
 VARIABLES_export := DIR
 VARIABLES_bench := QUICK
@@ -32,7 +33,7 @@ else ifneq ($(UNREAD),)
 endif
 
 # What the user gives reaches the shell as data, in the environment: make expands it nowhere.
-INPUTS := EXPERIMENTS SWEEP ROWS ROW JOBS ADAPTER REPO PROMPT N TEMPERATURE SEED DIR QUICK
+INPUTS := EXPERIMENTS SWEEP ROWS ROW JOBS ADAPTER REPO PROMPT N TEMPERATURE SEED DIR QUICK NAME FROM
 unexport $(INPUTS)
 export FDPO_EXPERIMENTS := $(value EXPERIMENTS)
 export FDPO_SWEEP := $(value SWEEP)
@@ -47,6 +48,8 @@ export FDPO_TEMPERATURE := $(value TEMPERATURE)
 export FDPO_SEED := $(value SEED)
 export FDPO_DIR := $(value DIR)
 export FDPO_QUICK := $(value QUICK)
+export FDPO_NAME := $(value NAME)
+export FDPO_FROM := $(value FROM)
 JOBS_OPTION = $${FDPO_JOBS:+--jobs="$$FDPO_JOBS"}
 needed = @$(if $(strip $(value $(1))),:,$(error $(1) is not given; `make $@ $(1)=$(2)`))
 
@@ -110,6 +113,10 @@ evaluate: install  ## measure a ready adapter: ADAPTER=user/name or a folder
 publish: install  ## upload models/policy to the Hub: REPO=user/name
 	$(call needed,REPO,user/name)
 	python -m experiments.publish -- "$$FDPO_REPO"
+
+new-study: install  ## add a study of your own to params.yaml: NAME=mine; FROM=examples/own-pairs.yaml
+	$(call needed,NAME,mine)
+	python -m experiments.new_study $${FDPO_FROM:+--from="$$FDPO_FROM"} -- "$$FDPO_NAME"
 
 sample: install  ## reference beside policy: PROMPT="The film"; N=8 samples, TEMPERATURE=0.7, SEED=3
 	$(call needed,PROMPT,"The film")

@@ -52,6 +52,7 @@ OPTIONS = {
     "N": "--samples",
     "TEMPERATURE": "--temperature",
     "SEED": "--seed",
+    "FROM": "--from",
 }
 
 
@@ -70,6 +71,8 @@ OPTIONS = {
         ("sample", "TEMPERATURE", ("PROMPT=p",)),
         ("sample", "SEED", ("PROMPT=p",)),
         ("export", "DIR", ()),
+        ("new-study", "NAME", ()),
+        ("new-study", "FROM", ("NAME=mine",)),
     ],
 )
 def test_a_value_is_data(project, target, variable, others, value):
@@ -108,6 +111,7 @@ def test_experiments_to_compare_are_words_and_nothing_more(project):
     [
         ("evaluate", [], "ADAPTER is not given; `make evaluate ADAPTER=user/name or a folder`"),
         ("publish", [], "REPO is not given; `make publish REPO=user/name`"),
+        ("new-study", [], "NAME is not given; `make new-study NAME=mine`"),
         ("sample", [], 'PROMPT is not given; `make sample PROMPT="The film"`'),
         ("sweep", ["SWEEP= "], "SWEEP is not given; `make sweep SWEEP=controlled`"),
         ("sweep-again", ["SWEEP=s"], "ROW is not given; `make sweep-again ROW=A`"),

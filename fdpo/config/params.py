@@ -1,7 +1,7 @@
 """params.yaml, read whole and checked before any stage works."""
 
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,6 +20,8 @@ from fdpo.core.validation import Strict, Text, among, problems
 
 # DVC reads a dot in a name as a step into a section.
 StudyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
+
+PLACEHOLDER = "TODO"  # in a section that `make new-study` wrote
 
 
 class Params(Strict):
@@ -63,6 +65,15 @@ class Params(Strict):
             raise ValueError(f"study = {self.study!r}: no such study; choose one of {known}")
         return self
 
+    @model_validator(mode="after")
+    def _active_study_is_filled_in(self):
+        if unfilled := list(placeholders(self.active.model_dump())):
+            raise ValueError(
+                f"studies.{self.study}: {PLACEHOLDER} stands where a value of yours is needed; fill"
+                f" in {', '.join(unfilled)}"
+            )
+        return self
+
     @property
     def active(self) -> Study:
         """The study that this run is of."""
@@ -82,6 +93,18 @@ class Params(Strict):
     def effective_lr(self) -> float:
         """`lr`, or where it is `auto` the study's own learning rate for this loss."""
         return self.active.train.lr_of(self.loss) if self.lr == "auto" else self.lr
+
+
+def placeholders(section: Any, key: str = "") -> Iterator[str]:
+    """The dotted keys of a study's section whose values its user has yet to fill in.
+
+    Such a value is the placeholder, or a path whose file's name is.
+    """
+    if isinstance(section, dict):
+        for name, value in section.items():
+            yield from placeholders(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(section, str) and PurePosixPath(section).name.split(".")[0] == PLACEHOLDER:
+        yield key
 
 
 def _losses(info: ValidationInfo) -> Collection[str]:

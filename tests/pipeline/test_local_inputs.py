@@ -32,7 +32,7 @@ def clone(tmp_path_factory) -> Clone:
     scratch = tmp_path_factory.mktemp("local")
     made = Clone(scratch / "clone", cloning.environment(scratch))
     made.folder.mkdir()
-    cloning._copy_working_tree(made.folder)
+    cloning.copy_working_tree(made.folder)
     stages = yaml.safe_load((cloning.ROOT / "dvc.yaml").read_text())["stages"]
     check, prepare = stages["check"], stages["prepare"]
     prepare |= {"cmd": "python3 stand_in.py", "outs": ["data/prompts.jsonl"]}

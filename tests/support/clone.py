@@ -71,7 +71,7 @@ def make(scratch: Path) -> Clone:
     packages = embedded_fakes.build(scratch / "packages")
     clone = Clone(scratch / "clone", environment(scratch) | packages.environment)
     clone.folder.mkdir()
-    _copy_working_tree(clone.folder)
+    copy_working_tree(clone.folder)
     params = clone.folder / "params.yaml"
     params.write_text(tiny(params.read_text(encoding="utf-8"), packages), encoding="utf-8")
     clone.git("init", "--quiet", "--initial-branch=main")
@@ -103,7 +103,7 @@ def environment(scratch: Path) -> dict[str, str]:
     return inherited | own | proxies | IDENTITY
 
 
-def _copy_working_tree(folder: Path) -> None:
+def copy_working_tree(folder: Path) -> None:
     """What Git tracks or would track, as it stands; no results of earlier runs."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

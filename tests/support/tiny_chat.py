@@ -1,0 +1,83 @@
+"""A tiny random chat model, and a reward model of chats, for the walks of docs/own-study.md.
+
+    python -m tests.support.tiny_chat inputs/model
+
+writes the chat model to a folder, as `save_pretrained` does. Weights and tokenizer depend on this
+file and examples/ alone.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen2ForSequenceClassification,
+)
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+END, BEGIN_TURN, END_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+
+
+def tokenizer(template: bool = True) -> PreTrainedTokenizerFast:
+    """ChatML's tokens, and byte pairs of the examples' words."""
+    bpe = Tokenizer(BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    texts = [(EXAMPLES / name).read_text() for name in ("pairs.jsonl", "prompts.csv")]
+    trainer = BpeTrainer(
+        vocab_size=400,
+        special_tokens=[END, BEGIN_TURN, END_TURN],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, pad_token=END)
+    if template:
+        made.chat_template = (EXAMPLES / "chatml.jinja").read_text()
+    return made
+
+
+def chat_model(folder: Path) -> None:
+    """A causal language model of 40 thousand weights that knows ChatML."""
+    _save(Qwen2ForCausalLM, folder)
+
+
+def reward_model(folder: Path) -> None:
+    """A classifier with one output and a chat template, as most reward models are."""
+    _save(Qwen2ForSequenceClassification, folder, num_labels=1)
+
+
+def _save(
+    kind: type[Qwen2ForCausalLM] | type[Qwen2ForSequenceClassification], folder: Path, **more: int
+) -> None:
+    words = tokenizer()
+    config = Qwen2Config(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        initializer_range=0.3,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+        **more,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = kind(config)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    chat_model(Path(sys.argv[1]))
