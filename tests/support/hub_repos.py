@@ -1,4 +1,4 @@
-"""Tiny random repositories in the layout of the ones that the IMDB studies name.
+"""Tiny random repositories in the layout of the ones that the IMDB studies and examples/ name.
 
 Weights and texts depend on nothing but this file, and so do the commits that the stand-in gives.
 """
@@ -21,6 +21,7 @@ from transformers import (
 
 from fdpo.core.files import write_json
 from fdpo.core.randomness import stream
+from tests.support import tiny_chat
 
 SUBJECTS = ["movie", "film", "story", "plot", "cast", "scene", "actor", "ending", "score"]
 VERBS = ["was", "seemed", "felt", "looked", "became", "stayed"]
@@ -29,7 +30,7 @@ LABELS = {0: "NEGATIVE", 1: "POSITIVE"}
 
 
 def build_all(folder: Path) -> None:
-    """Every repository of both studies below `folder`, in the stand-in's layout."""
+    """Every repository of these studies below `folder`, in the stand-in's layout."""
     models, datasets = folder / "models", folder / "datasets"
     gpt2(models / "lvwerra/gpt2-imdb")
     distilbert(models / "lvwerra/distilbert-imdb")
@@ -37,6 +38,7 @@ def build_all(folder: Path) -> None:
     imdb(datasets / "stanfordnlp/imdb")
     pairs(datasets / "therem/dpo_dataset")
     prompts(datasets / "therem/dpo_dataset_eval")
+    tiny_chat.walk_repos(folder)
 
 
 def sentences(count: int, purpose: str) -> list[str]:

@@ -1,14 +1,16 @@
-"""A tiny random chat model, and a reward model of chats, for the walks of docs/own-study.md.
+"""Tiny random chat models and reward models of chats, for the walks of docs/own-study.md.
 
-    python -m tests.support.tiny_chat inputs/model
+    python -m tests.support.tiny_chat inputs
 
-writes the chat model to a folder, as `save_pretrained` does. Weights and tokenizer depend on this
-file and examples/ alone.
+writes inputs/model and inputs/reward, as `save_pretrained` does. Weights and tokenizer depend on
+this file and examples/ alone.
 """
 
 import sys
 from pathlib import Path
 
+import pyarrow.csv
+import pyarrow.parquet
 import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
@@ -24,8 +26,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 END, BEGIN_TURN, END_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
 
-def tokenizer(template: bool = True) -> PreTrainedTokenizerFast:
-    """ChatML's tokens, and byte pairs of the examples' words."""
+def tokenizer() -> PreTrainedTokenizerFast:
+    """ChatML's tokens and template, and byte pairs of the examples' words."""
     bpe = Tokenizer(BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -38,8 +40,7 @@ def tokenizer(template: bool = True) -> PreTrainedTokenizerFast:
     )
     bpe.train_from_iterator(texts, trainer)
     made = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, pad_token=END)
-    if template:
-        made.chat_template = (EXAMPLES / "chatml.jinja").read_text()
+    made.chat_template = (EXAMPLES / "chatml.jinja").read_text()
     return made
 
 
@@ -48,13 +49,27 @@ def chat_model(folder: Path) -> None:
     _save(Qwen2ForCausalLM, folder)
 
 
-def reward_model(folder: Path) -> None:
+def reward_model(folder: Path, seed: int = 0) -> None:
     """A classifier with one output and a chat template, as most reward models are."""
-    _save(Qwen2ForSequenceClassification, folder, num_labels=1)
+    _save(Qwen2ForSequenceClassification, folder, seed, num_labels=1)
+
+
+def walk_repos(folder: Path) -> None:
+    """What examples/hub.yaml names, below `folder` in the layout of the Hub's stand-in."""
+    chat_model(folder / "models/you/chat-model")
+    reward_model(folder / "models/you/reward-model")
+    reward_model(folder / "models/you/other-reward-model", seed=1)
+    table = pyarrow.csv.read_csv(EXAMPLES / "prompts.csv")
+    path = folder / "datasets/you/questions/data/train-00000-of-00001.parquet"
+    path.parent.mkdir(parents=True)
+    pyarrow.parquet.write_table(table, path)
 
 
 def _save(
-    kind: type[Qwen2ForCausalLM] | type[Qwen2ForSequenceClassification], folder: Path, **more: int
+    kind: type[Qwen2ForCausalLM] | type[Qwen2ForSequenceClassification],
+    folder: Path,
+    seed: int = 0,
+    **more: int,
 ) -> None:
     words = tokenizer()
     config = Qwen2Config(
@@ -73,11 +88,12 @@ def _save(
         **more,
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = kind(config)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
 
 
 if __name__ == "__main__":
-    chat_model(Path(sys.argv[1]))
+    chat_model(Path(sys.argv[1], "model"))
+    reward_model(Path(sys.argv[1], "reward"))
