@@ -35,8 +35,13 @@ def export(folder: Path) -> None:
     """Write the merged policy and its tokenizer to `folder`, whole or not at all.
 
     Raises:
-        UserError: there is something at `folder` already, or no trained policy.
+        UserError: there is something at `folder` already, its name is not UTF-8, or there is no
+            trained policy.
     """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{folder}: not UTF-8; name another folder, DIR=...") from None
     if folder.exists() or folder.is_symlink():
         raise UserError(f"{folder}: exists already; name a folder that does not, DIR=...")
     if not (paths.POLICY / "objective.json").is_file():

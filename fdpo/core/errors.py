@@ -1,6 +1,7 @@
 """The one error a user sees, and how a script ends on it."""
 
 import errno
+import io
 import os
 import re
 import sys
@@ -36,6 +37,14 @@ DISK = {
     errno.EIO: "check the disk",
     errno.ESTALE: "mount the network disk anew",
 }
+# The same of a path, where it is the error itself: as a cause, libraries have met and handled some.
+PATHS = {
+    errno.EISDIR: "a file is needed there: name another, or move it,",
+    errno.ENOTDIR: "a folder is needed there: name another, or move it,",
+    errno.EEXIST: "a folder is needed there: name another, or move it,",
+    errno.ELOOP: "correct the link",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 # What libraries make of the same errors: pip, SQLite, PyTorch, safetensors, and DVC's own.
 _FULL = re.compile(r"No space left on device|os error 28\b|database or disk is full|Errno 28\b")
 _LEFT = 2**20  # bytes below which a disk counts as full
@@ -44,10 +53,12 @@ _LEFT = 2**20  # bytes below which a disk counts as full
 def run(main: Callable[[], None]) -> None:
     """Call `main`; what the user can correct ends the process with its lines on stderr and code 2.
 
-    That is a `UserError`, and a disk that is full, broken or not writable, whichever library met
-    it. Ctrl-C ends it with 130, as the shell has it, and a reader that has gone, such as `head`,
-    quietly with 141.
+    That is a `UserError`, a disk that is full, broken or not writable, whichever library met it, or
+    a folder in a file's place. Ctrl-C ends it with 130, as the shell has it, and a reader that has
+    gone, such as `head`, quietly with 141.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the locale has no letters for
     try:
         _require_readable_folder()
         main()
@@ -68,6 +79,9 @@ def run(main: Callable[[], None]) -> None:
 
 def _disk_problem(error: BaseException) -> str | None:
     """What a failure of the disk is, with the path and what to do, or None for other errors."""
+    if isinstance(error, OSError) and error.errno in PATHS and error.filename:
+        problem = f"{os.fsdecode(error.filename)}: {os.strerror(error.errno)}"
+        return f"{problem}; {PATHS[error.errno]} and run again"
     for cause in _causes(error):
         number = cause.errno if isinstance(cause, OSError) else None
         if _FULL.search(str(cause)):

@@ -6,6 +6,7 @@ old ones. Then DVC takes the stage for done, from dvc.lock, and would bring its 
 the run cache, whenever the new values come again.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
+from fdpo.run import stage_deps
 
 RECORDS = Path("dvc.lock")
 
@@ -32,6 +34,35 @@ def true_record(stage: str) -> Iterator[None]:
             removed = f"{RECORDS}: its record of {stage} was untrue and is removed; run `dvc repro`"
             raise UserError(*error.lines, removed) from None
         raise
+
+
+@contextmanager
+def restorable(stage: str) -> Iterator[None]:
+    """Run a stage's work; where it refuses, say how the outputs of the last run come back.
+
+    DVC removes them before it runs the stage. What can be known of params.yaml alone is refused by
+    `stages.check`, before that; the rest is known only with the stage's inputs.
+    """
+    try:
+        yield
+    except UserError as error:
+        lost = _lost_outputs(stage) if os.environ.get("RANK", "0") == "0" else ""
+        if not lost:
+            raise
+        back = f"{lost}: removed by DVC before it ran {stage}; `dvc checkout {lost}` restores it"
+        raise UserError(*error.lines, back) from None
+
+
+def _lost_outputs(stage: str) -> str:
+    """The outputs of a stage that are gone and that DVC has a record of, in the user's folder."""
+    if "DVC_STAGE" not in os.environ or not Path(os.environ.get("DVC_ROOT", ".")).samefile("."):
+        return ""
+    try:
+        recorded = read_yaml(RECORDS)["stages"][stage]["outs"]
+    except (UserError, KeyError):
+        return ""
+    cached = {str(path) for path in stage_deps.cached_outs(stage) if not path.exists()}
+    return " ".join(out["path"] for out in recorded if out["path"] in cached)
 
 
 def _remove_untrue_record(stage: str) -> bool:

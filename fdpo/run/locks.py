@@ -18,6 +18,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from fdpo.core import errors
 from fdpo.core.errors import UserError
+from fdpo.run.dvc_records import restorable
 from fdpo.run.steady_params import steady_params
 from fdpo.run.workspace_claim import claim_workspace
 
@@ -33,7 +34,11 @@ def run(stage: str, main: Callable[[], None]) -> None:
 
     def alone() -> None:
         claim_workspace()
-        with exclusive_lock(Path(UNFINISHED, f"{stage}.lock"), stage), steady_params(stage):
+        with (
+            exclusive_lock(Path(UNFINISHED, f"{stage}.lock"), stage),
+            restorable(stage),
+            steady_params(stage),
+        ):
             main()
 
     errors.run(alone)

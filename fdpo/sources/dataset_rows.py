@@ -68,7 +68,7 @@ def value_at(row: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def surplus(row: Mapping[str | None, Any]) -> str | None:
+def surplus(row: Mapping[Any, Any]) -> str | None:
     """What is wrong with a row of CSV that has fields without a column, or None.
 
     Such a row is one whose text has a comma and no quotes: the text would end there.

@@ -53,6 +53,24 @@ def test_a_broken_or_full_disk_is_one_line_whichever_library_met_it(error, line,
         assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [
+        (errno.EISDIR, "Is a directory; a file is needed there: name another, or move it, and"),
+        (errno.ENOTDIR, "Not a directory; a folder is needed there: name another, or move it, and"),
+        (errno.EEXIST, "File exists; a folder is needed there: name another, or move it, and"),
+        (errno.ENAMETOOLONG, "File name too long; choose a shorter name and"),
+    ],
+)
+def test_a_path_that_cannot_be_is_one_line_unless_it_was_caught(number, line, capsys):
+    error = OSError(number, "", "a/b")
+    code, said = ended(fail(error), capsys)
+    assert (code, said.count("\n")) == (2, 1)
+    assert said.startswith(f"error: a/b: {line} run again")
+    with pytest.raises(ZeroDivisionError):
+        errors.run(fail(ZeroDivisionError("no"), error))
+
+
 def test_other_errors_are_bugs_and_shown_whole():
     with pytest.raises(ZeroDivisionError):
         errors.run(fail(ZeroDivisionError("no")))
@@ -114,6 +132,18 @@ def test_a_reader_that_has_gone_ends_it_quietly():
     assert done.returncode == 141
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
+
+
+def test_a_letter_that_the_locale_does_not_have_is_shown_escaped():
+    script = "from fdpo.core import errors; errors.run(lambda: print('caf\\xe9 \\udcff'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "caf\\xe9 \\udcff\n", "")
 
 
 def test_a_folder_whose_name_the_locale_does_not_have_is_said(tmp_path):

@@ -106,6 +106,22 @@ def test_a_command_that_its_parent_has_not_yet_looked_after_has_ended(clone):
     command.communicate()
 
 
+@pytest.mark.parametrize("command", [("repro",), ("exp", "run", "-S", "beta=9")])
+def test_a_stage_that_refuses_says_how_its_outputs_come_back(clone, command):
+    before = clone.bytes("models/policy/objective.json")
+    if command == ("repro",):
+        path = clone.folder / "params.yaml"
+        path.write_text(path.read_text().replace("beta: 0.1", "beta: 9"))
+    done = run(clone, *command)
+    assert done.returncode
+    assert not (clone.folder / "models/policy").exists()
+    assert "beta = 9: too many" in done.stderr
+    told = "models/policy: removed by DVC before it ran train; `dvc checkout models/policy`"
+    assert told in done.stderr
+    clone.dvc("checkout", "models/policy")
+    assert clone.bytes("models/policy/objective.json") == before
+
+
 def test_a_killed_command_gives_the_workspace_back(clone):
     after(clone, "train", "sleep 100")
     command = clone.start("repro", "--force")
