@@ -13,6 +13,7 @@ from typing import Any
 from experiments.measured import parsed_metrics
 from fdpo.core import errors
 from fdpo.core.errors import UserError
+from fdpo.core.printable import printable
 from fdpo.evaluation.metric_registry import HEADLINE_METRICS
 from stages import paths
 
@@ -47,7 +48,7 @@ def cell(row: Mapping[str, Any], column: str, intervals: Mapping[str, Any]) -> s
     value = row.get(column)
     if value is None:
         return ""
-    text = f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
+    text = f"{value:.4g}" if isinstance(value, (int, float)) else printable(str(value))
     if column in intervals:
         text += " [{low:.3g}, {high:.3g}]".format(**intervals[column])
     return text
@@ -100,11 +101,19 @@ def intervals_of(row: Mapping[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Print the table."""
     import dvc.api  # not above: it takes a second
+    from dvc.exceptions import DvcException
+    from dvc.scm import SCMError
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--intervals", action="store_true", help="95 %% intervals over prompts")
     options = parser.parse_args()
-    found = experiments(dvc.api.exp_show())
+    try:
+        found = experiments(dvc.api.exp_show())
+    except (DvcException, SCMError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"`dvc exp show` failed: {said}; run this in a clone of the repository"
+        ) from (None)
     if not found:
         sys.exit("no experiment has results yet; run `dvc repro`, then `dvc exp run -S loss=fkl`")
     # Only columns that some experiment has: a study without a judge has none.

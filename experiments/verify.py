@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="experiments.verify", description=(__doc__ or "").split("\n")[0]
     ).parse_args(arguments)
     remove_damaged_rwlock()
-    if subprocess.run(["git", "diff", "--quiet", "HEAD"]).returncode:
+    if subprocess.run(["git", "diff", "--quiet", "HEAD"], stderr=subprocess.DEVNULL).returncode:
         print("verify: the last commit is what is run; changes since then are not")
     # DVC's lock on the clone may be given back in the moment in which the folder goes.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

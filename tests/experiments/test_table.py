@@ -3,6 +3,7 @@
 import pytest
 
 from experiments import outcome, table
+from fdpo.core.errors import UserError
 
 SHOWN = {
     "loss": "sigmoid",
@@ -59,6 +60,17 @@ def test_the_best_reward_is_first_and_a_failed_row_is_left_out():
 
 def test_no_column_is_of_the_reference_alone():
     assert "reward_reference" not in table.columns()
+
+
+def test_a_text_of_a_strangers_experiment_is_shown_and_not_obeyed():
+    assert table.cell({"loss": "\x1b[2Jsigmoid"}, "loss", {}) == "\\x1b[2Jsigmoid"
+
+
+def test_outside_of_a_repository_it_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["table"])
+    with pytest.raises(UserError, match=r"`dvc exp show` failed: .*; run this in a clone"):
+        table.main()
 
 
 def test_intervals_stand_behind_their_values():
