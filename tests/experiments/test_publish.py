@@ -40,7 +40,8 @@ def project(tmp_path) -> Path:
     write_json(policy / "adapter_config.json", {"base_model_name_or_path": "models/reference"})
     (policy / "adapter_model.safetensors").write_bytes(b"weights")
     write_json(tmp_path / "project/models/reference/source.json", SOURCE)
-    metrics = {"reward": {"value": 1.25, "low": 1.0, "high": 1.5}}
+    names = ("reward", "reward_difference", "kl")
+    metrics = {name: {"value": 1.25, "low": 1.0, "high": 1.5} for name in names}
     write_json(tmp_path / "project/results/evaluate/metrics.json", metrics)
     return tmp_path / "project"
 
