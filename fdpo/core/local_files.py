@@ -4,14 +4,23 @@
 into. There a path that is not in the copy means the one in the folder that the user works in.
 """
 
+import contextlib
 import hashlib
 import os
+import time
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from fdpo.core.errors import UserError
+from fdpo.core.files import read_json, write_json
 
 # In the environment of everything that a sweep starts, with the user's folder as its value.
 SWEEP_FOLDER = "FDPO_SWEEP"
+LARGE = 64 * 2**20  # bytes, which take a tenth of a second to read
+MEMORY = ".dvc/tmp/sha256.json"  # of large files; Git and DVC leave this folder out
+SETTLED = 2 * 10**9  # nanoseconds: the coarsest clock of a file system, FAT's
 
 
 def local_files(path: str) -> dict[str, Path]:
@@ -74,5 +83,40 @@ def require_portable(path: str) -> None:
 
 
 def _sha256(file: Path) -> str:
+    """Of a large file it is remembered as long as size, times and inode stay as they are.
+
+    What DVC itself goes by is the same, less the time that the inode changed, which `cp -p` and
+    `touch -d` cannot set back. A file written to a moment ago is not remembered: a second change
+    might leave the clock's tick as it was.
+    """
+    if file.stat().st_size < LARGE:
+        return _read_sha256(file)
+    memory = Path(os.environ.get("DVC_ROOT", "."), MEMORY)
+    key, state = str(file.resolve()), _state(file)
+    known = _remembered(memory)
+    if key in known and known[key][:-1] == state:
+        return known[key][-1]
+    settled = time.time_ns() - max(state[1:3]) > SETTLED
+    digest = _read_sha256(file)
+    if settled and _state(file) == state and memory.parent.is_dir():
+        with contextlib.suppress(OSError):  # a full or read-only disk; it is read again next time
+            write_json(memory, known | {key: [*state, digest]})
+    return digest
+
+
+def _state(file: Path) -> list[int]:
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _remembered(memory: Path) -> dict[str, list[Any]]:
+    """By file, its state and sha256; nothing where the memory is missing or damaged."""
+    try:
+        return TypeAdapter(dict[str, list[Any]]).validate_python(read_json(memory))
+    except (UserError, OSError, ValidationError):
+        return {}
+
+
+def _read_sha256(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
