@@ -32,7 +32,7 @@ def forest(sweep: str, verdicts: Sequence[PairVerdict], margin: float | None) ->
     ]
     counts = {name: sum(row["outcome"] == name for row in data) for name in COLORS}
     names = list(COLORS)
-    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, labelFontSize=12)
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columnPadding=4)
     outcome = alt.Color(
         "outcome:N", scale=alt.Scale(domain=names, range=list(COLORS.values())), legend=legend
     )
@@ -42,7 +42,7 @@ def forest(sweep: str, verdicts: Sequence[PairVerdict], margin: float | None) ->
     base = records.chart(data).encode(
         y=alt.Y("pair:N", title=None, sort=None, axis=alt.Axis(labelLimit=260)), color=outcome
     )
-    title = "difference in reward at equal KL, first less second"
+    title = ["difference in reward at equal KL,", "first less second"]
     tooltip = [
         alt.Tooltip(f"{field}:N", title=field) for field in ("pair", "difference", "outcome")
     ]

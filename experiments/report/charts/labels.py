@@ -7,7 +7,8 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 HEIGHT = 12
 WIDTH_OF_LETTER = 6.5
 POINT = 6  # half the side of the box that a point takes
-# Offsets of a label's centre from its point, in half label sizes: near ones and right ones first.
+STEP = 8  # sideways, however long the label is: far from its point it would seem another's
+# Where a label lies from its point: near ones and right ones first.
 DIRECTIONS = [(1, -1), (1, 1), (-1, -1), (-1, 1), (0, -1), (0, 1), (1, 0), (-1, 0)]
 DISTANCES = (1, 2, 3)
 
@@ -33,9 +34,9 @@ def place(
 def _candidates(point: tuple[float, float], text: str):
     for distance in DISTANCES:
         for right, down in DIRECTIONS:
-            reach_x = (POINT + WIDTH_OF_LETTER * len(text) / 2) * right
-            reach_y = (POINT + HEIGHT / 2 - 2) * down
-            yield point[0] + reach_x * (1 + distance) / 2, point[1] + reach_y * distance
+            reach_x = POINT + WIDTH_OF_LETTER * len(text) / 2 + STEP * (distance - 1)
+            reach_y = (POINT + HEIGHT / 2 - 2) * distance
+            yield point[0] + reach_x * right, point[1] + reach_y * down
 
 
 def _box(centre: tuple[float, float], text: str) -> Box:

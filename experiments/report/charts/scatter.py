@@ -87,7 +87,7 @@ class AxisRange:
         if not self.root:
             return alt.Axis()
         ticks = [tick for tick in ROOT_TICKS if tick <= self.high]
-        return alt.Axis(values=ticks, format="~g", labelOverlap="greedy")
+        return alt.Axis(values=ticks, format="~g", labelOverlap="greedy", labelSeparation=4)
 
 
 def scatter(
@@ -105,7 +105,9 @@ def scatter(
     x = _scale(points, plot.x, [] if origin is None else [origin], intervals=False)
     untrained = [row for row in _untrained(baselines, plot) if x.low <= row["x"] <= x.high]
     y = _scale(points, plot.y, [0.0, *(row["y"] for row in untrained)])
-    data = _labelled(_data(points, plot), plot, x, y)
+    data = _data(points, plot)
+    labelled = _labelled([*data, *untrained], plot, x, y)
+    data, untrained = labelled[: len(data)], labelled[len(data) :]
     encoded = encodings(style_by_curve, dict.fromkeys(point.curve for point in points))
     records = Data()
     base = records.chart(data).encode(
@@ -155,7 +157,7 @@ def _key(plot: ScatterPlot, untrained: bool) -> list[str]:
     """What the marks mean, for a picture that stands alone."""
     parts = ["numbers beside points: β", "coloured bands: 95 % intervals upwards and downwards"]
     parts += ["thick grey line: the frontier"] if plot.sign else []
-    parts += ["grey crosses: the reference without training"] if untrained else []
+    parts += ["grey crosses: the reference untrained, T its temperature"] if untrained else []
     lines = [parts] if plot.width > NARROW else [parts[:2], parts[2:]]
     return ["; ".join(line) for line in lines]
 
@@ -276,17 +278,23 @@ def _untrained(baselines: Sequence[BaselinePoint], plot: ScatterPlot) -> Records
         measured = baseline.metrics | {KL_AXIS.metric: baseline.kl}
         if plot.x.metric in measured and plot.y.metric in measured:
             across, up = measured[plot.x.metric].value, measured[plot.y.metric].value
-            rows.append({"x": across, "y": up, "text": baseline.label})
+            name = baseline.label.replace("temperature ", "T=")  # a long one finds no room
+            rows.append({"x": across, "y": up, "text": name})
     return rows
 
 
 def _baselines(records: Data, rows: Records) -> list[alt.Chart]:
-    """Grey crosses with their names below."""
+    """Grey crosses with their names beside them."""
     if not rows:
         return []
     base = records.chart(rows).encode(x="x:Q", y="y:Q")
     cross = base.mark_point(shape="cross", angle=45, filled=True, size=70, color=GREY, opacity=1)
-    return [cross, base.mark_text(color="#555555", fontSize=10, dy=12).encode(text="text:N")]
+    name = {"fontSize": 10, "dx": alt.expr("datum.dx"), "dy": alt.expr("datum.dy")}
+    return [
+        cross,
+        base.mark_text(color="white", stroke="white", strokeWidth=3, **name).encode(text="text:N"),
+        base.mark_text(color="#555555", **name).encode(text="text:N"),
+    ]
 
 
 def _frontier(

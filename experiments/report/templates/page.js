@@ -4,6 +4,9 @@
 const figures = document.querySelectorAll("figure.chart");
 Promise.all([...figures].map((figure) => {
   const specification = JSON.parse(figure.querySelector("script").textContent);
+  // On a phone the first chart fits; in the others labels are placed for one width, so they scroll.
+  const room = figure.clientWidth - 150; // for the names of pairs
+  if (figure.id.endsWith("-pairs")) specification.width = Math.min(specification.width, Math.max(room, 150));
   return vegaEmbed(figure, specification, { renderer: "svg", actions: false });
 })).then((charts) => {
   // The figure's own label says what the chart shows; its marks, read out one by one, would not.

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 CONTROLLED = report_fakes.controlled(3, text=report_fakes.NASTY)
 ODD = report_fakes.seed_table()
-ODD["rows"]["<b>|odd|</b>"] = ODD["rows"].pop("fkl-b1-s1")
+ODD["rows"]["odd_.row_-1"] = ODD["rows"].pop("fkl-b1-s1")
 PICTURES = {
     "pairs",
     "kl",
@@ -30,7 +30,7 @@ PICTURES = {
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
-    """results/report of two sweeps, one of whose rows has a name that is markup."""
+    """results/report of two sweeps, one of whose rows has as odd a name as may be."""
     folder = tmp_path_factory.mktemp("report")
     report_fakes.write(folder / "experiments/results", CONTROLLED, ODD)
     with pytest.MonkeyPatch.context() as patch:
