@@ -7,11 +7,13 @@ The pipeline must have come as far as `split` for the study in params.yaml. The 
 """
 
 import argparse
+import re
 import tempfile
 from pathlib import Path
 
 from fdpo.config.params import Params
 from fdpo.core import errors
+from fdpo.core.errors import UserError
 from fdpo.core.randomness import streams_of
 from fdpo.evaluation.evaluate_policy import evaluate_policy
 from fdpo.evaluation.inputs import load_inputs
@@ -21,6 +23,8 @@ from fdpo.losses import LOSSES, Objective
 from fdpo.run.settings import check_params, load_params
 from fdpo.sources import hub
 from stages import paths
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,6 +36,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--beta", type=float)
     parser.add_argument("--alpha", type=float)
     options = parser.parse_args(arguments)
+    if not Path(options.adapter).is_dir() and not HUB_NAME.fullmatch(options.adapter):
+        raise UserError(
+            f"{options.adapter}: no folder here, and no name of the Hub, which is user/name;"
+            " name one of them"
+        )
     settings = trained_with(load_params(), options)
     with tempfile.TemporaryDirectory() as scratch:
         adapter = Path(options.adapter)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import outcome, samples, verify
+from experiments import evaluate_adapter, outcome, samples, verify
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.records import HeldoutSamples, PolicySample, ScoredSample
@@ -96,6 +96,14 @@ def test_what_a_model_writes_is_shown_and_not_obeyed(tmp_path, monkeypatch, caps
     shown = capsys.readouterr().out
     assert "\\x1b]0;owned\\x07" in shown
     assert not set(shown) & {"\x1b", "\x07", "\x9b", "\u202e"}
+
+
+@pytest.mark.parametrize("adapter", ["dvc.yaml", "nosuch", "a/b/c", "\udcff", "a\nb", "~/x y"])
+def test_what_is_neither_a_folder_nor_a_name_of_the_hub_is_said(adapter, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").touch()
+    with pytest.raises(UserError, match="no folder here, and no name of the Hub, which is"):
+        evaluate_adapter.main(["--", adapter])
 
 
 def test_help_of_verify_starts_nothing(capsys):
