@@ -25,8 +25,9 @@ NEEDED_METRICS = (
 )
 
 
-# Of names, which stand in commands, tables and the names of files.
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+# Of names, which stand in commands, tables and pictures.
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]
+SWEEP_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # in the names of files too
 
 
 class RowParams(Strict):
@@ -137,7 +138,7 @@ class RowResults(Strict):
 class SweepResults(Strict):
     """A sweep's finished rows by name, and what its study was made of."""
 
-    sweep: Word
+    sweep: Annotated[str, Field(pattern=SWEEP_NAME)]
     study: Word
     models: dict[str, Any]
     references: dict[str, ReferenceResults] = Field(default_factory=dict)

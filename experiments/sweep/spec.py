@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from experiments.sweep.results import RowParams
+from experiments.sweep.results import SWEEP_NAME, RowParams
 from fdpo.config.params import Params
 from fdpo.config.study import Positive
 from fdpo.config.yaml_files import read_yaml
@@ -66,6 +66,10 @@ def load(name: str, base: Params, folder: Path = SPECS) -> SweepSpec:
 
     Raises `UserError` in one line naming the row, the key, its value and what is allowed.
     """
+    if not re.fullmatch(SWEEP_NAME, name):
+        raise UserError(
+            f"{name}: must be a file of {folder} without .yaml, in letters, digits and . _ -"
+        )
     path = folder / f"{name}.yaml"
     file = _read(path)
     rows = [

@@ -66,6 +66,12 @@ def test_the_controlled_sweep_has_equal_strengths_and_enough_seeds():
         assert set(seeds.values()) == {wanted}
 
 
+@pytest.mark.parametrize("name", ["../sweeps/controlled", "/etc/passwd", "a b", "-x", "\udcff", ""])
+def test_a_sweep_is_named_as_its_results_can_be(name):
+    with pytest.raises(UserError, match=r"must be a file of experiments/sweeps without \.yaml"):
+        spec.load(name, BASE)
+
+
 def test_a_row_may_have_some_of_the_seeds_alone(tmp_path):
     text = ONE.replace("seeds: [3]", "seeds: [3, 4, 5]")
     text = text.replace("beta: 10}", "beta: 10, seeds: [5, 3]}")
