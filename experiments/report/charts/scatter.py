@@ -175,9 +175,10 @@ def _description(points: Sequence[Point], plot: ScatterPlot) -> str:
 
 def _text(base: alt.Chart, **mark: Any) -> alt.Chart:
     """The labels at their positions; drawn in white first, they stand clear of what they cross."""
-    return base.mark_text(
-        fontSize=11, fontWeight="bold", dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), **mark
-    ).encode(text="text:N")
+    look: dict[str, Any] = {"fontSize": 11, "fontWeight": "bold"} | mark
+    return base.mark_text(dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), **look).encode(
+        text="text:N"
+    )
 
 
 def _origin(points: Sequence[Point], axis: MetricAxis) -> float | None:
@@ -289,12 +290,9 @@ def _baselines(records: Data, rows: Records) -> list[alt.Chart]:
         return []
     base = records.chart(rows).encode(x="x:Q", y="y:Q")
     cross = base.mark_point(shape="cross", angle=45, filled=True, size=70, color=GREY, opacity=1)
-    name = {"fontSize": 10, "dx": alt.expr("datum.dx"), "dy": alt.expr("datum.dy")}
-    return [
-        cross,
-        base.mark_text(color="white", stroke="white", strokeWidth=3, **name).encode(text="text:N"),
-        base.mark_text(color="#555555", **name).encode(text="text:N"),
-    ]
+    halo = {"color": "white", "stroke": "white", "strokeWidth": 3}
+    look = {"fontSize": 10, "fontWeight": "normal"}
+    return [cross, _text(base, **look, **halo), _text(base, **look, color="#555555")]
 
 
 def _frontier(
