@@ -18,7 +18,7 @@ PACKAGE = ROOT / "fdpo/__init__.py"  # imported by everything; no dep, as it has
 # Lower floors first. A folder or file of fdpo imports from lower floors and from itself alone.
 FLOORS = (
     {"core"},
-    {"losses", "pairing", "config"},
+    {"losses", "pairing", "kept_logps", "config"},
     {"run"},
     {"models", "scoring", "sources"},
     {"decoding"},

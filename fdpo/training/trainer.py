@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.data_loader import prepare_data_loader
@@ -24,6 +24,7 @@ from fdpo.losses import Objective, f_dpo_loss
 from fdpo.models.causal_lm import turn_off_randomness
 from fdpo.models.logprobs import pair_logps
 from fdpo.models.micro_batches import MicroBatch, shard_step, to_trl_columns
+from fdpo.training.merged_adapter import merged_adapter
 from fdpo.training.pair_order import PromptOrder
 
 # How far the first step's policy may be from the recorded reference: bfloat16's rounding.
@@ -74,6 +75,7 @@ class FDPOTrainer(DPOTrainer):
             peft_config=peft_config,
         )
         self.ref_model = None  # TRL loads one where all parameters are trained
+        self._test_logps: list[tuple[float, float]] = []
         # What wraps the model for several processes acts on its forward, so the work is put there.
         trained: Any = self.model
         trained.forward = partial(pair_logps, model)
@@ -110,13 +112,14 @@ class FDPOTrainer(DPOTrainer):
 
         Of several processes each returns its part, and Trainer logs the mean of them.
         """
+        self._test_logps = []  # of weights that the step changes
         model.train()
         turn_off_randomness(self.causal_lm)
         total = torch.zeros((), device=self.accelerator.device)
         for number, batch in enumerate(inputs, start=1):
             last = number == len(inputs)  # gradients are exchanged once a step
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
-                loss = self._weighted_loss(model, batch)
+                loss, *_ = self._weighted_loss(model, batch)
                 self.accelerator.backward(loss)
             total += loss.detach()
         self._check("loss", total.item(), self.state.global_step + 1)
@@ -127,15 +130,61 @@ class FDPOTrainer(DPOTrainer):
     ) -> tuple[Tensor, None, None]:
         """The loss of a step's pairs, without gradients; the Trainer wants no predictions."""
         total = torch.zeros((), device=self.accelerator.device)
+        logps: dict[int, tuple[float, float]] = {}
         with torch.no_grad():
             for batch in inputs:
-                total += self._weighted_loss(model, batch)
+                loss, chosen, rejected = self._weighted_loss(model, batch)
+                total += loss
+                values = zip(chosen.tolist(), rejected.tolist(), strict=True)
+                logps |= zip(batch.indices.tolist(), values, strict=True)
+        self._test_logps += [logps[place] for place in sorted(logps)]
         return self.accelerator.reduce(total, "mean"), None, None
 
-    def _weighted_loss(self, model: nn.Module, batch: MicroBatch) -> Tensor:
+    def _weighted_loss(self, model: nn.Module, batch: MicroBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss by its share of the step, and the pairs' log π(chosen) and log π(rejected)."""
         batch = batch.to(self.accelerator.device)
         with self.compute_loss_context_manager():
-            return self.compute_loss(model, batch) * batch.weight
+            loss, (chosen, rejected) = self.compute_loss(model, batch, return_outputs=True)
+            return loss * batch.weight, chosen, rejected
+
+    def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
+        """As TRL's, of the policy as it will be loaded: with its adapter merged in."""
+        self._test_logps = []
+        with self._as_loaded():
+            return super().evaluate(*args, **options)
+
+    def test_pair_logps(self) -> list[tuple[float, float]] | None:
+        """log π of each test pair's chosen and rejected completion, in nats, after training.
+
+        They are those of the last evaluation; a run that was resumed behind it reads the pairs
+        anew. None where the policy, once it is loaded, gives others: evaluation loads it in one
+        process and in float32, and computes in bfloat16 on a GPU.
+        """
+        if not self._reads_as_loaded:
+            return None
+        policy, pairs = cast(nn.Module, self.model), cast(Dataset, self.eval_dataset)
+        if len(self._test_logps) < len(pairs):
+            self._test_logps = []
+            policy.eval()
+            with self._as_loaded():
+                for step in self.get_eval_dataloader():
+                    self.prediction_step(policy, step)
+            self._metrics["eval"].clear()
+        return self._test_logps
+
+    def _as_loaded(self) -> contextlib.AbstractContextManager:
+        if not self._reads_as_loaded:
+            return contextlib.nullcontext()
+        return merged_adapter(cast(nn.Module, self.model))
+
+    @property
+    def _reads_as_loaded(self) -> bool:
+        on_gpu = self.accelerator.device.type == "cuda"
+        return (
+            self.args.world_size == 1
+            and self.args.bf16 == on_gpu
+            and all(p.dtype.itemsize >= torch.float32.itemsize for p in self.causal_lm.parameters())
+        )
 
     def _compute_loss(self, model: nn.Module, inputs: MicroBatch, return_outputs: bool = False):
         chosen_logps, rejected_logps = model(inputs)
@@ -159,7 +208,8 @@ class FDPOTrainer(DPOTrainer):
                     "logps/rejected": rejected_logps,
                 }
             )
-        return losses.mean()
+        loss = losses.mean()
+        return (loss, (chosen_logps, rejected_logps)) if return_outputs else loss
 
     def _record(self, values: dict[str, Tensor]) -> None:
         """Keep values [pairs], one per pair, for TRL's `log` to average."""

@@ -56,7 +56,9 @@ def test_an_adapter_of_all_linear_layers_is_scaled_by_the_root_of_its_rank(tmp_p
     }
     assert layers == dict.fromkeys(LINEAR, 8 / math.sqrt(4))  # and no head
     tiny_trainer.move_adapter(trainer.model)
-    save_policy(trainer, tmp_path / "policy", {"loss": "sigmoid", "beta": 0.1}, tmp_path)
+    save_policy(
+        trainer, tmp_path / "policy", {"loss": "sigmoid", "beta": 0.1}, tmp_path, [recorded_pair()]
+    )
     config = json.loads((tmp_path / "policy/adapter_config.json").read_text())
     adapted = config["target_modules"]
     assert adapted == sorted(adapted)
