@@ -146,6 +146,8 @@ def _ranks_differ(ranks: list[list[int]]) -> list[list[int]]:
     for pair in ranks:
         if pair[0] >= pair[1]:
             raise ValueError(f"ranks {pair} must be [better, worse] with better < worse")
+        if ranks.count(pair) > 1:
+            raise ValueError(f"ranks {pair}: there twice, which would count its pairs twice")
     return ranks
 
 

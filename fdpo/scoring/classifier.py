@@ -226,9 +226,15 @@ def label_index(config: PretrainedConfig, label: str | int | None, folder: Path)
     classes: dict[int, str] = {int(key): name for key, name in (config.id2label or {}).items()}
     if label is None and len(classes) == 1:
         return next(iter(classes))
-    for index, name in classes.items():
-        if label == name or (label == index and not isinstance(label, bool)):
-            return index
+    if isinstance(label, int) and not isinstance(label, bool) and label in classes:
+        return label
+    named = [index for index, name in classes.items() if name == label]
+    if len(named) > 1:
+        raise UserError(
+            f"{folder}: label = {label!r}: classes {named} have that name; choose one by its index"
+        )
+    if named:
+        return named[0]
     choices = ", ".join(f"{name} ({index})" for index, name in sorted(classes.items()))
     raise UserError(f"{folder}: label = {label!r}: no such class; choose one of {choices}")
 

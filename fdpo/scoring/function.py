@@ -66,6 +66,7 @@ class FunctionScorer:
                 batch = items[start : start + CALL_SIZE]
                 scores += self._call(batch)
                 progress.advance(len(batch))
+        _require_alone(self.file)
         return np.array(scores, dtype=np.float64)
 
     def _call(self, batch: Sequence[PromptedText]) -> list[float]:
@@ -74,7 +75,6 @@ class FunctionScorer:
             returned = list(self.function(prompts, completions))
         except (Exception, SystemExit) as error:
             raise _raised(error, self.name, self.file, self.line) from None
-        _require_alone(self.file)
         where = f"{self.file}:{self.line}: {self.name}"
         if len(returned) != len(batch):
             raise UserError(

@@ -150,6 +150,7 @@ def test_so_is_one_of_a_study(tmp_path, key, value, message):
         ),
         ([[4, 1]], "ranks [4, 1] must be [better, worse] with better < worse"),
         ([[2, 2]], "ranks [2, 2] must be [better, worse] with better < worse"),
+        ([[1, 2], [1, 2]], "ranks [1, 2]: there twice, which would count its pairs twice"),
         ([[1]], "pair.ranks[0] = [1]: must have at least 2 items"),
         ([[1, 2, 3]], "pair.ranks[0] = [1, 2, 3]: must have at most 2 items"),
         ([[0, 1]], "pair.ranks[0][0] = 0: must be at least 1"),

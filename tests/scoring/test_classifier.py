@@ -12,6 +12,7 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     pipeline,
 )
 
@@ -180,6 +181,15 @@ def test_the_most_tokens_may_be_set_below_what_it_was_made_for(distilbert):
     classifier.write_settings(distilbert, 1, "refuse", max_length=5)
     with pytest.raises(UserError, match=r"has \d+ tokens and the model reads 5"):
         classifier.load(distilbert).score([text])
+
+
+def test_a_name_of_two_classes_is_refused(tmp_path):
+    config = PretrainedConfig(id2label={0: "other", 1: "good", 2: "good"})
+    with pytest.raises(
+        UserError, match=r"classes \[1, 2\] have that name; choose one by its index"
+    ):
+        classifier.label_index(config, "good", tmp_path)
+    assert classifier.label_index(config, 2, tmp_path) == 2
 
 
 def test_a_model_with_one_output_needs_no_label(distilbert):
