@@ -178,7 +178,7 @@ def test_the_answer_in_readme_is_the_report_s():
     assert f"finds a difference in reward of {size.group(1)} 8 times in 10" in answer
     rise = re.search(r"the largest rise is ([\d.]+)", controlled)
     assert f"the largest rise in reward is {float(rise.group(1)):.2f}" in answer
-    ahead = re.search(r"By the judge (\d+) of 10 pairs", controlled)
+    ahead = re.search(r"By the judge (\d+) of \d+ pairs", controlled)
     assert (int(ahead.group(1)) > 0) == ("The judge puts" in answer)
 
 
