@@ -41,12 +41,14 @@ def restorable(stage: str) -> Iterator[None]:
     """Run a stage's work; where it refuses, say how the outputs of the last run come back.
 
     DVC removes them before it runs the stage. What can be known of params.yaml alone is refused by
-    `stages.check`, before that; the rest is known only with the stage's inputs.
+    `stages.check`, before that; the rest is known only with the stage's inputs. `stages.check` says
+    itself how its own come back.
     """
     try:
         yield
     except UserError as error:
-        lost = _lost_outputs(stage) if os.environ.get("RANK", "0") == "0" else ""
+        silent = stage == "check" or os.environ.get("RANK", "0") != "0"
+        lost = "" if silent else _lost_outputs(stage)
         if not lost:
             raise
         back = f"{lost}: removed by DVC before it ran {stage}; `dvc checkout {lost}` restores it"

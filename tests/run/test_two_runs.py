@@ -148,11 +148,12 @@ def test_an_edit_between_the_end_of_train_and_its_record_heals_itself(clone, fol
     failed = run(clone, "exp", "run", "-S", f"beta={trained}")
     after(clone, "train", "")
     assert failed.returncode != 0
-    disagreement, removed = [
+    disagreement, removed, restore = [
         line for line in failed.stderr.splitlines() if line.strip().startswith("error:")
     ]
     assert f"trained with {trained}, but params.yaml has {edited}" in disagreement
     assert removed.startswith("error: dvc.lock: its record of train was untrue and is removed")
+    assert "before it ran evaluate; `dvc checkout results/samples.json` restores it" in restore
     assert "train" not in yaml.safe_load(clone.bytes("dvc.lock"))["stages"]
 
     if following == "repro":
