@@ -29,10 +29,7 @@ Path("data/prompts.jsonl").write_text("".join(texts))
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Clone:
     """A study of untracked local files, whose first two stages have run."""
-    scratch = tmp_path_factory.mktemp("local")
-    made = Clone(scratch / "clone", cloning.environment(scratch))
-    made.folder.mkdir()
-    cloning.copy_working_tree(made.folder)
+    made = cloning.working_copy(tmp_path_factory.mktemp("local"))
     stages = yaml.safe_load((cloning.ROOT / "dvc.yaml").read_text())["stages"]
     check, prepare = stages["check"], stages["prepare"]
     prepare |= {"cmd": "python3 stand_in.py", "outs": ["data/prompts.jsonl"]}
@@ -52,7 +49,7 @@ def clone(tmp_path_factory) -> Clone:
     made.git("init", "--quiet", "--initial-branch=main")
     made.git("add", "--all")
     made.git("commit", "--quiet", "--message=start")
-    model = scratch / "elsewhere/model"
+    model = made.folder.parent / "elsewhere/model"
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}\n")
     (made.folder / "inputs/model").mkdir()

@@ -37,10 +37,7 @@ python -m stages.prepare
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Clone:
     """The project's files as they stand, and a .venv for make."""
-    scratch = tmp_path_factory.mktemp("walks")
-    made = Clone(scratch / "clone", cloning.environment(scratch))
-    made.folder.mkdir()
-    cloning.copy_working_tree(made.folder)
+    made = cloning.working_copy(tmp_path_factory.mktemp("walks"))
     python = made.folder / ".venv/bin/python"
     python.parent.mkdir(parents=True)
     python.write_text(PYTHON)

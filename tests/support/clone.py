@@ -103,6 +103,14 @@ def environment(scratch: Path) -> dict[str, str]:
     return inherited | own | proxies | IDENTITY
 
 
+def working_copy(scratch: Path) -> Clone:
+    """The project's files as they stand, in a folder of their own that is no repository yet."""
+    clone = Clone(scratch / "clone", environment(scratch))
+    clone.folder.mkdir()
+    copy_working_tree(clone.folder)
+    return clone
+
+
 def copy_working_tree(folder: Path) -> None:
     """What Git tracks or would track, as it stands; no results of earlier runs."""
     listed = subprocess.run(
