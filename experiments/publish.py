@@ -13,13 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from huggingface_hub import HfApi, ModelCard, get_token
+from huggingface_hub import HfApi, ModelCard, get_token, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from experiments.measured import read_metrics
 from fdpo.core import errors, files, records
 from fdpo.core.errors import UserError
-from fdpo.core.origin import ORIGIN_FILE, public_base
+from fdpo.core.origin import ORIGIN_FILE, public_base, read_origin
 from fdpo.sources.model_files import TOKENIZER_FILES
 from fdpo.training.model_card import model_card
 from stages import paths
@@ -38,16 +38,17 @@ def main(arguments: list[str] | None = None) -> None:
     token = get_token()
     if not token:
         raise UserError("publishing needs a login: run `hf auth login` or set HF_TOKEN")
-    print(publish_policy(options.repo, token))
-    if options.pairs:
-        print(publish_pairs(f"{options.repo}-pairs", token))
+    pairs = f"{options.repo}-pairs" if options.pairs else None
+    print(publish_policy(options.repo, token, pairs))
+    if pairs:
+        print(publish_pairs(pairs, token))
 
 
-def publish_policy(repo: str, token: str) -> str:
+def publish_policy(repo: str, token: str, pairs: str | None = None) -> str:
     """Upload the trained policy with its tokenizer and model card to the model `repo`.
 
     It is made if it is new. Card and config name the model that an adapter was trained on as others
-    know it.
+    know it; the card also names `pairs`, the data set that the pairs are published as.
 
     Returns:
         The address of the model.
@@ -70,7 +71,7 @@ def publish_policy(repo: str, token: str) -> str:
         for name in TOKENIZER_FILES:
             if (paths.REFERENCE_MODEL / name).is_file():
                 shutil.copyfile(paths.REFERENCE_MODEL / name, folder / name)
-        (folder / "README.md").write_text(str(policy_card(repo)), encoding="utf-8")
+        (folder / "README.md").write_text(str(policy_card(repo, pairs)), encoding="utf-8")
         return upload(folder, repo, "model", token)
 
 
@@ -93,8 +94,13 @@ def public_adapter_config(repo: str) -> dict[str, Any]:
     return config
 
 
-def policy_card(repo: str) -> ModelCard:
+def policy_card(repo: str, pairs: str | None = None) -> ModelCard:
     """The policy's card under its new name, with the DVC experiment and the metrics."""
+    terms = base_terms()
+    if "license" not in terms:
+        print("publish: the card names no license; add the base model's to its metadata")
+    if datasets := [*source_datasets(), *([pairs] if pairs else [])]:
+        terms["datasets"] = datasets
     experiment = os.environ.get("DVC_EXP_NAME") or applied_experiment()
     evaluated = paths.METRICS_WITH_INTERVALS.exists()
     return model_card(
@@ -104,7 +110,34 @@ def policy_card(repo: str) -> ModelCard:
         tokenizer=repo,
         metrics=read_metrics() if evaluated else None,
         facts={"DVC experiment": experiment} if experiment else None,
+        terms=terms,
     )
+
+
+def base_terms() -> dict[str, Any]:
+    """License and language of the base model, as its own card has them at the commit used.
+
+    Empty where the base is on nobody's Hub, or its card cannot be read.
+    """
+    origin = read_origin(paths.REFERENCE_MODEL)
+    base = public_base(origin)
+    if base is None:
+        return {}
+    try:
+        card = hf_hub_download(base, "README.md", revision=origin["commit"])
+        metadata = ModelCard.load(card).data.to_dict()
+    except (HTTPError, OSError, ValueError):  # no card, no network, or metadata that is no YAML
+        return {}
+    names = ("license", "license_name", "license_link", "language")
+    return {name: metadata[name] for name in names if metadata.get(name)}
+
+
+def source_datasets() -> list[str]:
+    """The data sets of the Hub that prompts and pairs were read from."""
+    if not paths.TEXT_SOURCES.exists():
+        return []
+    sources = files.read_json_object(paths.TEXT_SOURCES).values()
+    return sorted({source["repo"] for source in sources if source.get("repo")})
 
 
 def applied_experiment() -> str | None:

@@ -9,6 +9,7 @@ second `dvc exp run` is then refused before it has changed anything.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -68,14 +69,22 @@ def _dvc_command() -> tuple[int, str] | None:
 
 
 def _is_claimed() -> bool:
-    """Whether a stage has claimed the workspace already, of this command or of one beside it."""
+    """Whether a stage has claimed the workspace already, of this command or of one beside it.
+
+    The claim of a command that has ended does not count, though its keeper may need a moment more.
+    """
     import psutil
 
     try:
         locks = json.loads((EXPERIMENTS / "rwlock").read_text(encoding="utf-8"))
         keeper = locks["write"][WORKSPACE]
-        return "(process " in keeper["cmd"] and psutil.pid_exists(keeper["pid"])
-    except (OSError, ValueError, LookupError, TypeError):
+        command = re.search(r"\(process (\d+)\)$", keeper["cmd"])
+        return (
+            command is not None
+            and psutil.pid_exists(keeper["pid"])
+            and _is_at_work(psutil.Process(int(command[1])))
+        )
+    except (OSError, ValueError, LookupError, TypeError, psutil.NoSuchProcess):
         return False
 
 

@@ -58,6 +58,7 @@ def model_card(
     metrics: Metrics | None = None,
     facts: Mapping[str, str] | None = None,
     tokenizer: str | None = None,
+    terms: Mapping[str, Any] | None = None,
 ) -> ModelCard:
     """The card of a policy.
 
@@ -69,6 +70,7 @@ def model_card(
         metrics: value, low and high of each metric, once the policy is evaluated.
         facts: more about its origin.
         tokenizer: the name that its tokenizer is loaded by; by default the reference's.
+        terms: metadata that others decide, under the Hub's names: license, language, datasets.
     """
     source = read_origin(reference)
     base = public_base(source)
@@ -82,6 +84,7 @@ def model_card(
         base_model=base,
         tags=["trl", "dpo", "f-dpo", loss.name, *(("peft", "lora") if adapter else ())],
         eval_results=_eval_results(metrics, training) if metrics else None,
+        **dict(terms or {}),
     )
     origin = {f"base model, {key}": value for key, value in source.items()} | dict(facts or {})
     body = BODY.format(

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
 from fdpo.core import records
 from fdpo.core.files import write_json
 from fdpo.models.causal_lm import load_tokenizer
 from tests.support import hub_repos
 from tests.support.hub_standin import TOKEN, Hub, run_client, serving
+from tests.support.hub_store import Repo
 
 SOURCE = {"repo": "you/base", "revision": "main", "commit": "c" * 40, "weights": "safetensors"}
 STALE = "hf_stale_secret"
@@ -54,7 +56,10 @@ def publish(hub: Hub, project: Path, *arguments: str, **environment: str):
 def test_the_policy_is_uploaded_with_its_card(hub, project):
     client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN, DVC_EXP_NAME="brave-hare")
     assert client.returncode == 0, client.stderr
-    assert client.stdout.strip() == f"{hub.url}/me/policy"
+    assert client.stdout.splitlines() == [
+        "publish: the card names no license; add the base model's to its metadata",
+        f"{hub.url}/me/policy",
+    ]
     published = hub.folder / "models/me/policy"
     weights = published / "adapter_model.safetensors"
     assert weights.read_bytes() == b"weights"
@@ -80,6 +85,24 @@ def test_the_policy_is_uploaded_with_its_card(hub, project):
     again = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
     assert again.returncode == 0, again.stderr
     assert weights.read_bytes() == b"better weights"
+
+
+def test_the_card_has_the_terms_of_the_base_model_and_names_the_data(hub, project):
+    base = hub.folder / "models/you/base"
+    base.mkdir(parents=True)
+    (base / "README.md").write_text("---\nlicense: apache-2.0\nlanguage:\n- en\ntags:\n- x\n---\n")
+    commit = Repo(hub.folder, "models", "you/base").commit()
+    write_json(project / "models/reference/source.json", {**SOURCE, "commit": commit})
+    texts = {"prompts": {"repo": "you/texts", "revision": "main", "commit": "d" * 40}}
+    write_json(project / "data/source.json", texts)
+    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
+    assert client.returncode == 0, client.stderr
+    assert client.stdout.strip() == f"{hub.url}/me/policy"
+    metadata = ModelCard.load(hub.folder / "models/me/policy/README.md").data
+    assert metadata.license == "apache-2.0"
+    assert metadata.language == ["en"]
+    assert metadata.datasets == ["you/texts"]
+    assert "x" not in metadata.tags
 
 
 def test_a_base_model_of_no_repository_is_not_named_as_one(hub, project):

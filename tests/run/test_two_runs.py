@@ -123,12 +123,15 @@ def test_a_stage_that_refuses_says_how_its_outputs_come_back(clone, command):
 
 
 def test_a_killed_command_gives_the_workspace_back(clone):
-    after(clone, "train", "sleep 100")
+    reached = clone.folder.parent / "train-has-ended"
+    reached.unlink(missing_ok=True)
+    after(clone, "train", f"touch {reached}; sleep 100")
     command = clone.start("repro", "--force")
     deadline = time.monotonic() + 60
-    while not (clone.folder / ".dvc/tmp/exps/rwlock").read_text().count("dvc repro"):
+    while not reached.exists():  # so that no list of DVC's is being written when the kill comes
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    assert "dvc repro --force" in (clone.folder / ".dvc/tmp/exps/rwlock").read_text()
     children = psutil.Process(command.pid).children(recursive=True)
     command.kill()
     command.communicate()
