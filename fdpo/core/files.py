@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their final name, then renamed."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -67,6 +68,12 @@ def sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, in hexadecimal; it is read piece by piece."""
+    with open(path, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, write_json
+from fdpo.core.files import read_json, sha256, write_json
 
 # In the environment of everything that a sweep starts, with the user's folder as its value.
 SWEEP_FOLDER = "FDPO_SWEEP"
@@ -90,14 +90,14 @@ def _sha256(file: Path) -> str:
     might leave the clock's tick as it was.
     """
     if file.stat().st_size < LARGE:
-        return _read_sha256(file)
+        return sha256(file)
     memory = Path(os.environ.get("DVC_ROOT", "."), MEMORY)
     key, state = str(file.resolve()), _state(file)
     known = _remembered(memory)
     if key in known and known[key][:-1] == state:
         return known[key][-1]
     settled = time.time_ns() - max(state[1:3]) > SETTLED
-    digest = _read_sha256(file)
+    digest = sha256(file)
     if settled and _state(file) == state and memory.parent.is_dir():
         with contextlib.suppress(OSError):  # a full or read-only disk; it is read again next time
             write_json(memory, known | {key: [*state, digest]})
@@ -115,8 +115,3 @@ def _remembered(memory: Path) -> dict[str, list[Any]]:
         return TypeAdapter(dict[str, list[Any]]).validate_python(read_json(memory))
     except (UserError, OSError, ValidationError):
         return {}
-
-
-def _read_sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 
 from fdpo.core.device import device
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json_object, write_json
+from fdpo.core.files import read_json_object, sha256, write_json
 from fdpo.run import processes, stage_deps
 from fdpo.run.locks import UNFINISHED, exclusive_lock
 
@@ -78,8 +78,7 @@ def _key(stage: str, settings: Sequence[object]) -> str:
     name = torch.cuda.get_device_name() if device().type == "cuda" else "cpu"
     digest.update("\0".join([*versions, name]).encode())
     for path in _files(stage_deps.deps(stage)):
-        with open(path, "rb") as content:
-            digest.update(str(path).encode() + hashlib.file_digest(content, "sha256").digest())
+        digest.update(f"{path}{sha256(path)}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fdpo.config.params import Params
+from fdpo.core.files import sha256
 from fdpo.core.records import SamplesOfPrompt
 from fdpo.run import stage_deps
 
@@ -165,7 +166,7 @@ def run_id(settings: Params) -> str:
     digest = hashlib.sha256(json.dumps([known[name] for name in kept], sort_keys=True).encode())
     for path in sorted(stage_deps.deps("train")):
         if path.is_file():
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()[:16]
 
 

@@ -8,17 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, replacing, write_json
-from fdpo.core.validation import Strict, first_problem
+from fdpo.core.files import replacing, write_json
+from fdpo.core.validation import Strict
 from fdpo.core.weights import require_all, require_finite, require_safetensors, short_message
 from fdpo.scoring.quality import FitQuality, RatedTexts, measure
-from fdpo.scoring.scorer import SCORER_FILE
+from fdpo.scoring.scorer import REMEDY, SCORER_FILE, read_settings
 
 HEAD_FILE = "head.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
@@ -26,8 +25,6 @@ HEAD_PENALTY = 1.0  # on movie reviews, 0.1 to 10 give the same Spearman correla
 MAX_LENGTH = 256  # tokens, special ones included: what the encoder was trained to read
 ROWS_PER_BATCH = 16  # rows of every batch; alone, a text takes four times as long
 LENGTH_STEP = 8  # a text is padded to a multiple of this
-
-_REMEDY = "rebuild it with `dvc repro --force prepare`"
 
 
 class EmbeddingSettings(Strict):
@@ -52,11 +49,11 @@ class Encoder:
     def __init__(self, folder: str | Path) -> None:
         """Load model and tokenizer from `folder`. Raises `UserError` if one can't be loaded."""
         folder = Path(folder)
-        require_safetensors(folder, "model.safetensors", _REMEDY)
+        require_safetensors(folder, "model.safetensors", REMEDY)
         if not (folder / TOKENIZER_FILE).exists():  # without it a tokenizer without words is made
             raise UserError(
                 f"{folder}: can't be loaded as a sentence encoder ({TOKENIZER_FILE} is missing);"
-                f" {_REMEDY}"
+                f" {REMEDY}"
             )
         self._model: PreTrainedModel
         self._model, loading = _from_folder(
@@ -68,8 +65,8 @@ class Encoder:
         )
         # A sentence is the mean of its tokens, so the head for the first token goes unused.
         missing = [name for name in loading["missing_keys"] if not name.startswith("pooler.")]
-        require_all(missing, folder, _REMEDY)
-        require_finite(self._model, folder, _REMEDY)
+        require_all(missing, folder, REMEDY)
+        require_finite(self._model, folder, REMEDY)
         self._model.eval()
         self._tokenizer: PreTrainedTokenizerBase = _from_folder(AutoTokenizer, folder)
 
@@ -159,21 +156,16 @@ def fit_judge(
 
 def load(folder: str | Path) -> EmbeddingJudge:
     """Load what `save` wrote. Raises `UserError` when a file is missing or damaged."""
-    path = Path(folder) / SCORER_FILE
-    try:
-        settings = EmbeddingSettings.model_validate(read_json(path), strict=False)
-    except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error)}; {_REMEDY}") from None
+    settings = read_settings(folder, EmbeddingSettings)
     encoder = Encoder(folder)
     path = Path(folder) / HEAD_FILE
     try:
         weights = load_file(path)["weights"]
     except (OSError, SafetensorError, KeyError) as error:
-        raise UserError(f"{path}: {error}; {_REMEDY}") from None
+        raise UserError(f"{path}: {error}; {REMEDY}") from None
     if weights.shape != (encoder.width,) or not np.isfinite(weights).all():
         raise UserError(
-            f"{path}: must hold {encoder.width} finite weights, not shape {weights.shape};"
-            f" {_REMEDY}"
+            f"{path}: must hold {encoder.width} finite weights, not shape {weights.shape}; {REMEDY}"
         )
     return EmbeddingJudge(encoder, weights, settings)
 
@@ -191,5 +183,5 @@ def _from_folder(auto_class: Any, folder: Path, **options: Any) -> Any:
         )
     except Exception as error:
         raise UserError(
-            f"{folder}: can't be loaded as a sentence encoder ({short_message(error)}); {_REMEDY}"
+            f"{folder}: can't be loaded as a sentence encoder ({short_message(error)}); {REMEDY}"
         ) from None

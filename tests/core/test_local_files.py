@@ -63,10 +63,10 @@ def test_a_folder_is_known_by_the_names_and_content_of_its_files(folders):
 @pytest.fixture
 def reads(folders, monkeypatch) -> list[Path]:
     """The files that are read, of which all count as large and none as new."""
-    read, seen = local_files._read_sha256, []
+    read, seen = local_files.sha256, []
     monkeypatch.setattr(local_files, "LARGE", 1)
     monkeypatch.setattr(local_files, "SETTLED", -1)
-    monkeypatch.setattr(local_files, "_read_sha256", lambda file: seen.append(file) or read(file))
+    monkeypatch.setattr(local_files, "sha256", lambda file: seen.append(file) or read(file))
     return seen
 
 
@@ -104,14 +104,14 @@ def test_a_file_that_was_just_written_or_changes_meanwhile_is_not_remembered(
     assert len(reads) == 2
 
     monkeypatch.setattr(local_files, "SETTLED", -1)
-    read = local_files._read_sha256
+    read = local_files.sha256
 
     def changed_meanwhile(file: Path) -> str:
         digest = read(file)
         path.write_text("more than before")
         return digest
 
-    monkeypatch.setattr(local_files, "_read_sha256", changed_meanwhile)
+    monkeypatch.setattr(local_files, "sha256", changed_meanwhile)
     sha256_of("inputs/model/weights")
     assert not (folders[1] / local_files.MEMORY).exists()
     assert sha256_of("inputs/model/weights") == sha256(b"more than before")
