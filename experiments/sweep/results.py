@@ -144,6 +144,18 @@ class SweepResults(Strict):
     references: dict[str, ReferenceResults] = Field(default_factory=dict)
     rows: Annotated[dict[Word, RowResults], Field(min_length=1)]
 
+    @property
+    def reference_by_seed(self) -> dict[int, ReferenceResults]:
+        """The reference's own results, once for each seed.
+
+        Rows of one seed have one reference, unless machines made them whose last digits differ.
+        """
+        return {
+            row.params.seed: self.references[row.reference]
+            for row in reversed(self.rows.values())
+            if row.reference is not None
+        }
+
     @model_validator(mode="after")
     def _references_fit(self):
         for name, row in self.rows.items():

@@ -21,13 +21,15 @@ class BaselinePoint:
 
 
 def baseline_points(sweep: SweepResults) -> list[BaselinePoint]:
-    """The baselines that every reference of the sweep has, in the order that they have."""
+    """The baselines that the reference has in every seed, in the order that it has them."""
     entries: dict[str, list[dict[str, Any]]] = {}
-    for reference in sweep.references.values():
+    references = sweep.reference_by_seed
+    for _, reference in sorted(references.items()):
         for entry in reference.baselines:
             entries.setdefault(_label(entry), []).append(entry)
-    count = len(sweep.references)
-    return [_point(label, group) for label, group in entries.items() if len(group) == count]
+    return [
+        _point(label, group) for label, group in entries.items() if len(group) == len(references)
+    ]
 
 
 def _label(entry: dict[str, Any]) -> str:

@@ -96,7 +96,7 @@ def reference_spread(sweep: SweepResults, score: Literal["reward", "judge"]) -> 
     The root of the mean variance over seeds; None where the samples were not kept, or the
     study has no such score.
     """
-    samples = [getattr(one, score) for one in sweep.references.values()]
+    samples = [getattr(one, score) for one in sweep.reference_by_seed.values()]
     variances = [np.var(values, ddof=1) for values in samples if values is not None]
     return float(np.mean(variances)) ** 0.5 if variances else None
 
