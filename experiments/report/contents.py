@@ -22,10 +22,11 @@ from fdpo.evaluation.metrics.intervals import Interval
 
 @dataclass(frozen=True)
 class Picture:
-    """A chart, and the name of its file."""
+    """A chart, and the name of its file; `phone` is the page's where the window is narrow."""
 
     name: str
     spec: Spec
+    phone: Spec | None = None
 
     @property
     def description(self) -> str:
@@ -70,11 +71,12 @@ def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
     name = sweep.sweep
     evidence = gather(sweep)
     sweep_points = evidence.points
+
+    def drawn(plot: scatter.ScatterPlot) -> Spec:
+        return scatter.scatter(name, sweep_points, style_by_curve, plot, evidence.baselines)
+
     scatters = {
-        plot.name: Picture(
-            f"{name}-{plot.name}",
-            scatter.scatter(name, sweep_points, style_by_curve, plot, evidence.baselines),
-        )
+        plot.name: Picture(f"{name}-{plot.name}", drawn(plot), drawn(scatter.for_phones(plot)))
         for plot in scatter.SCATTER_PLOTS
         if plot.name != "judge" or all(point.judged for point in sweep_points)
     }
@@ -84,12 +86,11 @@ def contents(sweep: SweepResults, style_by_curve: dict[str, Style]) -> Contents:
         Picture(f"{name}-{quantity}", panels.training(name, sweep_points, quantity))
         for quantity in panels.CURVE_TITLES
     ]
-    drawn = forest.forest(name, evidence.by_reward, evidence.margin)
     return Contents(
         name=name,
         study=sweep.study,
         findings=findings.findings(evidence),
-        pairs=Picture(f"{name}-pairs", drawn),
+        pairs=Picture(f"{name}-pairs", forest.forest(name, evidence.by_reward, evidence.margin)),
         frontiers=list(scatters.values()),
         comparison=_comparison(evidence),
         judge=judge,

@@ -1,7 +1,7 @@
 """Points by two metrics, with intervals, their curves over β and the frontier, as Vega-Lite."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import altair as alt
@@ -15,6 +15,7 @@ from experiments.report.charts.vega import GREY, Data, Records, Spec
 from experiments.report.text import listed, with_ends
 
 NARROW = 600  # up to this width a picture's key takes two lines
+PHONE = 270  # a picture of this width fits a phone of 360 pixels, axis and margins included
 ROOT_TICKS = [0, 0.01, 0.05, 0.1, 0.2, 0.5, *range(1, 11), 15, *range(20, 100, 10)]
 
 
@@ -59,6 +60,11 @@ SCATTER_PLOTS = (
     ScatterPlot("distinct_2", "reward against distinct-2", DISTINCT_AXIS, REWARD_AXIS, 1),
     ScatterPlot("judge", "judge against reward", REWARD_AXIS, JUDGE_AXIS, 0),
 )
+
+
+def for_phones(plot: ScatterPlot) -> ScatterPlot:
+    """The same plot, upright and narrow."""
+    return replace(plot, width=PHONE, height=360)
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,10 @@ def scatter(
     data = _data(points, plot)
     labelled = _labelled([*data, *untrained], plot, x, y)
     data, untrained = labelled[: len(data)], labelled[len(data) :]
-    encoded = encodings(style_by_curve, dict.fromkeys(point.curve for point in points))
+    names = dict.fromkeys(point.curve for point in points)
+    on_phone = plot.width <= PHONE
+    encoded = encodings(style_by_curve, names, columns=3 if on_phone else 7)
+    title = plot.title if on_phone else f"{sweep}: {plot.title}"
     records = Data()
     base = records.chart(data).encode(
         x=alt.X("x:Q", title=plot.x.shown_title, scale=x.altair(), axis=x.axis()),
@@ -147,7 +156,7 @@ def scatter(
     chart = alt.layer(*layers).properties(
         width=plot.width,
         height=plot.height,
-        title=alt.TitleParams(f"{sweep}: {plot.title}", subtitle=_key(plot, bool(untrained))),
+        title=alt.TitleParams(title, subtitle=_key(plot, bool(untrained))),
         description=_description(points, plot),
     )
     return records.spec(chart)
@@ -158,6 +167,8 @@ def _key(plot: ScatterPlot, untrained: bool) -> list[str]:
     parts = ["numbers beside points: β", "coloured bands: 95 % intervals upwards and downwards"]
     parts += ["thick grey line: the frontier"] if plot.sign else []
     parts += ["grey crosses: the reference untrained, T its temperature"] if untrained else []
+    if plot.width <= PHONE:
+        return parts
     lines = [parts] if plot.width > NARROW else [parts[:2], parts[2:]]
     return ["; ".join(line) for line in lines]
 

@@ -47,12 +47,17 @@ def styles(curves: Iterable[str]) -> dict[str, Style]:
     return {name: Style(*STYLES[i % len(STYLES)]) for i, name in enumerate(ordered)}
 
 
-def encodings(style_by_curve: dict[str, Style], curves: Iterable[str]) -> Encodings:
-    """Colour, shape and dash by the field `curve`, for the curves that are there."""
+def encodings(
+    style_by_curve: dict[str, Style], curves: Iterable[str], columns: int = 7
+) -> Encodings:
+    """Colour, shape and dash by the field `curve`, for the curves that are there.
+
+    The legend has so many `columns`.
+    """
     names = list(curves)
     shown = [style_by_curve[name] for name in names]
     legend = alt.Legend(
-        orient="top", title=None, symbolSize=90, symbolOpacity=1, labelFontSize=12, columns=7
+        orient="top", title=None, symbolSize=90, symbolOpacity=1, labelFontSize=12, columns=columns
     )
 
     def scale(values: list[Any]) -> alt.Scale:

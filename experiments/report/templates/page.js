@@ -1,18 +1,41 @@
 "use strict";
 
-// Charts: each figure holds its own specification.
-const figures = document.querySelectorAll("figure.chart");
-Promise.all([...figures].map((figure) => {
-  const specification = JSON.parse(figure.querySelector("script").textContent);
-  // On a phone the first chart fits; in the others labels are placed for one width, so they scroll.
-  const room = figure.clientWidth - 150; // for the names of pairs
-  if (figure.id.endsWith("-pairs")) specification.width = Math.min(specification.width, Math.max(room, 150));
-  return vegaEmbed(figure, specification, { renderer: "svg", actions: false });
-})).then((charts) => {
+// Charts: each figure holds its own specification, and a scatter another one for phones, as its labels
+// are placed for one width.
+const figures = [...document.querySelectorAll("figure.chart")];
+const specifications = new Map(figures.map((figure) => {
+  const scripts = [...figure.querySelectorAll("script")];
+  return [figure, scripts.map((script) => JSON.parse(script.textContent))];
+}));
+const phone = matchMedia("(max-width: 760px)");
+let charts = [];
+
+async function draw() {
+  for (const chart of charts) chart.finalize();
+  charts = await Promise.all(figures.map((figure) => {
+    const [wide, narrow] = specifications.get(figure);
+    const specification = structuredClone(phone.matches && narrow || wide);
+    const room = figure.clientWidth - 150; // for the names of pairs
+    if (figure.id.endsWith("-pairs")) specification.width = Math.min(specification.width, Math.max(room, 150));
+    return vegaEmbed(figure, specification, { renderer: "svg", actions: false });
+  }));
   // The figure's own label says what the chart shows; its marks, read out one by one, would not.
   for (const figure of figures) figure.querySelector("svg").setAttribute("aria-hidden", "true");
+  markScrolling();
   document.body.dataset.drawn = charts.length;
-});
+}
+
+// What is wider than its box scrolls there, and says so.
+function markScrolling() {
+  for (const box of document.querySelectorAll(".chart, .wide")) {
+    box.classList.toggle("scrolls", box.scrollWidth > box.clientWidth + 1);
+  }
+}
+
+draw();
+// A printer takes what is drawn.
+phone.addEventListener("change", () => { if (!matchMedia("print").matches) draw(); });
+addEventListener("resize", markScrolling);
 
 // Tables: a click on a header sorts by it, another click the other way round.
 function key(row, column) {

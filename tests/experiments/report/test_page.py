@@ -1,5 +1,6 @@
 """The whole report, made from invented results and opened in Chromium."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ PICTURES = {
     "margin",
     "accuracy",
 }
+
+A4_WITHIN_MARGINS = {"width": 1031, "height": 703}  # 273 x 186 mm at 96 pixels an inch
+PRINTED_SHEETS = 38  # of the two sweeps, by the width of the machine's letters
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +100,49 @@ def test_a_picture_can_be_taken_for_screen_and_print(page, tmp_path):
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 1280
     page.page.screenshot(path=tmp_path / "page.png", full_page=True)
     assert (tmp_path / "page.png").stat().st_size > 100_000  # a blank page has some 10 kB
+
+
+def test_scatters_fit_a_phone_and_what_does_not_says_that_it_scrolls(page):
+    """In a window of 390 pixels, and then as before in a wide one."""
+    scatter = page.page.locator("#controlled-kl")
+    page.page.set_viewport_size({"width": 390, "height": 900})
+    page.page.wait_for_function("document.querySelector('#controlled-kl svg')?.clientWidth < 360")
+    for name in ("kl", "entropy", "distinct_2", "judge", "pairs"):
+        chart = page.page.locator(f"#controlled-{name}")
+        sizes = chart.evaluate("box => [box.scrollWidth, box.clientWidth]")
+        assert sizes[0] <= sizes[1] <= 358, (name, sizes)
+    smallest = "texts => Math.min(...texts.map(t => t.getBoundingClientRect().height))"
+    assert scatter.locator("svg text").evaluate_all(smallest) > 10  # as drawn, not shrunk
+    hint = "box => getComputedStyle(box, '::before').content"
+    assert "scroll sideways" in page.page.locator("#controlled-loss").evaluate(hint)
+    assert "scroll sideways" not in scatter.evaluate(hint)
+    page.page.set_viewport_size({"width": 1280, "height": 900})
+    page.page.wait_for_function("document.querySelector('#controlled-kl svg')?.clientWidth > 900")
+    assert "scroll sideways" not in page.page.locator("#controlled-loss").evaluate(hint)
+
+
+def test_print_uses_the_paper(page):
+    """Blocks that do not break, which are charts, are small enough to leave little empty."""
+    sheets = len(re.findall(rb"/Type /Page\b", page.page.pdf(prefer_css_page_size=True)))
+    assert sheets <= PRINTED_SHEETS
+    page.page.emulate_media(media="print")
+    page.page.set_viewport_size(A4_WITHIN_MARGINS)
+    try:
+        height, width = A4_WITHIN_MARGINS["height"], A4_WITHIN_MARGINS["width"]
+        for figure in page.page.locator("figure.chart").all():
+            assert figure.evaluate("box => getComputedStyle(box).breakInside") == "avoid"
+            box = figure.bounding_box()
+            assert box["height"] < height / 2, figure.get_attribute("id")
+            assert box["width"] <= width, figure.get_attribute("id")
+        curves = page.page.locator("#controlled-curves ~ figure").all()
+        assert sum(figure.bounding_box()["height"] for figure in curves[:3]) < 0.85 * height
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+        first_table = page.page.locator("#controlled-comparison").bounding_box()
+        last_chart = curves[-1].bounding_box()
+        assert last_chart["y"] + last_chart["height"] < first_table["y"] + 1
+    finally:
+        page.page.emulate_media(media="screen")
+        page.page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_text_of_models_and_data_is_text(page):
