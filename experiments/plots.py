@@ -12,10 +12,14 @@ from pathlib import Path
 
 from experiments.vega_script import vega_script
 from fdpo.core import errors
+from stages import paths
 
 FOLDER = Path("results/plots")
 TEMPLATE = Path(".dvc/plots/page.html")  # of the page that `dvc plots show` writes
 SCRIPTS = "{scripts}"  # where DVC puts links to Vega on the web
+# What DVC draws, as a regular expression: all but the baselines. They are a plot to DVC so that its
+# run cache has them, but they are no curve, and DVC would warn that it finds no points in them.
+DRAWN = f"(?!.*{paths.REFERENCE_BASELINES}$)"  # without a backslash, which DVC makes a slash
 
 
 def offline_template(template: str) -> str:
@@ -32,7 +36,10 @@ def main() -> None:
         template = Path(scratch, "page.html")
         template.write_text(offline_template(TEMPLATE.read_text(encoding="utf-8")), "utf-8")
         options = ["--html-template", str(template), "--out", str(FOLDER)]
-        command = ["diff", *options, "--", *revisions] if revisions else ["show", *options]
+        if revisions:
+            command = ["diff", "--targets", DRAWN, *options, "--", *revisions]
+        else:
+            command = ["show", *options, "--", DRAWN]
         done = subprocess.run([sys.executable, "-m", "dvc", "plots", *command])
     sys.exit(done.returncode)
 

@@ -50,6 +50,8 @@ def workspace(tmp_path) -> Path:
         ("metrics", {"reward": {"value": 0.5, "low": 0.25, "high": 0.75}}),
     ):
         (evaluated / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    baselines = [{"baseline": "temperature", "temperature": 0.7}, {"baseline": "best_of", "n": 4}]
+    (tmp_path / "results/baselines.json").write_text(json.dumps(baselines), encoding="utf-8")
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, env=os.environ | IDENTITY, check=True)
     return tmp_path
 
@@ -60,11 +62,15 @@ def write_curve(path: Path, values: list[float]) -> None:
     path.write_text(f"step\t{path.stem}\n" + "".join(rows), encoding="utf-8")
 
 
+def plots(workspace: Path, *names: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | IDENTITY | {"PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
+    command = [sys.executable, "-m", "experiments.plots", *names]
+    return subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True)
+
+
 @pytest.mark.browser
 def test_every_plot_draws_on_a_page_that_needs_no_network(workspace):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
-    command = [sys.executable, "-m", "experiments.plots"]
-    done = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True)
+    done = plots(workspace)
     assert done.returncode == 0, done.stderr
     with opened(workspace / "results/plots/index.html") as found:
         sizes = found.page.evaluate(
@@ -78,6 +84,17 @@ def test_every_plot_draws_on_a_page_that_needs_no_network(workspace):
     assert [sentence for sentence in SENTENCES if sentence not in text] == []
     assert found.errors == []
     assert all(address.startswith("file:") for address in found.requests), found.requests
+
+
+def test_dvc_has_nothing_to_warn_of(workspace):
+    """Baselines are of two kinds with keys of their own, which DVC does not take for points."""
+    for command in (["add", "--force", "."], ["commit", "--quiet", "-m", "First"]):
+        subprocess.run(["git", *command], cwd=workspace, env=os.environ | IDENTITY, check=True)
+    for names in ([], ["HEAD", "workspace"]):
+        done = plots(workspace, *names)
+        assert (done.returncode, done.stderr) == (0, "")
+        page = (workspace / "results/plots/index.html").read_text(encoding="utf-8")
+        assert [sentence for sentence in SENTENCES if json.dumps(sentence)[1:-1] not in page] == []
 
 
 def test_an_outlier_leaves_room_for_the_other_margins():
