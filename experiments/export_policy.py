@@ -9,6 +9,7 @@ template and the generation config.
 
 import argparse
 import shutil
+import tempfile
 from pathlib import Path
 
 from experiments.trained_models import load_trained_models
@@ -35,8 +36,8 @@ def export(folder: Path) -> None:
     """Write the merged policy and its tokenizer to `folder`, whole or not at all.
 
     Raises:
-        UserError: there is something at `folder` already, its name is not UTF-8, or there is no
-            trained policy.
+        UserError: there is something at `folder` already, its name is not UTF-8, no folder can be
+            made there, or there is no trained policy.
     """
     try:
         str(folder).encode()
@@ -46,12 +47,26 @@ def export(folder: Path) -> None:
         raise UserError(f"{folder}: exists already; name a folder that does not, DIR=...")
     if not (paths.POLICY / "objective.json").is_file():
         raise UserError(f"{paths.POLICY}: no trained policy; run `dvc repro` to train one")
+    require_room_for(folder)
     models = load_trained_models()
     models.policy.generation_config = models.reference.generation_config
     with replacing(folder) as scratch:
         models.policy.save_pretrained(scratch)
         models.tokenizer.save_pretrained(scratch)
         shutil.copyfile(paths.POLICY / "objective.json", scratch / "objective.json")
+
+
+def require_room_for(folder: Path) -> None:
+    """Raise `UserError` where no folder can be made, before the models are loaded."""
+    nearest = next(parent for parent in folder.absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=nearest):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{folder}: no folder can be made in {nearest} ({error.strerror}); name another one,"
+            " DIR=..."
+        ) from None
 
 
 if __name__ == "__main__":

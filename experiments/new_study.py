@@ -5,6 +5,7 @@ make new-study NAME=mine FROM=examples/own-pairs.yaml
 """
 
 import argparse
+import re
 import textwrap
 from itertools import takewhile
 from pathlib import Path
@@ -81,8 +82,15 @@ def add_study(name: str, file: Path) -> list[str]:
 
 
 def as_study(name: str, file: Path) -> str:
-    """The text of a section under its name, with the comment that its file begins with above."""
-    lines = file.read_text(encoding="utf-8").strip("\n").splitlines()
+    """The text of a section under its name, with the comment that its file begins with above.
+
+    Raises `UserError` for a line that ends a document or says how to read one: params.yaml goes on.
+    """
+    lines = file.read_text(encoding="utf-8-sig").split("\n")  # Windows may begin it with a mark
+    for number, line in enumerate(lines, start=1):
+        if re.match(r"(---|\.\.\.)(\s|$)|%", line):
+            raise UserError(f"{file}:{number}: {line!r}: no line of a section; remove it")
+    lines = "\n".join(lines).strip("\n").split("\n")
     comment = list(takewhile(lambda line: line.startswith("#"), lines))
     body = lines[len(comment) :]
     section = [*comment, f"{name}:", *(textwrap.indent(line, "  ") for line in body)]

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
 
 PIPELINE = Path("dvc.yaml")
@@ -30,7 +29,11 @@ def params(stage: str, study: str) -> list[str]:
 
 
 def _stage(stage: str) -> dict[str, Any]:
-    try:
-        return yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"].get(stage, {})
-    except FileNotFoundError:
-        raise UserError(f"{PIPELINE}: missing; run from the folder that holds it") from None
+    stages = read_yaml(PIPELINE).get("stages", {})
+    section = stages.get(stage, {}) if isinstance(stages, dict) else None
+    if not isinstance(section, dict):
+        raise UserError(
+            f"{PIPELINE}: stages.{stage} is no section of keys; restore it from Git"
+            f" (`git restore {PIPELINE}`)"
+        )
+    return section
