@@ -62,7 +62,7 @@ def _line(problem: ErrorDetails, values: Any) -> str:
             return f"{place}.{key} = {problem['ctx']['tag']!r}: {among(names)}"
     if isinstance(value, dict) and value:  # a whole section: too long to show
         return f"{place}: {message}" if place else message
-    return f"{place} = {_shown(value)}: {message}" if place else message
+    return f"{place} = {brief(value)}: {message}" if place else message
 
 
 def _keys(location: Iterable[int | str], values: Any) -> list[int | str]:
@@ -112,11 +112,14 @@ def _dotted(location: Iterable[int | str]) -> str:
     return text
 
 
-def _shown(value: Any) -> str:
+def brief(value: Any) -> str:
+    """A value as a YAML or JSON file has it, near enough, and cut where it is long."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     try:
         text = repr(value)
     except ValueError:  # Python writes out no integer of more than 4,300 digits
         return "a number of thousands of digits"
+    except RecursionError:
+        return f"a {type(value).__name__} of hundreds of levels"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,6 +1,5 @@
 """Prompts and completions as a chat model reads them, by its tokenizer's or another template."""
 
-import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +19,15 @@ ANSWER = "fdpo-answer"  # stands for an answer, to see what a template puts behi
 def install_template(chat: Literal["none", "auto"] | ChatTemplate, folder: Path) -> None:
     """Give the tokenizer in `folder` the template of a file, where `chat` names one.
 
-    Raises `UserError` where there is no such file.
+    A mark that an editor put before the text is left out, as it would begin every prompt. Raises
+    `UserError` where there is no such file, or it is not UTF-8.
     """
     if isinstance(chat, ChatTemplate):
-        shutil.copyfile(local_file(chat.path), folder / TEMPLATE_FILE)
+        try:
+            template = local_file(chat.path).read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{chat.path}: not text in UTF-8 ({error}); save it as that") from None
+        (folder / TEMPLATE_FILE).write_bytes(template.encode())
 
 
 def has_template(folder: Path) -> bool:

@@ -4,7 +4,9 @@ import csv
 import gzip
 import io
 import json
+import sys
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -19,6 +21,7 @@ from fdpo.core.weights import short_message
 from fdpo.sources.hub import fetch_dataset
 
 DatasetRow = dict[str, Any]
+NUL = "\0"  # in a text: tokenizers drop it, each in its own way
 FORMATS = ("parquet", "json", "csv", "arrow")  # of a dataset's files; none can hold code
 
 
@@ -114,9 +117,9 @@ def file_origin(file: LocalFile) -> Origin:
 def read_file(file: LocalFile, columns: Sequence[str]) -> list[DatasetRow]:
     """The rows of one JSON Lines, JSON, CSV or Parquet file, the first three also gzipped."""
     path, stored = Path(file.path), local_file(file.path)
-    rows = (
-        _parquet_rows(path, stored) if path.suffix == ".parquet" else list(_text_rows(path, stored))
-    )
+    if path.suffix == ".parquet":
+        return _parquet_rows(path, stored, columns)
+    rows = list(_text_rows(path, stored))
     if rows:
         names = dict.fromkeys(name for row in rows for name in row if name is not None)
         _require(names, columns, str(path))
@@ -126,21 +129,9 @@ def read_file(file: LocalFile, columns: Sequence[str]) -> list[DatasetRow]:
 def _text_rows(path: Path, stored: Path) -> Iterator[DatasetRow]:
     zipped = path.suffix == ".gz"
     kind = path.with_suffix("").suffix if zipped else path.suffix
-    try:
-        content = stored.read_bytes()
-        content = gzip.decompress(content) if zipped else content
-        text = content.decode("utf-8-sig")  # spreadsheets begin their CSV with a byte-order mark
-    except (EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path}: not text in UTF-8 ({error}); correct the file") from None
+    text = _text(path, stored, zipped)
     if kind == ".csv":
-        try:
-            table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-            repeated = [name for name, count in Counter(table.fieldnames).items() if count > 1]
-            if repeated:
-                raise UserError(f"{path}: column {repeated[0]!r} occurs twice; rename one of them")
-            yield from table
-        except csv.Error as error:
-            raise UserError(f"{path}: not CSV ({error}); correct the file") from None
+        yield from _csv_rows(path, text)
     elif kind == ".json":
         rows = _parsed(text, str(path))
         if not isinstance(rows, list):
@@ -150,6 +141,43 @@ def _text_rows(path: Path, stored: Path) -> Iterator[DatasetRow]:
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 yield _object(_parsed(line, f"{path}:{number}"), f"{path}:{number}")
+
+
+def _text(path: Path, stored: Path, zipped: bool) -> str:
+    """What a file holds, less the mark that spreadsheets begin their CSV with.
+
+    Raises `UserError` with the first line that is not UTF-8, or has a byte that no text has.
+    """
+    try:
+        content = stored.read_bytes()
+        content = gzip.decompress(content) if zipped else content
+    except (EOFError, OSError, zlib.error) as error:
+        raise UserError(f"{path}: can't be read ({error}); correct the file") from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: not text in UTF-8 ({error}); save it as UTF-8") from None
+    if NUL in text:
+        line = text.count("\n", 0, text.index(NUL)) + 1
+        raise UserError(
+            f"{path}:{line}: holds a NUL byte, which no text in UTF-8 does (UTF-16 has them); save"
+            " it as UTF-8 without"
+        )
+    return text
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[DatasetRow]:
+    csv.field_size_limit(sys.maxsize)  # a text may be long
+    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        repeated = [name for name, count in Counter(table.fieldnames).items() if count > 1]
+        if repeated:
+            raise UserError(f"{path}: column {repeated[0]!r} occurs twice; rename one of them")
+        yield from table
+    except csv.Error as error:
+        line = table.line_num + 1  # where the row begins, behind the last good one
+        raise UserError(f"{path}:{line}: not CSV ({error}); correct it") from None
 
 
 def _parsed(text: str, where: str) -> Any:
@@ -171,15 +199,23 @@ def _object(row: Any, where: str) -> DatasetRow:
     return row
 
 
-def _parquet_rows(path: Path, stored: Path) -> list[DatasetRow]:
+def _parquet_rows(path: Path, stored: Path, columns: Sequence[str]) -> list[DatasetRow]:
+    """The rows, with the wanted columns alone: others may hold what Python has no value for."""
     import pyarrow
     import pyarrow.parquet
 
-    with stored.open("rb") as content:
-        try:
-            return pyarrow.parquet.read_table(content).to_pylist()
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not a Parquet file ({short_message(error)})") from None
+    try:
+        with stored.open("rb") as content:
+            table = pyarrow.parquet.ParquetFile(content).read()
+        names = _require(table.column_names, columns, str(path))
+        for name in names:
+            if table.column_names.count(name) > 1:
+                raise UserError(f"{path}: column {name!r} occurs twice; rename one of them")
+        table = table.select(names)
+        table.validate(full=True)  # which names the row of a text that is not UTF-8
+        return table.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise UserError(f"{path}: not a Parquet file ({short_message(error)})") from None
 
 
 def _read_hub(

@@ -47,8 +47,12 @@ def read_pairs(source: HubPairs | FilePairs) -> tuple[PairsBySplit, Counter[str]
                         " set bad_rows to skip"
                     ) from None
                 skipped[str(problem)] += 1
-    if "train" not in pairs:
-        raise UserError(f"{origin.repo}: no pairs in its split {names['train']}; name another")
+    if not pairs.get("train"):
+        raise UserError(
+            f"{origin.repo}: no pairs in its split {names['train']}"
+            + (f" ({skipped.total()} rows skipped; first {next(iter(skipped))})" if skipped else "")
+            + "; name another"
+        )
     return pairs, skipped, origin
 
 
@@ -68,7 +72,7 @@ def _require_choice_of_two(rows: Iterable[DatasetRow], choice: Choice, where: st
         elif value is not None:
             others.add(repr(value))
     named = f"{where}: columns.choice.value = {choice.value!r}"
-    listed = ", ".join(sorted(others)[:3])
+    listed = ", ".join(other[:80] for other in sorted(others)[:3])
     if not chosen:
         raise UserError(f"{named}: no row has it in {choice.column}, but {listed or 'nothing'}")
     if len(others) > 1:

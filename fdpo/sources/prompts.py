@@ -7,7 +7,8 @@ from fdpo.core.errors import UserError
 from fdpo.core.origin import Origin
 from fdpo.core.randomness import stream
 from fdpo.core.records import Prompt, Role
-from fdpo.sources.dataset_rows import matches, read, surplus, value_at
+from fdpo.core.validation import brief
+from fdpo.sources.dataset_rows import NUL, matches, read, surplus, value_at
 
 
 def read_texts(source: HubPrompts | FilePrompts) -> tuple[list[str], Origin]:
@@ -25,7 +26,12 @@ def read_texts(source: HubPrompts | FilePrompts) -> tuple[list[str], Origin]:
             if not isinstance(text, str):
                 raise UserError(
                     f"{origin.repo}, split {source.split}, row {number}: {source.column} ="
-                    f" {text!r}: must be text"
+                    f" {brief(text)}: must be text"
+                )
+            if NUL in text:
+                raise UserError(
+                    f"{origin.repo}, split {source.split}, row {number}: {source.column} holds a"
+                    " NUL character; remove it"
                 )
             texts.append(text)
     return openings(texts, source.cut, source.template), origin

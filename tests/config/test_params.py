@@ -201,6 +201,17 @@ def test_a_long_value_is_cut(tmp_path):
         ("a: !!bool x", "not YAML: "),
         ("a: !!timestamp x", "not YAML: "),
         ("[" * 100_000, "not YAML: "),
+        ('a: "\\ud800"', "not YAML: "),
+        ("a: &x 1\nb: &x 2\nc: *x\n", "not YAML: "),
+        ("a: 1\n---\na: 2\n", "not YAML: expected a single document"),
+        ("a: 1\n\ufeffb: 2\n", "not YAML: "),
+        ("a: 1 # b\x85c: 2\n", "not YAML: "),
+        ("a: b\0c", "not YAML: "),
+        ("a: é".encode("latin-1"), "not YAML: "),
+        ("%YAML 1.1\n---\na: yes\n", "'%YAML 1.1': DVC reads YAML 1.2; remove that line"),
+        ("# of old\n%YAML 1.1 # as\n---\na: yes\n", "'%YAML 1.1 # as': DVC reads YAML 1.2; remove"),
+        ("\ufeff%YAML 1.3\n---\na: 1\n", "'%YAML 1.3': DVC reads YAML 1.2; remove that line"),
+        ("%YAML 1.20\n---\na: 1\n", "'%YAML 1.20': DVC reads YAML 1.2; remove that line"),
         ("", "must be a map of keys"),
         ("# nothing\n", "must be a map of keys"),
         ("- beta\n- 1\n", "must be a map of keys"),
@@ -279,6 +290,36 @@ def test_a_value_means_to_us_what_it_means_to_dvc(tmp_path, written):
     path = tmp_path / "values.yaml"
     path.write_text(f"value: {written}\n")
     assert repr(read_yaml(path)) == repr(load_yaml(path))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "%YAML 1.2\n---\nvalue: yes\n",
+        "%YAML 1.2 # as DVC\n---\nvalue: 010\n...\n",
+        "\ufeffvalue: é\n",
+        "base: &base {a: 1, b: 2}\nvalue:\n  <<: *base\n  b: 3\n",
+        "a: &a {p: 1}\nb: &b {p: 2, q: 3}\nvalue:\n  <<: [*a, *b]\n",
+        "value: !!float 1\nother: !!str 1\nset: !!set {x}\nbytes: !!binary aGk=\n",
+        "value: !!omap [{x: 1}]\n",
+        "value: 'a\x85b\u2028c'\r\nother: >\r\n  d\r\n  e\r\n",
+        "1: 2\n~: 3\n? [a, b]\n: 4\n",
+    ],
+)
+def test_so_does_a_whole_file(tmp_path, content):
+    path = tmp_path / "values.yaml"
+    path.write_bytes(content.encode())
+    assert repr(read_yaml(path)) == repr(load_yaml(path))
+
+
+def test_a_file_of_many_forms_means_the_same_after_dvc_s_writer(tmp_path):
+    """`dvc exp run -S` reads the whole of it in another way, and writes it."""
+    content = TEXT.replace("beta: 0.1", "beta: &b 0.1").replace("alpha: 0.5", "alpha: *b")
+    path = tmp_path / "params.yaml"
+    path.write_bytes(f"\ufeff%YAML 1.2\n---\n{content}...\n".encode())
+    before = read_yaml(path)
+    apply_overrides(path, ["seed=7"])
+    assert read_yaml(path) == before | {"seed": 7}
 
 
 def test_aliases_that_grow_without_bound_are_refused(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import load_yaml
 
 from experiments import new_study
 from fdpo.core.errors import UserError
@@ -81,6 +82,31 @@ def test_dvc_s_writer_keeps_the_new_section(capsys, file):
     (changed,) = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     assert changed[1].split("#")[0].strip() == "epochs: 7"
     add(capsys, f"--from=examples/{file}", "second")  # what DVC wrote can be added to
+
+
+def test_a_section_is_added_as_it_reads_whatever_its_editor_made_of_it(capsys, folder):
+    """With a byte-order mark and Windows' line ends, and with a line end of Unicode's in a text."""
+    text = (folder / "examples/own-pairs.yaml").read_text()
+    text = text.replace("\n  source:", "\n  system: 'a\u2028b'\n  source:", 1)
+    (folder / "mine.yaml").write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    add(capsys, "--from=mine.yaml", "mine")
+    assert b"\xef\xbb\xbf" not in PARAMS.read_bytes()
+    added = load_yaml(PARAMS)["studies"]["mine"]
+    assert added == load_yaml(folder / "mine.yaml")
+    assert added["prepare"]["system"] == "a\u2028b"
+
+
+@pytest.mark.parametrize("line", ["---", "--- # mine", "%YAML 1.2", "..."])
+def test_a_line_that_is_no_part_of_a_section_is_named(folder, line):
+    before = PARAMS.read_bytes()
+    text = (folder / "examples/own-pairs.yaml").read_text()
+    whole = f"{text}{line}\n" if line == "..." else f"{line}\n{text}"
+    (folder / "mine.yaml").write_text(f"{line}\n---\n{text}" if "%" in line else whole)
+    number = whole.split("\n").index(line) + 1
+    with pytest.raises(UserError) as refused:
+        new_study.main(["--from=mine.yaml", "mine"])
+    assert refused.value.lines == [f"mine.yaml:{number}: {line!r}: no line of a section; remove it"]
+    assert PARAMS.read_bytes() == before
 
 
 def test_what_cannot_be_added_is_refused_and_nothing_is_written(capsys, folder):

@@ -123,3 +123,18 @@ def test_nothing_that_is_there_is_written_over(workspace, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     with pytest.raises(UserError, match="not UTF-8; name another folder"):
         export_policy.main([f"{tmp_path}/\udcff"])
+
+
+@pytest.mark.parametrize("name", ["/proc/x", "/proc/a/b", "/dev/null/x", "mine/x/y"])
+def test_a_folder_that_cannot_be_made_is_said_before_anything_is_loaded(
+    workspace, tmp_path, monkeypatch, name
+):
+    (tmp_path / "mine").write_text("kept")
+    folder = tmp_path / name  # which is `name` where that is absolute
+    monkeypatch.delattr(export_policy, "load_trained_models")
+    with pytest.raises(UserError) as refused:
+        export_policy.main([str(folder)])
+    (line,) = refused.value.lines
+    assert line.startswith(f"{folder}: no folder can be made in ")
+    assert line.endswith("; name another one, DIR=...")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -72,6 +72,16 @@ def test_the_template_of_a_file_travels_with_the_reference(reference):
         ChatFormat("auto", None, reference).prompt("Hi")
 
 
+def test_of_a_template_s_file_the_text_alone_counts(reference):
+    """A mark that an editor puts before it would else begin every prompt."""
+    Path("inputs/chat.jinja").write_bytes(CHATML.encode("utf-8-sig"))
+    install_template(ChatTemplate(path="inputs/chat.jinja"), reference)
+    assert AutoTokenizer.from_pretrained(reference).chat_template == CHATML
+    Path("inputs/chat.jinja").write_bytes("é".encode("latin-1"))
+    with pytest.raises(UserError, match=r"inputs/chat.jinja: not text in UTF-8 .*; save it as"):
+        install_template(ChatTemplate(path="inputs/chat.jinja"), reference)
+
+
 def test_a_given_answer_is_the_template_s_own_and_ends_the_turn(reference):
     chat = format_of(reference, CHATML)
     tokenizer = AutoTokenizer.from_pretrained(reference)

@@ -68,7 +68,7 @@ def test_pairs_of_a_file_are_the_train_split(tmp_path):
         ({"prompt": "a", "chosen": "b"}, "no column 'rejected'; it has prompt, chosen"),
         ({"prompt": "a", "chosen": 3, "rejected": "c"}, "row 1: chosen = 3: must be text"),
         ({"prompt": "a", "chosen": "", "rejected": "c"}, "row 1: chosen = '': must be text"),
-        ({"prompt": None, "chosen": "b", "rejected": "c"}, "row 1: prompt = None: must be text"),
+        ({"prompt": None, "chosen": "b", "rejected": "c"}, "row 1: prompt = null: must be text"),
         ({"prompt": "a", "chosen": "b", "rejected": "b"}, "row 1: chosen and rejected are the"),
         ([1], "pairs.jsonl:1: not a JSON object"),
     ],
@@ -89,15 +89,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "twice.jsonl").write_text('{"prompt": "a", "chosen": "b", "prompt": "c"}')
     (tmp_path / "twice.csv").write_text("prompt,chosen,rejected,chosen\na,b,c,d\n")
     texts = pyarrow.array([b"\xff"]).buffers()
-    table = pyarrow.table({"prompt": pyarrow.Array.from_buffers(pyarrow.string(), 1, texts)})
+    column = pyarrow.Array.from_buffers(pyarrow.string(), 1, texts)
+    table = pyarrow.table(dict.fromkeys(("prompt", "chosen", "rejected"), column))
     pyarrow.parquet.write_table(table, tmp_path / "latin.parquet")
     problems = {
         "deep.jsonl": "deep.jsonl:1: not JSON .maximum recursion depth",
         "twice.jsonl": "twice.jsonl:1: not JSON .key 'prompt' occurs twice",
         "twice.csv": "twice.csv: column 'chosen' occurs twice; rename one of them",
-        "latin.parquet": "latin.parquet: not a Parquet file .'utf-8' codec can't decode",
+        "latin.parquet": "latin.parquet: not a Parquet file .Column 0: .*Invalid UTF8 .*index 0",
         "cut.jsonl": "cut.jsonl:1: not JSON",
-        "latin.jsonl": "latin.jsonl: not text in UTF-8",
+        "latin.jsonl": "latin.jsonl:1: not text in UTF-8",
         "cut.parquet": "cut.parquet: not a Parquet file",
         "empty.jsonl": "empty.jsonl: no rows in a split named train",
         "none.jsonl": "none.jsonl: missing or empty; name a file or folder that is there",
@@ -105,6 +106,42 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     for name, problem in problems.items():
         with pytest.raises(UserError, match=problem):
             read_pairs(tmp_path / name)
+
+
+def test_a_text_with_a_nul_is_no_pair(tmp_path):
+    """Tokenizers drop it, so that a text would be another than the user's."""
+    turns = [{"role": "user", "content": "b\0ut"}]
+    row = {"prompt": "but", "chosen": "a", "rejected": "c"}
+    path = write_lines(
+        tmp_path / "pairs.jsonl", row | {"prompt": "b\0ut"}, row, row | {"prompt": turns}
+    )
+    with pytest.raises(UserError, match="row 1: prompt holds a NUL character; correct it, or set"):
+        read_pairs(path)
+    pairs, skipped, _ = read_pairs(path, bad_rows="skip")
+    assert pairs == {"train": [GivenPair("but", "a", "c")]}
+    assert dict(skipped) == {
+        "prompt holds a NUL character": 1,
+        "a message holds a NUL character": 1,
+    }
+    with pytest.raises(UserError, match="split train, row 1: prompt holds a NUL character; remove"):
+        prompts.read_texts(FilePrompts(**pinned(path)))
+
+
+def test_a_file_whose_every_row_is_skipped_has_no_pairs(tmp_path):
+    path = write_lines(tmp_path / "pairs.jsonl", {"prompt": "a", "chosen": "b", "rejected": "b"})
+    with pytest.raises(UserError) as none:
+        read_pairs(path, bad_rows="skip")
+    assert str(none.value) == (
+        f"{path}: no pairs in its split train (1 rows skipped; first chosen and rejected are the"
+        " same); name another"
+    )
+
+
+def test_a_long_value_is_cut_in_a_message(tmp_path):
+    path = write_lines(tmp_path / "pairs.jsonl", {**ROWS[0], "chosen": ["x" * 10_000]})
+    with pytest.raises(UserError, match=r"row 1: chosen = \['x+\.\.\.: must be text") as error:
+        read_pairs(path)
+    assert len(str(error.value)) < 400
 
 
 def test_a_dataset_of_the_hub_keeps_its_splits_and_order(tmp_path):

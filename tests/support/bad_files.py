@@ -56,6 +56,16 @@ CASES = [
         (stage, gone("dvc.yaml"), "dvc.yaml: missing; run from the folder that holds it")
         for stage in ("generate", "train", "evaluate")
     ),
+    ("train", content("dvc.yaml", "stages: ["), "dvc.yaml: not YAML: …"),
+    *(
+        (
+            "train",
+            content("dvc.yaml", f"stages: {value}\n"),
+            "dvc.yaml: stages.train is no section of keys; restore it from Git (`git restore"
+            " dvc.yaml`)",
+        )
+        for value in ("[train]", "{train: python3}")
+    ),
     ("generate", recoded(PROMPTS, "utf-16"), f"{PROMPTS}:1: not JSON: …{REBUILD}"),
     ("pair", recoded(SCORES, "utf-16-le"), f"{SCORES}:1: not JSON: …{REBUILD}"),
     ("score", line(GENERATIONS, 3, "nothing"), f"{GENERATIONS}:3: not JSON: …{REBUILD}"),
