@@ -4,6 +4,7 @@ Every later `dvc repro` or `dvc exp run` in that clone fails then ("JSON structu
 Such a list is of no worth without its writer: DVC makes a new one.
 """
 
+import argparse
 import json
 from pathlib import Path
 
@@ -47,4 +48,5 @@ def _is_damaged(path: Path) -> bool:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0]).parse_args()
     errors.run(remove_damaged_rwlock)

@@ -7,9 +7,11 @@ after params, data and code: `fdpo.run.resume` locks that folder, so the same ru
 twice, while other experiments run beside it.
 """
 
+import argparse
 import errno
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,9 +32,13 @@ _NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def run(stage: str, main: Callable[[], None]) -> None:
-    """Call a stage's `main` as `errors.run` does, alone in this workspace, with steady params."""
+    """Call a stage's `main` as `errors.run` does, alone in this workspace, with steady params.
+
+    With `--help` the script says what the stage does; any other argument is refused.
+    """
 
     def alone() -> None:
+        _take_no_arguments(stage, main)
         claim_workspace()
         with (
             exclusive_lock(Path(UNFINISHED, f"{stage}.lock"), stage),
@@ -42,6 +48,17 @@ def run(stage: str, main: Callable[[], None]) -> None:
             main()
 
     errors.run(alone)
+
+
+def _take_no_arguments(stage: str, main: Callable[[], None]) -> None:
+    if main.__module__ == "__main__":  # else the arguments are those of a program that calls it
+        about = sys.modules["__main__"].__doc__ or ""
+        parser = argparse.ArgumentParser(
+            prog=f"stages.{stage}",
+            description=about.split("\n\n")[0],
+            epilog="It reads params.yaml and takes no arguments; `dvc repro` runs it when needed.",
+        )
+        parser.parse_args()
 
 
 @contextmanager

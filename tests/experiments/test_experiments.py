@@ -119,6 +119,7 @@ def test_help_of_verify_starts_nothing(capsys):
         "experiments.samples",
         "experiments.outcome",
         "experiments.metrics_page",
+        "fdpo.run.dvc_rwlock",
         "benchmarks.families",
     ],
 )
