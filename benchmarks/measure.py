@@ -46,7 +46,10 @@ def run(command: Sequence[str | Path], cwd: Path = ROOT, **environment: str) -> 
     env = {**os.environ, **environment}
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as messages:
         start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=messages)  # noqa: S603
+        try:
+            process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=messages)  # noqa: S603
+        except OSError as error:
+            raise UserError(f"{command[0]}: can't be run ({error.strerror}); correct it") from None
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -41,6 +41,12 @@ def main(arguments: list[str] | None = None) -> None:
             f"{options.adapter}: no folder here, and no name of the Hub, which is user/name;"
             " name one of them"
         )
+    try:
+        options.adapter.encode()
+    except UnicodeEncodeError:  # which safetensors can't open
+        raise UserError(
+            f"{options.adapter}: not UTF-8 as this locale has it; rename it, or set PYTHONUTF8=1"
+        ) from None
     settings = trained_with(load_params(), options)
     with tempfile.TemporaryDirectory() as scratch:
         adapter = Path(options.adapter)

@@ -42,7 +42,10 @@ def export(folder: Path) -> None:
     try:
         str(folder).encode()
     except UnicodeEncodeError:
-        raise UserError(f"{folder}: not UTF-8; name another folder, DIR=...") from None
+        raise UserError(
+            f"{folder}: not UTF-8 as this locale has it; name another folder, DIR=..., or set"
+            " PYTHONUTF8=1"
+        ) from None
     if folder.exists() or folder.is_symlink():
         raise UserError(f"{folder}: exists already; name a folder that does not, DIR=...")
     if not (paths.POLICY / "objective.json").is_file():

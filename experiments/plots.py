@@ -12,6 +12,7 @@ from pathlib import Path
 
 from experiments.vega_script import vega_script
 from fdpo.core import errors
+from fdpo.core.errors import UserError
 from stages import paths
 
 FOLDER = Path("results/plots")
@@ -27,6 +28,17 @@ def offline_template(template: str) -> str:
     return template.replace(SCRIPTS, f"<script>{vega_script()}</script>")
 
 
+def read_template() -> str:
+    """The project's own template. Raises `UserError` where it is not."""
+    try:
+        return TEMPLATE.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{TEMPLATE}: missing; run from the folder of the project, or restore it from Git"
+            f" (`git restore {TEMPLATE}`)"
+        ) from None
+
+
 def main() -> None:
     """Write the page; DVC's exit code is this program's."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -34,7 +46,7 @@ def main() -> None:
     revisions = parser.parse_args().revisions
     with tempfile.TemporaryDirectory() as scratch:
         template = Path(scratch, "page.html")
-        template.write_text(offline_template(TEMPLATE.read_text(encoding="utf-8")), "utf-8")
+        template.write_text(offline_template(read_template()), "utf-8")
         options = ["--html-template", str(template), "--out", str(FOLDER)]
         if revisions:
             command = ["diff", "--targets", DRAWN, *options, "--", *revisions]

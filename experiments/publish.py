@@ -152,7 +152,10 @@ def applied_experiment() -> str | None:
 def git(*arguments: str) -> str:
     """What Git answers, or nothing where it fails: outside a repository, or no such file."""
     command = ["git", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
+    return done.stdout.strip()
 
 
 def publish_pairs(repo: str, token: str) -> str:

@@ -9,6 +9,8 @@ prompts. The same seed gives the same samples.
 """
 
 import argparse
+import os
+from contextlib import suppress
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TemperatureLogitsWarper
@@ -47,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--seed", type=int, default=settings.seed, help="(default: that of params.yaml)"
     )
     options = parser.parse_args(arguments)
+    options.prompt = as_typed(options.prompt)
     check_options(options)
     require_trained_with(paths.POLICY, {"study": settings.study})
     models = load_trained_models()
@@ -62,6 +65,19 @@ def main(arguments: list[str] | None = None) -> None:
     for left, right in zip(*columns, strict=True):
         print()
         print_beside(left, right, width)
+
+
+def as_typed(argument: str) -> str:
+    """An argument in UTF-8 that the locale has no letters for; others stay as they are.
+
+    Python hides the bytes that it can't read in surrogates.
+    """
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        with suppress(UnicodeDecodeError):
+            return os.fsencode(argument).decode("utf-8")
+    return argument
 
 
 def check_options(options: argparse.Namespace) -> None:

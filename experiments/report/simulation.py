@@ -19,6 +19,7 @@ from experiments.report.analysis.nested import SampleDifferences, resampled
 from experiments.report.analysis.points import Point
 from experiments.report.analysis.verdict import MARGIN, PairVerdict, decide
 from experiments.sweep.results import HeldoutScores, RowResults
+from fdpo.core import errors
 from fdpo.core.randomness import streams_of
 from fdpo.evaluation.metrics.intervals import CONFIDENCE, Interval
 
@@ -202,6 +203,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.report.simulation")
     parser.add_argument("--draws", type=int, default=1000)
     draws = parser.parse_args().draws
+    if draws < 1:
+        parser.error(f"--draws {draws}: must be at least 1")
     streams = streams_of(0)
     print(f"{draws} sweeps each; rewards in standard deviations of the reference's")
     print(
@@ -232,4 +235,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

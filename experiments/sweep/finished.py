@@ -68,7 +68,7 @@ def params_at(commit: str) -> Params:
     text = call("git", "show", f"{commit}:params.yaml")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "params.yaml")
-        file.write_text(text + "\n", encoding="utf-8")
+        file.write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
         try:
             return load_params(file)
         except UserError as error:

@@ -27,8 +27,15 @@ def local_files(path: str) -> dict[str, Path]:
     """The file at `path` under its name, or the files of the folder there, by name.
 
     Hidden files and folders within the folder are left out. Raises `UserError` where there is
-    nothing, or only an empty folder.
+    nothing, or only an empty folder, or the locale has not the name's letters.
     """
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{path}: a name that Python cannot write under this locale; set PYTHONUTF8=1, or a"
+            " UTF-8 locale such as LC_ALL=C.UTF-8"
+        ) from None
     roots = [Path(root) for name in ("DVC_ROOT", SWEEP_FOLDER) if (root := os.environ.get(name))]
     files: dict[str, Path] = {}
     for candidate in [Path(path), *(root / path for root in roots)]:

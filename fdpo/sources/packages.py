@@ -44,7 +44,9 @@ def download(package: PinnedPackage, folder: Path) -> Path:
         requirements.write_text(f"{package} --hash=sha256:{package.sha256}\n", encoding="utf-8")
         fetched = Path(scratch, "fetched")
         command = _pip_command(package, requirements, fetched)
-        pip = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - a list, no shell
+        pip = subprocess.run(  # noqa: S603 - a list, no shell
+            command, capture_output=True, encoding="utf-8", errors="replace"
+        )
         if pip.returncode != 0:
             if "No space left on device" in pip.stderr:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))

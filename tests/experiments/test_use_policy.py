@@ -121,7 +121,7 @@ def test_nothing_that_is_there_is_written_over(workspace, tmp_path):
         with pytest.raises(UserError, match="exists already; name a folder that does not"):
             export_policy.main([str(taken)])
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-    with pytest.raises(UserError, match="not UTF-8; name another folder"):
+    with pytest.raises(UserError, match="not UTF-8 as this locale has it; name another folder"):
         export_policy.main([f"{tmp_path}/\udcff"])
 
 

@@ -1,4 +1,4 @@
-"""A stage's script takes no arguments: it says what it does, or refuses them, and starts nothing."""
+"""A stage's script takes no arguments: it says what it does, or refuses them; nothing starts."""
 
 import os
 

@@ -77,20 +77,26 @@ def _script(stage: str, workspace: Path, said: Path, arguments: tuple[str, ...])
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder in which all stages have run, and the environment that they ran in."""
+    """A folder that stages run in, and the environment for it."""
 
     folder: Path
     environment: dict[str, str]
 
 
-def finished_workspace(scratch: Path) -> Workspace:
-    """All stages' outputs, on a random model of 33,440 parameters."""
+def new_workspace(scratch: Path) -> Workspace:
+    """A folder in which no stage has run yet, with a random model of 33,440 parameters to come."""
     packages = embedded_fakes.build(scratch / "packages")
     made = Workspace(scratch / "workspace", packages.environment)
     made.folder.mkdir()
     params = (clone.ROOT / "params.yaml").read_text(encoding="utf-8")
     (made.folder / "params.yaml").write_text(clone.tiny(params, packages), encoding="utf-8")
     (made.folder / "dvc.yaml").write_bytes((clone.ROOT / "dvc.yaml").read_bytes())
+    return made
+
+
+def finished_workspace(scratch: Path) -> Workspace:
+    """All stages' outputs."""
+    made = new_workspace(scratch)
     for stage in STAGES:
         ended = run(stage, made.folder, **made.environment)
         assert ended.code == 0, f"{stage}: {ended.stderr}"
