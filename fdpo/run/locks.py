@@ -38,7 +38,7 @@ def run(stage: str, main: Callable[[], None]) -> None:
     """
 
     def alone() -> None:
-        _take_no_arguments(stage, main)
+        _take_no_arguments(stage)
         claim_workspace()
         with (
             exclusive_lock(Path(UNFINISHED, f"{stage}.lock"), stage),
@@ -50,15 +50,15 @@ def run(stage: str, main: Callable[[], None]) -> None:
     errors.run(alone)
 
 
-def _take_no_arguments(stage: str, main: Callable[[], None]) -> None:
-    if main.__module__ == "__main__":  # else the arguments are those of a program that calls it
-        about = sys.modules["__main__"].__doc__ or ""
-        parser = argparse.ArgumentParser(
-            prog=f"stages.{stage}",
-            description=about.split("\n\n")[0],
-            epilog="It reads params.yaml and takes no arguments; `dvc repro` runs it when needed.",
-        )
-        parser.parse_args()
+def _take_no_arguments(stage: str) -> None:
+    script = sys.modules["__main__"]
+    if script.__spec__ is None or script.__spec__.name != f"stages.{stage}":
+        return  # the arguments are those of a program that calls it
+    argparse.ArgumentParser(
+        prog=f"stages.{stage}",
+        description=(script.__doc__ or "").split("\n\n")[0],
+        epilog="It reads params.yaml and takes no arguments; `dvc repro` runs it when needed.",
+    ).parse_args()
 
 
 @contextmanager
