@@ -19,6 +19,7 @@ import psutil
 from experiments.sweep.commands import call, dvc
 from fdpo.core.errors import UserError
 from fdpo.core.local_files import SWEEP_FOLDER
+from fdpo.run.dvc_cache import require_cache
 from fdpo.run.locks import UNFINISHED
 
 SCRATCH = Path(".dvc/tmp/sweeps")  # DVC keeps its tmp out of Git
@@ -29,14 +30,15 @@ PATIENCE = 10.0  # seconds that an interrupted run has to end by itself
 def private_clones(folder: Path, count: int) -> Iterator[list[Path]]:
     """Clones of the last commit in `folder`, with the user's DVC cache and unfinished work.
 
-    `folder` is removed at the end. Raises `UserError` when Git or DVC fail, or where the user's
-    repository is shallow: DVC loses experiments in a clone of it.
+    `folder` is removed at the end. Raises `UserError` when Git or DVC fail, where DVC's cache is
+    gone, or where the user's repository is shallow: DVC loses experiments in a clone of it.
     """
     if call("git", "rev-parse", "--is-shallow-repository") == "true":
         raise UserError(
             "this clone is shallow, and DVC loses the experiments that run in such a one; run"
             " `git fetch --unshallow` first"
         )
+    require_cache()
     shutil.rmtree(folder, ignore_errors=True)  # of a killed sweep
     try:
         yield [_clone(folder / str(number)) for number in range(1, count + 1)]

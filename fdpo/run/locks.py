@@ -20,6 +20,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from fdpo.core import errors
 from fdpo.core.errors import UserError
+from fdpo.run.dvc_cache import require_cache
 from fdpo.run.dvc_records import restorable
 from fdpo.run.steady_params import steady_params
 from fdpo.run.workspace_claim import claim_workspace
@@ -39,12 +40,14 @@ def run(stage: str, main: Callable[[], None]) -> None:
 
     def alone() -> None:
         _take_no_arguments(stage)
-        claim_workspace()
+        is_first = claim_workspace()
         with (
             exclusive_lock(Path(UNFINISHED, f"{stage}.lock"), stage),
             restorable(stage),
             steady_params(stage),
         ):
+            if is_first:
+                require_cache()
             main()
 
     errors.run(alone)

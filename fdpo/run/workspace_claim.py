@@ -25,20 +25,22 @@ LONGEST_WAIT = 60.0  # seconds, while another `dvc exp run` writes down its expe
 PAUSE = 0.1  # seconds between two looks
 
 
-def claim_workspace() -> None:
+def claim_workspace() -> bool:
     """Keep the workspace for the DVC command that runs this stage, until that command has ended.
 
     Nothing is done where no command of DVC runs it, or in a folder of its own (`--temp`, the
     queue). Where the lock cannot be had, the stage goes on without it.
+
+    Returns: whether this is the first stage that the command runs.
     """
     if "DVC_STAGE" not in os.environ or os.environ.get("RANK", "0") != "0":
-        return
+        return False
     command = _dvc_command()
     if command is None or not Path(os.environ.get("DVC_ROOT", ".")).samefile("."):
-        return
+        return False
     process, line = command
     if _is_claimed():
-        return
+        return False
     ready, says_ready = os.pipe()
     subprocess.Popen(  # noqa: S603 - no shell is wanted
         [sys.executable, "-m", __name__, str(process), line],
@@ -50,6 +52,7 @@ def claim_workspace() -> None:
     os.close(says_ready)
     os.read(ready, 1)  # until it has the lock, or has given up
     os.close(ready)
+    return True
 
 
 def _dvc_command() -> tuple[int, str] | None:
