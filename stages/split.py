@@ -11,7 +11,8 @@ from stages import paths
 
 def main() -> None:
     """Divide the pairs by prompt."""
-    test_size = load_params().active.split.test_size
+    settings = load_params().active
+    test_size = settings.split.test_size
     ids = [pair.id for pair in records.read(paths.PAIRS, Pair)]  # a line each
     paired = set(ids)
     # In the order they were drawn in: pairs.jsonl has them by length, from decoding.
@@ -22,6 +23,10 @@ def main() -> None:
         held = given_split(prompts)
     else:
         held = test_prompt_ids([prompt.id for prompt in prompts], test_size)
+    try:  # here, as DVC removes the last policy before `train` runs
+        settings.train.require_a_logged_step(sum(number not in held for number in ids))
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
     train = records.copy(paths.TRAIN_PAIRS, paths.PAIRS, (number not in held for number in ids))
     test = records.copy(paths.TEST_PAIRS, paths.PAIRS, (number in held for number in ids))

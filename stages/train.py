@@ -13,7 +13,7 @@ from fdpo.training import checkpoints
 from fdpo.training.callbacks import CurveFiles, CurveLogbook, TrainingProgress
 from fdpo.training.saved_policy import save_policy
 from fdpo.training.trainer import FDPOTrainer
-from fdpo.training.trl_config import check_log_every, dpo_config, lora_config
+from fdpo.training.trl_config import dpo_config, lora_config
 from stages import paths
 
 
@@ -23,7 +23,6 @@ def main() -> None:
     train = settings.active.train
     train_pairs = list(records.read(paths.TRAIN_PAIRS, Pair))
     test_pairs = list(records.read(paths.TEST_PAIRS, Pair))
-    check_log_every(train, len(train_pairs))
     tokenizer = causal_lm.load_tokenizer(paths.REFERENCE_MODEL)
     dtype = causal_lm.held_dtype(paths.REFERENCE_MODEL)
     model = causal_lm.load_causal_lm(paths.REFERENCE_MODEL, dtype=dtype)

@@ -224,6 +224,19 @@ class Train(Strict):
         """The study's learning rate for this loss."""
         return self.lr_by_loss.get(loss, self.lr_by_loss["default"])
 
+    def require_a_logged_step(self, pairs: int, at_most: str = "") -> None:
+        """Raise `ValueError` where a run on so many pairs ends before its curves' first point.
+
+        `at_most` says so where there may be fewer pairs.
+        """
+        steps = -(-pairs // self.pairs_per_step) * self.epochs
+        if self.log_every > steps:
+            raise ValueError(
+                f"train.log_every = {self.log_every}: the run has {at_most}{steps} steps ({pairs}"
+                f" pairs, {self.pairs_per_step} per step, {self.epochs} epochs), so nothing would"
+                f" be logged; choose {steps} at most"
+            )
+
 
 class Evaluate(Strict):
     """How the policy is measured.
@@ -288,6 +301,14 @@ class Study(Strict):
                     f"pair.ranks has {pair}, but generate.train.completions = {completions}; "
                     f"ranks go from 1 to {completions}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _curves_have_a_point(self):
+        """Before any stage; `stages.split` knows how many pairs there are, ties and tests apart."""
+        if self.prepare.source != "pairs" and self.pair.ranks != "given":
+            pairs = self.prepare.train_prompts * len(self.pair.ranks)
+            self.train.require_a_logged_step(pairs, "at most ")
         return self
 
     @model_validator(mode="after")

@@ -58,17 +58,6 @@ def dpo_config(train: Train, learning_rate: float, seed: int, folder: Path) -> D
     return config
 
 
-def check_log_every(train: Train, pairs: int) -> None:
-    """Raise `UserError` where a run on so many pairs ends before the first point of its curves."""
-    steps = -(-pairs // train.pairs_per_step) * train.epochs
-    if train.log_every > steps:
-        raise UserError(
-            f"train.log_every = {train.log_every}: the run has {steps} steps"
-            f" ({pairs} pairs, {train.pairs_per_step} per step, {train.epochs} epochs), so nothing"
-            f" would be logged; choose {steps} at most"
-        )
-
-
 def lora_config(lora: Lora) -> LoraConfig:
     """PEFT's configuration of the adapter."""
     return LoraConfig(

@@ -164,6 +164,21 @@ def test_ranks_exist_and_are_in_order(tmp_path, ranks, message):
     assert told.startswith(STUDY)
 
 
+def test_curves_have_a_point_where_the_number_of_pairs_is_known(tmp_path):
+    """`split` knows it of given pairs; dvc.yaml runs it when a setting that it refuses changes."""
+    section = GOOD["studies"]["embedded"]
+    pairs = section["prepare"]["train_prompts"] * len(section["pair"]["ranks"])
+    steps = -(-pairs // section["train"]["pairs_per_step"]) * section["train"]["epochs"]
+    load(tmp_path, changed(f"{STUDY}.train.log_every", steps))
+    assert problem(tmp_path, changed(f"{STUDY}.train.log_every", steps + 1)).startswith(
+        f"{STUDY}: train.log_every = {steps + 1}: the run has at most {steps} steps ({pairs} pairs,"
+    )
+    load(tmp_path, changed("studies.imdb-published.train.log_every", 10**6))
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for key in ("epochs", "log_every", "pairs_per_step"):
+        assert f"studies.${{study}}.train.{key}" in pipeline["split"]["params"]
+
+
 def test_a_misspelled_key_is_named_before_the_one_it_stands_for(tmp_path):
     with pytest.raises(UserError) as caught:
         load(tmp_path, changed(f"{STUDY}.split", {"test_sze": 0.2}))

@@ -130,10 +130,16 @@ CASES = [
         " their length); raise generate.max_length or add prompts",
     ),
     (
-        "train",
-        param(f"{E}.train.log_every", 1_000),
-        "train.log_every = 1000: the run has … steps (… pairs, … per step, 2 epochs), so nothing"
-        " would be logged; choose … at most",
+        "pair",
+        param(f"{E}.train.log_every", 11),
+        f"params.yaml: {E}: train.log_every = 11: the run has at most 10 steps (60 pairs, 12 per"
+        " step, 2 epochs), so nothing would be logged; choose 10 at most",
+    ),
+    (
+        "split",
+        param(f"{E}.train.log_every", 10),
+        "train.log_every = 10: the run has 8 steps (… pairs, 12 per step, 2 epochs), so nothing"
+        " would be logged; choose 8 at most",
     ),
     (
         "split",
