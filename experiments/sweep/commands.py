@@ -14,9 +14,14 @@ _CAUSES = ("error:", "fatal:", "ERROR:")
 
 def call(*command: str, cwd: str | Path = ".") -> str:
     """What a command prints. Raises `UserError` with its error when it fails."""
-    # Not in the locale's encoding, and of other bytes than UTF-8 none is lost.
-    utf_8 = {"encoding": "utf-8", "errors": "surrogateescape"}
-    done = subprocess.run(command, cwd=cwd, capture_output=True, check=False, **utf_8)
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        capture_output=True,
+        check=False,
+        encoding="utf-8",  # whatever the locale's is
+        errors="surrogateescape",
+    )
     if done.returncode:
         lines = _telling(done.stderr)
         # Git goes on with advice, in which the file that it could not write is not named again.

@@ -126,6 +126,8 @@ def test_a_run_that_fails_is_said_in_one_line():
         measure.run(
             [sys.executable, "-c", "import sys; print('why', file=sys.stderr); sys.exit(3)"]
         )
+    with pytest.raises(UserError, match=r"/none: can't be run \(No such file or directory\)"):
+        measure.run(["/none"])
 
 
 def test_sides_run_in_turn():

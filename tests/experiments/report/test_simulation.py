@@ -1,7 +1,11 @@
 """The verdict on a few sweeps from a known model; the command draws 1,000 of each."""
 
-import numpy as np
+import sys
 
+import numpy as np
+import pytest
+
+from experiments.report import simulation
 from experiments.report.analysis.verdict import ERROR, MARGIN
 from experiments.report.simulation import Noise, coverage, tally
 
@@ -32,3 +36,11 @@ def test_resampled_intervals_of_three_seeds_are_too_narrow_and_students_is_not()
     held = coverage(DRAWS, 3, Noise(seed=0.2), np.random.default_rng(3))
     assert held["percentiles of seeds"] < 0.9
     assert held["Student over seeds"] >= 0.95 - 2 * (0.05 * 0.95 / DRAWS) ** 0.5
+
+
+def test_a_number_of_draws_is_at_least_one(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["simulation", "--draws=0"])
+    with pytest.raises(SystemExit) as end:
+        simulation.main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.endswith("error: --draws 0: must be at least 1\n")
