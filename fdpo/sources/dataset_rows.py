@@ -21,7 +21,7 @@ from fdpo.core.weights import short_message
 from fdpo.sources.hub import fetch_dataset
 
 DatasetRow = dict[str, Any]
-NUL = "\0"  # in a text: tokenizers drop it, each in its own way
+NUL = "\0"  # which some tokenizers drop from a text
 FORMATS = ("parquet", "json", "csv", "arrow")  # of a dataset's files; none can hold code
 
 
