@@ -58,6 +58,29 @@ def test_a_metric_beyond_its_committed_interval_is_named(value, low, high, said)
     assert verify.beyond(committed, {"kl": {"value": value, "low": 0.0, "high": 1.0}}) == said
 
 
+def test_a_finding_must_show_again_on_another_machine_and_noise_need_not():
+    def interval(value: float, reach: float | None) -> dict[str, float | None]:
+        bounds = (None, None) if reach is None else (value - reach, value + reach)
+        return {"value": value, "low": bounds[0], "high": bounds[1]}
+
+    committed = {
+        "reward_difference": interval(1.0, 0.25),  # beyond noise
+        "judge_difference": interval(0.25, 0.5),  # within
+        "accuracy": interval(0.25, 0.125),  # below a half
+        "kl": interval(5.0, 1.0),
+    }
+    moved = committed | {"kl": interval(9.0, 1.0), "judge_difference": interval(-1.0, 0.5)}
+    assert verify.lost(committed, moved) == []
+    missed = moved | {
+        "reward_difference": interval(0.25, 0.5),
+        "accuracy": interval(0.75, None),
+    }
+    assert verify.lost(committed, missed) == [
+        "reward_difference = 0.25 [-0.25, 0.75], committed 1 [0.75, 1.25]",
+        "accuracy = 0.75 no interval, committed 0.25 [0.125, 0.375]",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
