@@ -37,7 +37,11 @@ def read(path: Path, columns: tuple[str, ...] = ("prompt",)) -> list[dict]:
         ("a.jsonl", LINE.encode() + b'{"prompt": "\\ud800"}\n', ":2: holds a lone surrogate"),
         ("a.csv", TABLE.encode() + b'"b,2\n', ":3: not CSV (unexpected end of data); correct it"),
         ("a.csv", TABLE.encode() + b'"b"c,2\n', ":3: not CSV (',' expected after '\"'); corr"),
-        ("a.csv.gz", gzip.compress(TABLE.encode(), mtime=0)[:-9], ": can't be read (Compressed file ended"),
+        (
+            "a.csv.gz",
+            gzip.compress(TABLE.encode(), mtime=0)[:-9],
+            ": can't be read (Compressed file ended",
+        ),
         ("a.csv.gz", b"\x1f\x8b\x08" + b"\0" * 6 + b"\xff" * 40, ": can't be read (Error -3 whi"),
         ("a.jsonl.gz", b"no gzip", ": can't be read (Not a gzipped file"),
         ("a.parquet", b"", ": not a Parquet file (Parquet file size is 0 bytes)"),
