@@ -2,6 +2,11 @@
 
 `dvc exp run --temp` moves uncommitted work of its folder aside and back, and takes it into the
 experiment. In a clone of its own it does neither, whatever the user edits meanwhile.
+
+The committed dvc.lock may be of a machine whose last digits differ, so that its outputs are in no
+cache here. Where a stage's inputs are as such a record says, DVC looks for those outputs alone and
+runs the stage for every row, though its run cache has what the first row made. So a clone begins
+without the records whose outputs are not there.
 """
 
 import shutil
@@ -48,7 +53,19 @@ def _clone(folder: Path) -> Path:
     dvc("config", "--local", "cache.dir", str(cache), cwd=folder)
     Path(UNFINISHED).mkdir(exist_ok=True)
     (folder / UNFINISHED).symlink_to(Path(UNFINISHED).absolute())
+    _forget_uncached(folder)
     return folder
+
+
+def _forget_uncached(folder: Path) -> None:
+    """Remove from dvc.lock the records of stages that have an output which the cache lacks."""
+    from dvc.dvcfile import Lockfile
+    from dvc.repo import Repo, lock_repo
+
+    with Repo(str(folder)) as repo, lock_repo(repo):
+        for stage in list(repo.index.stages):
+            if any(out.use_cache and out.changed_cache() for out in stage.outs):
+                Lockfile(repo, str(folder / "dvc.lock")).remove_stage(stage)
 
 
 def stop_runs() -> None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from experiments.sweep import finished, machine, spec
 from experiments.sweep.commands import last_error
@@ -279,6 +280,28 @@ def test_rows_side_by_side_give_what_rows_one_after_another_give(first, tmp_path
     assert rows.items() >= without_origin(results(one_by_one)["rows"]).items()
     assert folders_of_runs(repo) == []
     assert repo.call("git", "status", "--porcelain") == "?? experiments/results/\n"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_data_are_made_once_though_the_committed_ones_are_another_machines(tmp_path, jobs):
+    repo = sweep_repo.make(tmp_path)
+    params = repo.folder / "params.yaml"
+    as_rows_have_it = yaml.safe_load(params.read_text(encoding="utf-8"))
+    prepare = as_rows_have_it["studies"]["embedded"]["prepare"]
+    prepare |= {"train_prompts": 8, "heldout_prompts": 5}
+    params.write_text(yaml.safe_dump(as_rows_have_it), encoding="utf-8")
+    repo.call(sys.executable, "-m", "dvc", "repro", "split")
+    shutil.rmtree(repo.folder / ".dvc/cache")  # as in a clone from elsewhere
+    shutil.rmtree(repo.folder / "data")
+    lock = yaml.safe_load((repo.folder / "dvc.lock").read_text(encoding="utf-8"))
+    lock["stages"]["split"]["outs"][0]["md5"] = "0123456789abcdef0123456789abcdef.dir"
+    repo.write("dvc.lock", yaml.safe_dump(lock))
+    repo.commit()
+    (repo.control / "data-ran").write_text("")
+    code, _, err = repo.sweep("tiny", jobs=jobs)
+    assert code == 0, err
+    assert sorted(repo.data_ran) == ["1", "2"]
+    assert len(results(repo)["rows"]) == 4
 
 
 def test_rows_share_the_cores(repo):
