@@ -182,7 +182,6 @@ def test_the_runs_in_which_reward_and_judge_rise_are_counted():
     risen = [m for m in metrics if m["reward_difference"]["low"] > 0]
     confirmed = [m for m in risen if m["judge_difference"]["low"] > 0]
     accurate = [m for m in metrics if m["accuracy"]["low"] > 0.5]
-    assert len(confirmed) == len(risen)  # what README says of both
     answer = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert (
         f"{len(metrics)} runs, and in {len(confirmed)} of them the reward and the judge" in answer

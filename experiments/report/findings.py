@@ -77,7 +77,7 @@ def verdict(
         return (
             "Too few seeds to say which loss is better, three at least are needed: of"
             f" {len(compared)} {plural(len(compared), 'pair')} of losses, the largest difference in"
-            f" reward at equal KL is {_widest(compared)}, over prompts alone."
+            f" reward at equal KL is {_described(_widest(compared))}, over prompts alone."
         )
     ahead, equal, undecided = (
         _with_outcome(compared, outcome) for outcome in ("ahead", "equivalent", "undecided")
@@ -87,7 +87,8 @@ def verdict(
     else:
         sentences = [
             "No loss is ahead of another at equal KL as far as this sweep can tell: the largest"
-            f" difference in reward is {_widest(compared)}, within noise."
+            f" difference in reward is {_described(_widest(compared))},"
+            f" {_why_noise(_widest(compared), len(compared))}."
         ]
     if equal and margin is not None:
         groups = "; ".join(map(listed, equal_groups(equal)))
@@ -114,12 +115,23 @@ def _with_outcome(verdicts: Sequence[PairVerdict], outcome: Outcome) -> list[Pai
     return [pair for pair in verdicts if pair.outcome == outcome]
 
 
-def _widest(compared: Sequence[PairVerdict]) -> str:
-    """`0.01 [-0.1, 0.12] (sigmoid less fkl)`, of the pair that differs most."""
-    sizes = {abs(pair.difference.value): pair for pair in compared if pair.difference}
-    widest = sizes[max(sizes)]
-    size = with_ends(widest.difference) if widest.difference else ""
-    return f"{size} ({widest.pair.first} less {widest.pair.second})"
+def _widest(compared: Sequence[PairVerdict]) -> PairVerdict:
+    """The pair that differs most."""
+    return max(compared, key=lambda pair: abs(pair.difference.value) if pair.difference else 0.0)
+
+
+def _described(pair: PairVerdict) -> str:
+    """`0.01 [-0.1, 0.12] (sigmoid less fkl)`."""
+    size = with_ends(pair.difference) if pair.difference else ""
+    return f"{size} ({pair.pair.first} less {pair.pair.second})"
+
+
+def _why_noise(pair: PairVerdict, pairs: int) -> str:
+    """Why a difference does not count: its own interval holds 0, or one of so many may miss it."""
+    low, high = (pair.difference.low, pair.difference.high) if pair.difference else (None, None)
+    if pair.p is None or low is None or high is None or low <= 0 <= high:
+        return "within noise"
+    return f"which one of {pairs} pairs may show by chance (p = {pair.p:.2f} by Holm's correction)"
 
 
 def _names(verdicts: Sequence[PairVerdict]) -> list[str]:

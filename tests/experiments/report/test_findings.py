@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from experiments.report import findings
+from experiments.report.analysis.estimates import Estimate
 from experiments.report.analysis.evidence import gather
+from experiments.report.analysis.matched import CurvePair
 from experiments.report.analysis.points import points
+from experiments.report.analysis.verdict import PairVerdict
 from experiments.report.text import LONGEST, listed
 from experiments.sweep.results import SweepResults
 from tests.support import report_fakes
@@ -102,6 +105,18 @@ def test_equivalent_losses_are_said_with_the_margin():
     power = said.not_shown[0]
     assert "8 times in 10" in power
     assert "0.1 standard deviations" in power
+
+
+def test_a_difference_that_many_pairs_make_likely_is_not_called_noise_beside_an_interval_above_0():
+    def pair(low: float, high: float) -> PairVerdict:
+        value = (low + high) / 2
+        estimate = Estimate(value, low, high, "seeds", (value,) * 3)
+        return PairVerdict(CurvePair("hinge", "ipo", None), "undecided", estimate, p=0.21)
+
+    said = findings.verdict([pair(0.031, 0.189), pair(-0.1, 0.1)], [], 0.09)
+    assert "0.110 [0.031, 0.189] (hinge less ipo), which one of 2 pairs may show by chance" in said
+    assert "(p = 0.21 by Holm's correction)." in said
+    assert "(hinge less ipo), within noise." in findings.verdict([pair(-0.01, 0.2)], [], 0.09)
 
 
 def test_undecided_losses_are_said_with_the_seeds_that_would_decide():
