@@ -1,7 +1,7 @@
 """A colour, shape and dash for each loss, the same in every chart of a report.
 
-Colours are Okabe and Ito's, told apart by people with any common colour blindness; shape and dash
-tell losses apart without colour.
+The first seven colours are Okabe and Ito's, the others Tol's, told apart by people with any common
+colour blindness; shape and dash tell losses apart without colour.
 """
 
 from collections.abc import Iterable
@@ -12,6 +12,9 @@ import altair as alt
 
 from experiments.report.analysis.points import curve_order
 
+# Shapes that Vega has no name for, as SVG paths.
+_STAR = "M0,-1L.23,-.31L.95,-.31L.36,.12L.59,.81L0,.38L-.59,.81L-.36,.12L-.95,-.31L-.23,-.31Z"
+_HEXAGON = "M0,-.9L.78,-.45L.78,.45L0,.9L-.78,.45L-.78,-.45Z"
 STYLES: tuple[tuple[str, str, list[int]], ...] = (
     ("#0072B2", "circle", []),
     ("#E69F00", "square", [6, 3]),
@@ -20,6 +23,9 @@ STYLES: tuple[tuple[str, str, list[int]], ...] = (
     ("#CC79A7", "triangle-down", [4, 2]),
     ("#56B4E9", "cross", [1, 3]),
     ("#000000", "triangle-right", [10, 3]),
+    ("#882255", _STAR, [5, 1]),
+    ("#999933", "triangle-left", [1, 1]),
+    ("#332288", _HEXAGON, [12, 2, 2, 2]),
 )
 
 
@@ -42,7 +48,7 @@ class Encodings:
 
 
 def styles(curves: Iterable[str]) -> dict[str, Style]:
-    """One style per curve, in their order; past seven the styles begin again."""
+    """One style per curve, in their order; past ten the styles begin again."""
     ordered = sorted(set(curves), key=curve_order)
     return {name: Style(*STYLES[i % len(STYLES)]) for i, name in enumerate(ordered)}
 
