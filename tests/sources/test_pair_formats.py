@@ -77,7 +77,7 @@ def test_a_bad_row_is_refused_with_its_place_unless_it_may_be_skipped(tmp_path):
         read_pairs(FilePairs(**pinned))
     pairs, skipped, _ = read_pairs(FilePairs(**pinned, bad_rows="skip"))
     assert pairs == {"train": [TEXT]}
-    assert skipped == {"chosen = None: must be text, and not empty": 1, "no chosen": 1}
+    assert skipped == {"chosen = null: must be text, and not empty": 1, "no chosen": 1}
 
 
 def test_a_text_with_a_comma_and_no_quotes_is_no_pair(tmp_path):
