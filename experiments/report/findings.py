@@ -73,11 +73,12 @@ def verdict(
     compared = [pair for pair in by_reward if pair.difference]
     if not compared:
         return "The losses cannot be compared: no two of them reach a common range of KL."
+    widest = _widest(compared)
     if not any(pair.p is not None for pair in compared):
         return (
             "Too few seeds to say which loss is better, three at least are needed: of"
             f" {len(compared)} {plural(len(compared), 'pair')} of losses, the largest difference in"
-            f" reward at equal KL is {_described(_widest(compared))}, over prompts alone."
+            f" reward at equal KL is {_described(widest)}, over prompts alone."
         )
     ahead, equal, undecided = (
         _with_outcome(compared, outcome) for outcome in ("ahead", "equivalent", "undecided")
@@ -87,8 +88,7 @@ def verdict(
     else:
         sentences = [
             "No loss is ahead of another at equal KL as far as this sweep can tell: the largest"
-            f" difference in reward is {_described(_widest(compared))},"
-            f" {_why_noise(_widest(compared), len(compared))}."
+            f" difference in reward is {_described(widest)}, {_why_noise(widest, len(compared))}."
         ]
     if equal and margin is not None:
         groups = "; ".join(map(listed, equal_groups(equal)))

@@ -148,7 +148,8 @@ class SweepResults(Strict):
     def reference_by_seed(self) -> dict[int, ReferenceResults]:
         """The reference's own results, once for each seed.
 
-        Rows of one seed have one reference, unless machines made them whose last digits differ.
+        Rows of one seed have one reference, unless machines made them whose last digits differ;
+        then it is the first row's.
         """
         return {
             row.params.seed: self.references[row.reference]
