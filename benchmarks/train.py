@@ -20,6 +20,7 @@ PRECOMPUTED = "TRL, precomputed reference"
 CHECKPOINTED = "TRL, gradient checkpointing"
 LIGER = "TRL, Liger's kernels"
 PEERS = {TRL: (), PRECOMPUTED: ("--precompute",), CHECKPOINTED: ("--checkpoint",)}
+FASTEST = {name: PEERS[name] for name in (TRL, PRECOMPUTED)}
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Case:
     prompts: int
     tokens: int | None = None  # in place of the study's tokens_per_forward
     peers: Mapping[str, Sequence[str]] = field(default_factory=lambda: PEERS)  # their options
+    peer_pairs: int | None = None  # of a step, at a time: with all of them TRL would need 30 GB
 
 
 LONG = "135M random weights, prompts of 512 tokens and 4 completions of 256"
@@ -42,20 +44,38 @@ CASES = {
         ),
     ),
     "lengths": (
-        Case(f"{LONG}, 2 prompts × 6 pairs", "llama-135m", "long-six", "embedded", 2, 2048),
-        Case(f"{LONG}, 12 prompts × 1 pair", "llama-135m", "long-one", "embedded", 12, 2048),
         Case(
-            "135M random weights, 24 pairs that share nothing, prompts and completions of 128",
+            f"{LONG}, 2 prompts × 6 pairs",
+            "llama-135m",
+            "long-six",
+            "embedded",
+            prompts=2,
+            tokens=2048,
+            peer_pairs=2,
+        ),
+        Case(
+            f"{LONG}, 12 prompts × 1 pair",
+            "llama-135m",
+            "long-one",
+            "embedded",
+            prompts=12,
+            tokens=2048,
+            peers=FASTEST,
+            peer_pairs=2,
+        ),
+        Case(
+            "135M random weights, 12 pairs that share nothing, prompts and completions of 128",
             "llama-135m",
             "unshared",
             "embedded",
-            24,
-            2048,
+            prompts=12,
+            tokens=2048,
+            peers=FASTEST,
+            peer_pairs=4,
         ),
     ),
 }
 # A step of each shape, on fewer and shorter texts, beside TRL at its fastest.
-FASTEST = {name: PEERS[name] for name in (TRL, PRECOMPUTED)}
 QUICK = {
     "train": (Case("SmolLM2-135M, 2 prompts × 6 pairs", "smollm2", RECORDED, "embedded", 2),),
     "lengths": (
@@ -113,6 +133,7 @@ def measured(folder: Path, case: Case, rounds: int) -> dict[str, list[Run]]:
     """Ours, the peers and the matrix product in turn, each a process of its own."""
     arguments = (folder, case.study)
     tokens = () if case.tokens is None else (str(case.tokens),)
+    at_a_time = () if case.peer_pairs is None else ("--pairs-at-a-time", str(case.peer_pairs))
     shape: list[str] = []
 
     def ours() -> Run:
@@ -125,7 +146,9 @@ def measured(folder: Path, case: Case, rounds: int) -> dict[str, list[Run]]:
         {
             "ours": ours,
             **{
-                peer: lambda options=options: module("benchmarks.trl_peer", *arguments, *options)
+                peer: lambda options=options: module(
+                    "benchmarks.trl_peer", *arguments, *at_a_time, *options
+                )
                 for peer, options in case.peers.items()
             },
             "GEMM": lambda: module("benchmarks.gemm", *shape),
