@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# e^x overflows float32 at 88.7. Past this exponent a link goes on along its tangent: still
-# increasing, still C¹, and far beyond any log-ratio of a run that has not diverged.
+# e^x overflows float32 at 88.7. Past this exponent it goes on along its tangent: still increasing,
+# still C¹, and far beyond any log-ratio of a run that has not diverged.
 MAX_EXPONENT = 60.0
 
 
@@ -78,6 +78,17 @@ def jeffreys_link(log_ratio: Tensor, _alpha: float) -> Tensor:
     f(u) = (u − 1) log u, put into theorem 1 of arXiv 2309.16240.
     """
     return log_ratio - _exp(-log_ratio)
+
+
+def squared_link(log_ratio: Tensor, _alpha: float) -> Tensor:
+    """g(ρ) = ρ·e^{−ρ}: half the squared log-ratio, e^{−ρ} being linear below ρ = −MAX_EXPONENT.
+
+    f(u) = (log u)² / 2 is not convex beyond u = e. It need not be: it is enough that f′ falls to −∞
+    at 0, and its minimum at u = 1 keeps the chosen completions from losing probability (SquaredPO,
+    Pipano et al., arXiv 2602.06788). So g rises to ρ = 1 and falls beyond, where the loss draws a
+    chosen completion back.
+    """
+    return log_ratio * _exp(-log_ratio)
 
 
 def _exp(x: Tensor) -> Tensor:
@@ -142,6 +153,9 @@ LOSSES = {
         Loss("jeffreys", "Jeffreys", jeffreys_link, bradley_terry, 2, "arXiv 2309.16240"),
         Loss("chi2", "χ² (χPO)", chi_squared_link, bradley_terry, 2, "arXiv 2407.13399"),
         Loss("ipo", "reverse KL (IPO)", identity_link, squared_distance, 1, "arXiv 2310.12036"),
+        Loss(
+            "squared", "squared log (SquaredPO)", squared_link, bradley_terry, 1, "arXiv 2602.06788"
+        ),
     )
 }
 
@@ -183,7 +197,7 @@ def f_dpo_loss(
     """(loss, chosen implicit reward, rejected implicit reward), each [pairs].
 
     Args: the four summed log-probability vectors [pairs] in nats. Finite, with a gradient of the
-    right sign, for |ρ| up to 10⁴ in float32.
+    exact one's sign, for |ρ| up to 10⁴ in float32.
     """
     chosen = objective.implicit_reward(chosen_logp, ref_chosen_logp)
     rejected = objective.implicit_reward(rejected_logp, ref_rejected_logp)

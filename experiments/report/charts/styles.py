@@ -1,7 +1,7 @@
 """A colour, shape and dash for each loss, the same in every chart of a report.
 
-The first seven colours are Okabe and Ito's, the others Tol's, told apart by people with any common
-colour blindness; shape and dash tell losses apart without colour.
+The first seven colours are Okabe and Ito's and the next three Tol's, told apart by people with any
+common colour blindness, the last is a brown; shape and dash tell losses apart without colour.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from experiments.report.analysis.points import curve_order
 # Shapes that Vega has no name for, as SVG paths.
 _STAR = "M0,-1L.23,-.31L.95,-.31L.36,.12L.59,.81L0,.38L-.59,.81L-.36,.12L-.95,-.31L-.23,-.31Z"
 _HEXAGON = "M0,-.9L.78,-.45L.78,.45L0,.9L-.78,.45L-.78,-.45Z"
+_SALTIRE = "M-.85,-.55L-.55,-.85L0,-.3L.55,-.85L.85,-.55L.3,0L.85,.55L.55,.85L0,.3L-.55,.85L-.85,.55L-.3,0Z"
 STYLES: tuple[tuple[str, str, list[int]], ...] = (
     ("#0072B2", "circle", []),
     ("#E69F00", "square", [6, 3]),
@@ -26,6 +27,7 @@ STYLES: tuple[tuple[str, str, list[int]], ...] = (
     ("#882255", _STAR, [5, 1]),
     ("#999933", "triangle-left", [1, 1]),
     ("#332288", _HEXAGON, [12, 2, 2, 2]),
+    ("#663300", _SALTIRE, [3, 1, 1, 1]),
 )
 
 
@@ -48,7 +50,7 @@ class Encodings:
 
 
 def styles(curves: Iterable[str]) -> dict[str, Style]:
-    """One style per curve, in their order; past ten the styles begin again."""
+    """One style per curve, in their order; past eleven the styles begin again."""
     ordered = sorted(set(curves), key=curve_order)
     return {name: Style(*STYLES[i % len(STYLES)]) for i, name in enumerate(ordered)}
 
