@@ -1,10 +1,11 @@
-"""Every loss of the committed sweeps can be told from the others, by colour and without."""
+"""Every curve of the committed sweeps can be told from the others, by colour and without."""
 
 import json
 from pathlib import Path
 
+from experiments.report.analysis.points import curve_name
 from experiments.report.charts.styles import STYLES, styles
-from fdpo.losses import LOSSES
+from experiments.sweep.results import RowParams
 
 RESULTS = Path(__file__).parents[3] / "experiments/results"
 
@@ -14,13 +15,12 @@ def test_styles_differ_in_colour_in_shape_and_in_dash():
         assert len(set(map(str, kind))) == len(STYLES)
 
 
-def test_the_committed_curves_and_all_losses_have_styles_of_their_own():
-    params = [
-        row["params"]
+def test_the_curves_of_the_committed_sweeps_have_styles_of_their_own():
+    rows = [
+        row
         for file in RESULTS.glob("*.json")
         for row in json.loads(file.read_text(encoding="utf-8"))["rows"].values()
     ]
-    alphas = {f"alpha {p['alpha']:g}" for p in params if p["loss"] == "alpha"}
-    curves = (set(LOSSES) - {"alpha"}) | alphas
+    curves = {curve_name(RowParams(**row["params"])) for row in rows}
     drawn = styles(curves).values()
     assert len({style.color for style in drawn}) == len(curves)
