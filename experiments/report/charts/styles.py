@@ -15,7 +15,7 @@ from experiments.report.analysis.points import curve_order
 # Shapes that Vega has no name for, as SVG paths.
 _STAR = "M0,-1L.23,-.31L.95,-.31L.36,.12L.59,.81L0,.38L-.59,.81L-.36,.12L-.95,-.31L-.23,-.31Z"
 _HEXAGON = "M0,-.9L.78,-.45L.78,.45L0,.9L-.78,.45L-.78,-.45Z"
-_SALTIRE = "M-.85,-.55L-.55,-.85L0,-.3L.55,-.85L.85,-.55L.3,0L.85,.55L.55,.85L0,.3L-.55,.85L-.85,.55L-.3,0Z"
+_SALTIRE = "M-.9,-.6L-.6,-.9L0,-.3L.6,-.9L.9,-.6L.3,0L.9,.6L.6,.9L0,.3L-.6,.9L-.9,.6L-.3,0Z"
 STYLES: tuple[tuple[str, str, list[int]], ...] = (
     ("#0072B2", "circle", []),
     ("#E69F00", "square", [6, 3]),
