@@ -165,10 +165,11 @@ def pairs(verdicts: Sequence[PairVerdict], resampled: Sequence[Interval | None])
         title="Losses at equal KL",
         note=(
             "The first loss's reward less the second's, each interpolated over KL between its β"
-            " values and averaged over the range of KL that both reach in every seed. Ahead: more"
-            " than noise by Holm's correction (p). Equivalent: the 90 % interval lies within the"
-            " margin. Resampled: the interval of seeds, prompts and samples drawn again, which of"
-            " few seeds is too narrow where training is noisy, so nothing rests on it."
+            " values and averaged over the range of KL that both reach in every seed; by seed: over"
+            " each seed's own, where seeds have none in common. Ahead: more than noise by Holm's"
+            " correction (p). Equivalent: the 90 % interval lies within the margin. Resampled: the"
+            " interval of seeds, prompts and samples drawn again, which of few seeds is too narrow"
+            " where training is noisy, so nothing rests on it."
         ),
         columns=[
             "first",
@@ -192,9 +193,10 @@ def _pair(verdict: PairVerdict, resampled: Interval | None) -> list[Cell]:
         return [*names, Cell("none in common"), *[Cell("–")] * 6]
     seeds = verdict.seeds_needed
     open_pair = verdict.outcome == "undecided" and verdict.p is not None
+    span = f"{number(overlap.low)} to {number(overlap.high)}"
     return [
         *names,
-        Cell(f"{number(overlap.low)} to {number(overlap.high)}", order=overlap.low),
+        Cell(span if overlap.is_shared else f"{span}, by seed", order=overlap.low),
         estimate_cell(difference),
         Cell(", ".join(map(number, difference.values))),
         Cell("–") if resampled is None else Cell(ends(resampled), order=resampled.low),

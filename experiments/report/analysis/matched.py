@@ -15,9 +15,10 @@ from fdpo.evaluation.metrics.intervals import Interval
 class Overlap:
     """What two curves both cover of the metric they are matched by, and how they differ there.
 
-    `ranges` are its ends by seed: of KL one range, which is covered in every seed; of other
-    metrics, whose level differs between seeds, each seed's own. `difference` is the first curve's
-    score less the second's, averaged over each seed's range, with `values` in the seeds' order.
+    `ranges` are its ends by seed: of KL one range, which is covered in every seed, where there is
+    one; else, and of other metrics, whose level differs between seeds, each seed's own.
+    `difference` is the first curve's score less the second's, averaged over each seed's range, with
+    `values` in the seeds' order.
     """
 
     ranges: dict[int, tuple[float, float]]
@@ -32,6 +33,11 @@ class Overlap:
     def high(self) -> float:
         """The highest of the ranges' ends."""
         return max(high for _, high in self.ranges.values())
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all seeds have one range."""
+        return len(set(self.ranges.values())) == 1
 
 
 @dataclass(frozen=True)
@@ -100,8 +106,9 @@ def _overlap(
         if seed in _seeds(second)
     }
     if by == "kl" and ranges:
-        common = max(low for low, _ in ranges.values()), min(high for _, high in ranges.values())
-        ranges = dict.fromkeys(ranges, common)
+        low, high = max(low for low, _ in ranges.values()), min(high for _, high in ranges.values())
+        if low <= high:
+            ranges = dict.fromkeys(ranges, (low, high))
     ranges = {seed: (low, high) for seed, (low, high) in ranges.items() if low <= high}
     if not ranges:
         return None

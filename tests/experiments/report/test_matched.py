@@ -96,6 +96,22 @@ def test_the_range_holds_in_every_seed():
     }
     (pair,) = compare(grouped(lines))
     assert (pair.overlap.low, pair.overlap.high) == (1.5, 2.2)
+    assert pair.overlap.is_shared
+
+
+def test_where_seeds_have_no_kl_in_common_each_is_matched_in_its_own_range():
+    lines = {
+        ("sigmoid", 1): [(1, 0.1), (3, 0.3)],
+        ("sigmoid", 2): [(5, 0.1), (7, 0.3)],
+        ("sigmoid", 3): [(1, 0.1), (3, 0.3)],
+        ("jsd", 1): [(2, 0.0), (4, 0.2)],
+        ("jsd", 2): [(5, 0.0), (7, 0.2)],
+        ("jsd", 3): [(4, 0.0), (6, 0.2)],  # this seed has none at all
+    }
+    (pair,) = compare(grouped(lines))
+    assert pair.overlap.ranges == {1: (2, 3), 2: (5, 7)}
+    assert not pair.overlap.is_shared
+    assert pair.overlap.difference.values == pytest.approx((0.2, 0.1))
 
 
 def test_other_metrics_are_matched_within_each_seed():
@@ -105,10 +121,8 @@ def test_other_metrics_are_matched_within_each_seed():
         ("jsd", 1): [(1, 0.0), (3, 0.2)],
         ("jsd", 2): [(5, 0.0), (7, 0.2)],
     }
-    found = grouped(lines)
-    (by_kl,) = compare(found)
-    assert by_kl.overlap is None  # no KL is reached in both seeds
-    (pair,) = compare(found, by="entropy")  # 3.7 - 0.1 KL in the fakes
+    (pair,) = compare(grouped(lines), by="entropy")  # 3.7 - 0.1 KL in the fakes
+    assert not pair.overlap.is_shared
     assert pair.overlap.ranges == {1: pytest.approx((3.4, 3.6)), 2: pytest.approx((3.0, 3.2))}
     assert pair.overlap.difference.values == pytest.approx((0.1, 0.1))
 
