@@ -1,8 +1,9 @@
 """The embedded study's shape: what prompts, pairs, epochs and learning rate buy per CPU-second.
 
 Each shape is trained and evaluated at two strengths for every seed, on the same completions and the
-same held-out prompts. Reward is bought with KL, so shapes are compared at one KL: the reward there
-is interpolated between the two strengths. A shape that doesn't bracket that KL has no such row.
+same held-out prompts. Reward is bought with KL, about in proportion to its root (Gao et al., arXiv
+2210.10760), so shapes are compared by reward over √KL, the mean of both strengths. They are also
+compared at one KL: the reward there is interpolated, and a seed that doesn't bracket it has none.
 """
 
 import json
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from benchmarks.measure import ROOT, Row, alone, note
@@ -110,12 +112,15 @@ def of_seed(folder: Path, shape: Shape, seed: int) -> Iterator[tuple[str, str, f
         for name, unit in METRICS.items():
             yield f"{name} at β {beta:g}", unit, metrics[name]["value"]
         points.append((metrics["kl"]["value"], metrics["reward_difference"]["value"], cpu))
-    (high, most, cost), (low, least, _) = points
+    quality = mean(reward / kl**0.5 for kl, reward, _ in points)
+    yield "reward_difference over √KL", "reward per root of a nat", quality
+    cost = mean(cpu for _, _, cpu in points)
+    yield "the same per 100 CPU s", "reward per root of a nat", 100 * quality / cost
+    (high, most, _), (low, least, _) = points
     if low < COMPARED_KL < high:
         share = (COMPARED_KL - low) / (high - low)
         reward = least + share * (most - least)
         yield f"reward_difference at KL {COMPARED_KL:g}", METRICS["reward_difference"], reward
-        yield "the same per 100 CPU s", METRICS["reward_difference"], 100 * reward / cost
 
 
 def train_and_evaluate(

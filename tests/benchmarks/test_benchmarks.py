@@ -484,11 +484,17 @@ def shape_points(monkeypatch, strong: float, weak: float) -> dict[str, float]:
     return {name: value for name, _, value in shapes.of_seed(Path(), shapes.SHAPES[0], seed=1)}
 
 
+def test_shapes_are_compared_by_reward_over_the_root_of_kl(monkeypatch):
+    """0.9 over a root of 2 and 0.3 over one of 1.2, each at 200 CPU seconds."""
+    points = shape_points(monkeypatch, strong=4.0, weak=1.44)
+    assert points["reward_difference over √KL"] == pytest.approx((0.45 + 0.25) / 2)
+    assert points["the same per 100 CPU s"] == pytest.approx(0.175)
+
+
 def test_shapes_are_compared_at_one_kl(monkeypatch):
     """KL 2.5 is a quarter of the way from 2 to 4, so the reward is 0.3 + 0.6 / 4."""
     points = shape_points(monkeypatch, strong=4.0, weak=2.0)
     assert points["reward_difference at KL 2.5"] == pytest.approx(0.45)
-    assert points["the same per 100 CPU s"] == pytest.approx(0.225)
 
 
 def test_a_shape_that_does_not_reach_the_kl_is_not_compared(monkeypatch):
