@@ -73,8 +73,9 @@ def verdict(
     compared = [pair for pair in by_reward if pair.difference]
     if not compared:
         return "The losses cannot be compared: no two of them reach a common range of KL."
-    widest = _widest(compared)
-    if not any(pair.p is not None for pair in compared):
+    tested = [pair for pair in compared if pair.p is not None]
+    widest = _widest(tested or compared)
+    if not tested:
         return (
             "Too few seeds to say which loss is better, three at least are needed: of"
             f" {len(compared)} {plural(len(compared), 'pair')} of losses, the largest difference in"
@@ -88,7 +89,7 @@ def verdict(
     else:
         sentences = [
             "No loss is ahead of another at equal KL as far as this sweep can tell: the largest"
-            f" difference in reward is {_described(widest)}, {_why_noise(widest, len(compared))}."
+            f" difference in reward is {_described(widest)}, {_why_noise(widest, len(tested))}."
         ]
     if equal and margin is not None:
         groups = "; ".join(map(listed, equal_groups(equal)))
