@@ -164,7 +164,7 @@ def scatter(
 
 def _key(plot: ScatterPlot, untrained: bool) -> list[str]:
     """What the marks mean, for a picture that stands alone."""
-    parts = ["numbers beside points: β", "coloured bands: 95 % intervals upwards and downwards"]
+    parts = ["numbers beside points: β", "bands: 95 % intervals, cut at the frame"]
     parts += ["thick grey line: the frontier"] if plot.sign else []
     parts += ["grey crosses: the reference untrained, T its temperature"] if untrained else []
     if plot.width <= PHONE:
@@ -210,7 +210,7 @@ def _scale(
     values = [value for estimate in estimates for value in estimate.values] + shown
     low, high = min(values), max(values)
     span = high - low or 1.0  # a single point has none
-    room, edge = 0.3 * span, 0.05 * span
+    room, edge = 0.1 * span, 0.05 * span
     drawn = estimates if intervals else []
     ends = [end for e in drawn for end in (e.low, e.high) if end is not None]
     low = max(min([low, *ends]), low - room) - edge
