@@ -84,9 +84,9 @@ def squared_link(log_ratio: Tensor, _alpha: float) -> Tensor:
     """g(ρ) = ρ·e^{−ρ}: half the squared log-ratio, e^{−ρ} being linear below ρ = −MAX_EXPONENT.
 
     f(u) = (log u)² / 2 is not convex beyond u = e. It need not be: it is enough that f′ falls to −∞
-    at 0, and its minimum at u = 1 keeps the chosen completions from losing probability (SquaredPO,
-    Pipano et al., arXiv 2602.06788). So g rises to ρ = 1 and falls beyond, where the loss draws a
-    chosen completion back.
+    at 0. That its minimum is not below u = 1 is necessary, not enough, to keep chosen completions
+    from losing probability (SquaredPO, Pipano et al., arXiv 2602.06788). So g rises to ρ = 1 and
+    falls beyond, where the loss draws a chosen completion back.
     """
     return log_ratio * _exp(-log_ratio)
 

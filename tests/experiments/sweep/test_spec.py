@@ -59,9 +59,11 @@ def test_the_controlled_sweep_has_equal_strengths_and_enough_seeds():
     for row in sweep.rows:
         strength = row.params.beta * LOSSES[row.params.loss].curvature
         strengths[row.params.loss][round(strength, 6)] += 1
+    with_five = {"sigmoid", "hinge", "jsd", "fkl", "alpha"}
+    assert set(strengths) == with_five | {"jeffreys", "chi2", "ipo", "squared"}
     for loss, seeds in strengths.items():
         assert set(seeds) == {0.01, 0.1, 0.5, 2.0}
-        wanted = 5 if loss in ("sigmoid", "hinge", "jsd", "fkl", "alpha") else 3
+        wanted = 5 if loss in with_five else 3
         assert set(seeds.values()) == {wanted}
 
 
