@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev hooks repro table plots sweep sweep-again report verify evaluate \
-  publish new-study sample export bench lint test test-fast
+  publish sample export bench lint test test-fast
 
 # The variables that each target reads. Any other one on the command line would do nothing, so it is
 # refused: a comparison that silently ran the default is worse than none.
@@ -16,7 +16,6 @@ VARIABLES_plots := EXPERIMENTS
 VARIABLES_report := SWEEP
 VARIABLES_evaluate := ADAPTER
 VARIABLES_publish := REPO
-VARIABLES_new-study := NAME FROM
 VARIABLES_sample := PROMPT N TEMPERATURE SEED
 VARIABLES_export := DIR
 VARIABLES_bench := QUICK
@@ -33,7 +32,7 @@ else ifneq ($(UNREAD),)
 endif
 
 # What the user gives reaches the shell as data, in the environment: make expands it nowhere.
-INPUTS := EXPERIMENTS SWEEP ROWS ROW JOBS ADAPTER REPO PROMPT N TEMPERATURE SEED DIR QUICK NAME FROM
+INPUTS := EXPERIMENTS SWEEP ROWS ROW JOBS ADAPTER REPO PROMPT N TEMPERATURE SEED DIR QUICK
 unexport $(INPUTS)
 export FDPO_EXPERIMENTS := $(value EXPERIMENTS)
 export FDPO_SWEEP := $(value SWEEP)
@@ -48,8 +47,6 @@ export FDPO_TEMPERATURE := $(value TEMPERATURE)
 export FDPO_SEED := $(value SEED)
 export FDPO_DIR := $(value DIR)
 export FDPO_QUICK := $(value QUICK)
-export FDPO_NAME := $(value NAME)
-export FDPO_FROM := $(value FROM)
 JOBS_OPTION = $${FDPO_JOBS:+--jobs="$$FDPO_JOBS"}
 needed = @$(if $(strip $(value $(1))),:,$(error $(1) is not given; `make $@ $(1)=$(2)`))
 
@@ -82,7 +79,6 @@ hooks: install-dev  ## run ruff before each commit, by pre-commit
 	$(BIN)/pre-commit install
 
 repro: install  ## run what is out of date, then show what came of it
-	python -m fdpo.run.dvc_rwlock
 	python -m dvc repro && python -m experiments.samples && python -m experiments.outcome $(QUIETLY)
 
 table: install  ## the experiments, best reward first
@@ -95,7 +91,7 @@ sweep: install  ## run a sweep's rows that are not done: SWEEP=controlled; ROWS=
 	$(call needed,SWEEP,controlled)
 	set -f; python -m experiments.sweep $${FDPO_ROWS:+--rows $$FDPO_ROWS} $(JOBS_OPTION) -- "$$FDPO_SWEEP"
 
-sweep-again: install  ## run a finished row anew and compare every number: SWEEP=controlled ROW=A
+sweep-again: install  ## run a finished row again and compare every number: SWEEP=controlled ROW=A
 	$(call needed,SWEEP,controlled)
 	$(call needed,ROW,A)
 	python -m experiments.sweep --again="$$FDPO_ROW" $(JOBS_OPTION) -- "$$FDPO_SWEEP"
@@ -113,10 +109,6 @@ evaluate: install  ## measure a ready adapter: ADAPTER=user/name or a folder
 publish: install  ## upload models/policy to the Hub: REPO=user/name
 	$(call needed,REPO,user/name)
 	python -m experiments.publish -- "$$FDPO_REPO"
-
-new-study: install  ## add a study of your own to params.yaml: NAME=mine; FROM=examples/own-pairs.yaml
-	$(call needed,NAME,mine)
-	python -m experiments.new_study $${FDPO_FROM:+--from="$$FDPO_FROM"} -- "$$FDPO_NAME"
 
 sample: install  ## reference beside policy: PROMPT="The film"; N=8 samples, TEMPERATURE=0.7, SEED=3
 	$(call needed,PROMPT,"The film")

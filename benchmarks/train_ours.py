@@ -26,7 +26,7 @@ from fdpo.losses import Objective
 from fdpo.models import causal_lm
 from fdpo.models.logprobs import pair_logps
 from fdpo.models.micro_batches import micro_batches, to_trl_columns
-from fdpo.run.settings import load_params
+from fdpo.config.params import load_params
 from fdpo.training.trainer import FDPOTrainer
 from fdpo.training.trl_config import dpo_config, lora_config
 

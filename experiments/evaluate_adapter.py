@@ -20,7 +20,7 @@ from fdpo.evaluation.inputs import load_inputs
 from fdpo.evaluation.metric_groups import MetricTable
 from fdpo.evaluation.policy import load_policy
 from fdpo.losses import LOSSES, Objective
-from fdpo.run.settings import check_params, load_params
+from fdpo.config.params import check_params, load_params
 from fdpo.sources import hub
 from stages import paths
 

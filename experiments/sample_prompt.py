@@ -28,7 +28,7 @@ from fdpo.decoding.sampling import sample, uniforms
 from fdpo.evaluation.policy import require_trained_with
 from fdpo.models.causal_lm import cached_attention, end_of_text_ids, position_limit
 from fdpo.models.text_tokens import completion_text, prompt_tokens
-from fdpo.run.settings import load_params
+from fdpo.config.params import load_params
 from fdpo.sources.chat import ChatFormat
 from stages import paths
 

@@ -1,41 +1,33 @@
 """The stages of dvc.yaml, a script each: read inputs, call the library, write outputs."""
 
-import importlib.util
 import os
 import sys
 import warnings
-from pathlib import Path
 
-_RESTARTED = "FDPO_RESTARTED"  # set in the environment of a script that was started once more
+# Variables of libraries that would change arithmetic behind the params: precision, parallelism and
+# test modes. What decides a number is in params.yaml and the study's file alone.
+_REACH_ARITHMETIC = (
+    "ACCELERATE_MIXED_PRECISION",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS",
+    "ACCELERATE_DYNAMO_",
+    "ACCELERATE_USE_DEEPSPEED",
+    "ACCELERATE_USE_MEGATRON_LM",
+    "ACCELERATE_FP8_",
+    "ACCELERATE_TORCH_DEVICE",
+    "PARALLELISM_CONFIG_",
+    "DVCLIVE_",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+# A launcher sets all of these; some alone, left over from another program, start no process group.
+_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
-
-def _use_project_python() -> None:
-    """Run under the project's .venv when called with a Python that lacks the requirements.
-
-    DVC runs a stage with the `python3` of its caller's PATH, which without an activated
-    environment is the system's. It is tried once: an incomplete .venv would be called for ever.
-    """
-    if all(map(importlib.util.find_spec, ("pydantic", "torch", "dvclive"))):
-        os.environ.pop(_RESTARTED, None)
-        return
-    environment = Path(os.environ.get("DVC_ROOT", "."), ".venv")
-    python = environment / "bin" / "python3"
-    is_this_one = Path(sys.prefix).resolve() == environment.resolve()
-    if python.exists() and not is_this_one and _RESTARTED not in os.environ:
-        os.environ[_RESTARTED] = "1"
-        os.execv(python, [str(python), *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
-    problem = f"{sys.executable} lacks the project's requirements"
-    todo = "run `make install`, then `source .venv/bin/activate`"
-    if is_this_one or _RESTARTED in os.environ:
-        problem, todo = (
-            f"{environment} is incomplete",
-            "run `touch requirements.txt && make install`",
-        )
-    print(f"error: {problem}; {todo}", file=sys.stderr)
-    sys.exit(2)
-
-
-_use_project_python()
+for _name in [name for name in os.environ if name.startswith(_REACH_ARITHMETIC)]:
+    del os.environ[_name]
+if not all(name in os.environ for name in _LAUNCHER):
+    for _name in _LAUNCHER:
+        os.environ.pop(_name, None)
 # Threads that wait for work by spinning take the cores from others: on a shared machine a stage
 # took several times as long; on a quiet one sleeping costs nothing that can be measured.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

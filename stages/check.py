@@ -1,4 +1,4 @@
-"""Check all of params.yaml before any other stage runs, and name the study of this run.
+"""Check params.yaml and the study's file before any other stage runs, and name the study.
 
 DVC removes a stage's outputs before it runs the stage, so a stage that refuses a value has lost its
 outputs already. Every other stage depends on this one, which has nothing to lose.
@@ -9,29 +9,20 @@ notes the content of the files that the study names, so that `prepare` runs when
 
 from pathlib import Path
 
-from fdpo.config.params import Params
+from fdpo.config.params import load_params
 from fdpo.config.study import Study
 from fdpo.config.study_sources import LocalFile, local_sections
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
-from fdpo.core.local_files import require_portable, sha256_of
-from fdpo.run import locks, stage_deps
-from fdpo.run.settings import load_params
+from fdpo.core.local_files import sha256_of
+from fdpo.run import stage
 from stages import paths
-
-RESTORE = (
-    "no output was removed; correct params.yaml (`git diff params.yaml` shows what changed,"
-    " `git restore params.yaml` undoes all of it) and run again"
-)
 
 
 def main() -> None:
-    """Check params.yaml, and write which study it chooses."""
-    try:
-        settings: Params = load_params()
-        contents = local_contents(settings.active)
-    except UserError as error:
-        raise UserError(*error.lines, RESTORE) from None
+    """Check the settings, and write which study they choose and what is in its local files."""
+    settings = load_params()
+    contents = local_contents(settings.active)
     write_json(paths.STUDY_OF_RUN, {"study": settings.study})
     write_json(paths.LOCAL_INPUTS, contents)
 
@@ -40,20 +31,22 @@ def local_contents(study: Study) -> dict[str, str]:
     """The sha256 of each local file and folder that the study names.
 
     Raises `UserError` where one is missing, or lies where DVC watches nothing; a file whose sha256
-    params.yaml holds may lie anywhere in the repository.
+    the study has may lie anywhere.
     """
     contents = {}
     for section in local_sections(study.prepare):
-        require_portable(section.path)
+        path = Path(section.path)
         pinned = isinstance(section, LocalFile) and section.sha256 is not None
-        watched = [Path(section.path).is_relative_to(dep) for dep in stage_deps.deps("check")]
-        if not pinned and not any(watched):
+        watched = path.is_relative_to(paths.USER_DATA) and ".." not in path.parts
+        linked = any(part.is_symlink() and part.is_dir() for part in (path, *path.parents))
+        if not pinned and (linked or not watched):
             raise UserError(
-                f"{section.path}: DVC does not watch it; move it to inputs/, and write its new path"
+                f"{path}: DVC watches {paths.USER_DATA}/, and follows links to files alone; use"
+                f" `cp -r` or `cp -rs {path} {paths.USER_DATA}/` and name that path"
             )
         contents[section.path] = sha256_of(section.path)
     return contents
 
 
 if __name__ == "__main__":
-    locks.run("check", main)
+    stage.run("check", main)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fdpo.config.params import load_params
 from fdpo.core import records
 from fdpo.core.files import replacing, write_json
 from fdpo.core.randomness import streams_of
@@ -14,8 +15,6 @@ from fdpo.evaluation.policy import load_policy, require_trained_with
 from fdpo.kept_logps import kept_logps
 from fdpo.losses import Objective
 from fdpo.run import processes, resume, tracking
-from fdpo.run.dvc_records import true_record
-from fdpo.run.settings import load_params
 from fdpo.scoring.scorer import report_cut_texts
 from stages import paths
 
@@ -24,8 +23,7 @@ def main() -> None:
     """Read, measure and write."""
     settings = load_params()
     if processes.is_main():
-        with true_record("train"):
-            require_trained_with(paths.POLICY, settings.trained_with)
+        require_trained_with(paths.POLICY, settings.trained_with)
     processes.wait()
     heldout, evaluate = settings.active.generate.heldout, settings.active.evaluate
     inputs = load_inputs(

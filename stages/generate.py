@@ -3,6 +3,7 @@ and samples of the held-out prompts, the baseline of every experiment."""
 
 from collections.abc import Sequence
 
+from fdpo.config.params import load_params
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import streams_of
@@ -12,7 +13,6 @@ from fdpo.decoding.decoder_probe import probe_model
 from fdpo.decoding.tokenized_prompts import TokenizedPrompt
 from fdpo.models import causal_lm
 from fdpo.run import partial_records, processes, resume
-from fdpo.run.settings import load_params
 from stages import paths
 
 

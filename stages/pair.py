@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from fdpo.config.params import load_params
 from fdpo.core import errors, records
 from fdpo.core.records import Pair, ScoredGeneration
 from fdpo.pairing import pairs_of
-from fdpo.run import locks
-from fdpo.run.settings import load_params
+from fdpo.run import stage
 from stages import paths
 
 
@@ -49,4 +49,4 @@ def at_least_one(pairs: Iterator[Pair]) -> Iterator[Pair]:
 
 
 if __name__ == "__main__":
-    locks.run("pair", main)
+    stage.run("pair", main)

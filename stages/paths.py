@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+USER_DATA = Path("user_data")
+
 DATA = Path("data")
 STUDY_OF_RUN = DATA / "study.json"
 LOCAL_INPUTS = DATA / "inputs.json"  # sha256 of each local file and folder that the study names

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fdpo.config.params import load_params
 from fdpo.config.study_sources import (
     FromDisk,
     HubModels,
@@ -23,8 +24,7 @@ from fdpo.core.files import read_json, replacing, write_json
 from fdpo.core.local_files import local_file, sha256_of
 from fdpo.core.origin import ORIGIN_FILE, Origin, present_fields
 from fdpo.core.records import Prompt
-from fdpo.run import locks
-from fdpo.run.settings import load_params
+from fdpo.run import stage
 from fdpo.scoring import function, ridge
 from fdpo.scoring.quality import FitQuality, RatedTexts
 from fdpo.scoring.scorer import write_no_scorer
@@ -222,4 +222,4 @@ def write_texts(texts: Iterable[Prompt], origins: dict[str, Origin]) -> None:
 
 
 if __name__ == "__main__":
-    locks.run("prepare", main)
+    stage.run("prepare", main)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fdpo.config.params import Params
+from fdpo.config.params import Params, load_params
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
@@ -14,9 +14,8 @@ from fdpo.core.randomness import streams_of
 from fdpo.core.records import Completion, Generation, ScoredCompletion, ScoredGeneration
 from fdpo.evaluation.baseline import select_heldout
 from fdpo.evaluation.reference_baselines import PromptScores, best_of_row, temperature_row
-from fdpo.run import locks
+from fdpo.run import stage
 from fdpo.run.progress import counted
-from fdpo.run.settings import load_params
 from fdpo.scoring.loading import load_judge, load_scorer
 from fdpo.scoring.scorer import PromptedText, Scorer, report_cut_texts, scores_of
 from stages import paths
@@ -133,4 +132,4 @@ def prompted(generations: Iterable[Generation]) -> list[PromptedText]:
 
 
 if __name__ == "__main__":
-    locks.run("score", main)
+    stage.run("score", main)

@@ -1,11 +1,11 @@
 """Split pairs into train and test sets by prompt."""
 
+from fdpo.config.params import load_params
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.records import Pair, Prompt
 from fdpo.pairing import test_prompt_ids
-from fdpo.run import locks
-from fdpo.run.settings import load_params
+from fdpo.run import stage
 from stages import paths
 
 
@@ -23,11 +23,6 @@ def main() -> None:
         held = given_split(prompts)
     else:
         held = test_prompt_ids([prompt.id for prompt in prompts], test_size)
-    try:  # here, as DVC removes the last policy before `train` runs
-        settings.train.require_a_logged_step(sum(number not in held for number in ids))
-    except ValueError as error:
-        raise UserError(str(error)) from None
-
     train = records.copy(paths.TRAIN_PAIRS, paths.PAIRS, (number not in held for number in ids))
     test = records.copy(paths.TEST_PAIRS, paths.PAIRS, (number in held for number in ids))
     print(f"split: {train} pairs of {len(paired) - len(held)} prompts to train on, ", end="")
@@ -56,4 +51,4 @@ def given_split(prompts: list[Prompt]) -> set[int]:
 
 
 if __name__ == "__main__":
-    locks.run("split", main)
+    stage.run("split", main)

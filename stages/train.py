@@ -2,13 +2,13 @@
 
 from transformers import PrinterCallback, ProgressCallback
 
+from fdpo.config.params import load_params
 from fdpo.core import records
 from fdpo.core.records import Pair
 from fdpo.losses import Objective
 from fdpo.models import causal_lm
 from fdpo.models.packing_probe import probe_packing
 from fdpo.run import processes, resume, tracking
-from fdpo.run.settings import load_params
 from fdpo.training import checkpoints
 from fdpo.training.callbacks import CurveFiles, CurveLogbook, TrainingProgress
 from fdpo.training.saved_policy import save_policy

@@ -10,7 +10,7 @@ from experiments.sweep.commands import call
 from experiments.sweep.spec import RowSpec, run_settings
 from fdpo.config.params import Params
 from fdpo.core.errors import UserError
-from fdpo.run.settings import load_params
+from fdpo.config.params import load_params
 
 CODE = ("dvc.yaml", "fdpo", "stages")  # what decides a run's numbers besides its params
 

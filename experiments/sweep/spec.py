@@ -16,7 +16,7 @@ from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
 from fdpo.core.validation import Strict, among, problems
 from fdpo.losses import LOSSES
-from fdpo.run.settings import check_params
+from fdpo.config.params import check_params
 
 SPECS = Path("experiments/sweeps")
 # What every row names, so that nothing of an earlier `dvc exp run -S` slips in.

@@ -1,15 +1,8 @@
-"""The settings of one study as params.yaml writes them, one section per stage."""
+"""The settings of one study as its file in studies/ has them, one section per stage."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
 from fdpo.config.study_sources import Count, PackagesSource, PairsSource, PromptsSource
 from fdpo.core.validation import Strict, Text
@@ -18,20 +11,6 @@ Positive = Annotated[float, Field(gt=0, le=1e6)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Whole = Annotated[int, Field(ge=0, le=10_000_000)]
 Several = Annotated[int, Field(ge=2, le=10_000)]  # completions of one prompt
-
-
-def or_word(word: str, kind: Any, described: str) -> BeforeValidator:
-    """For a field of `kind`, which errors call `described`, that may also be `word`."""
-    adapter = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
-
-    def check(value: Any) -> Any:
-        if value == word:
-            return value
-        if isinstance(value, str):
-            raise ValueError(f"must be {described} or {word}")
-        return adapter.validate_python(value)
-
-    return BeforeValidator(check)
 
 
 class Sampling(Strict):
@@ -161,17 +140,13 @@ Ranks = Annotated[
 class PairParams(Strict):
     """Which completions of a prompt make a pair: their ranks by reward, or the pairs as given."""
 
-    ranks: Annotated[
-        Ranks | Literal["given"], or_word("given", Ranks, "a list of [better, worse] ranks")
-    ]
+    ranks: Literal["given"] | Ranks
 
 
 class Split(Strict):
     """Which prompts' pairs only test: a share of the prompts, or the split as given."""
 
-    test_size: Annotated[
-        Share | Literal["given"], or_word("given", Share, "a share between 0 and 1")
-    ]
+    test_size: Literal["given"] | Share
 
 
 Modules = Annotated[list[Text], Field(min_length=1)]
@@ -186,9 +161,7 @@ class Lora(Strict):
 
     r: Annotated[int, Field(ge=1, le=1024)]
     alpha: Count
-    target_modules: Annotated[
-        Modules | Literal["all-linear"], or_word("all-linear", Modules, "a list of names")
-    ]
+    target_modules: Literal["all-linear"] | Modules
     rslora: bool = False
 
 
@@ -223,19 +196,6 @@ class Train(Strict):
     def lr_of(self, loss: str) -> float:
         """The study's learning rate for this loss."""
         return self.lr_by_loss.get(loss, self.lr_by_loss["default"])
-
-    def require_a_logged_step(self, pairs: int, at_most: str = "") -> None:
-        """Raise `ValueError` where a run on so many pairs ends before its curves' first point.
-
-        `at_most` says so where there may be fewer pairs.
-        """
-        steps = -(-pairs // self.pairs_per_step) * self.epochs
-        if self.log_every > steps:
-            raise ValueError(
-                f"train.log_every = {self.log_every}: the run has {at_most}{steps} steps ({pairs}"
-                f" pairs, {self.pairs_per_step} per step, {self.epochs} epochs), so nothing would"
-                f" be logged; choose {steps} at most"
-            )
 
 
 class Evaluate(Strict):
@@ -301,14 +261,6 @@ class Study(Strict):
                     f"pair.ranks has {pair}, but generate.train.completions = {completions}; "
                     f"ranks go from 1 to {completions}"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _curves_have_a_point(self):
-        """Before any stage; `stages.split` knows how many pairs there are, ties and tests apart."""
-        if self.prepare.source != "pairs" and self.pair.ranks != "given":
-            pairs = self.prepare.train_prompts * len(self.pair.ranks)
-            self.train.require_a_logged_step(pairs, "at most ")
         return self
 
     @model_validator(mode="after")

@@ -1,6 +1,5 @@
 """Files that are whole or absent: written beside their final name, then renamed."""
 
-import errno
 import hashlib
 import json
 import os
@@ -9,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from safetensors import SafetensorError
 
 from fdpo.core.errors import UserError
 
@@ -27,30 +24,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     scratch = path.with_name(f".{path.name}.partial")
     _remove(scratch)
     try:
-        with writing(path):
-            yield scratch
-            if path.is_dir():
-                _remove(path)
-            os.replace(scratch, path)
+        yield scratch
+        if path.is_dir():
+            _remove(path)
+        os.replace(scratch, path)
     finally:
         _remove(scratch)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Make a write that fails for lack of disk space raise an `OSError` that names `path`.
-
-    torch.save and safetensors raise errors of their own then, and a plain write names no file.
-    """
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
-    except (RuntimeError, SafetensorError) as error:
-        if shutil.disk_usage(path.parent).free < 2**20:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        raise
 
 
 def _remove(path: Path) -> None:
@@ -58,16 +37,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def sync(folder: Path) -> None:
-    """Wait until the files in `folder`, and their names, have reached the disk."""
-    for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def sha256(path: str | Path) -> str:
@@ -86,29 +55,11 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Read one JSON file. Raises `UserError` when it is missing or is not JSON."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=distinct_keys)
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run `dvc repro` to rebuild it") from None
-    except (IsADirectoryError, NotADirectoryError) as error:
-        raise UserError(
-            f"{path}: can't be read ({error.strerror}); run `dvc repro` to rebuild it"
-        ) from None
-    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, or not JSON
+    except ValueError as error:  # not UTF-8, or not JSON
         raise UserError(f"{path}: not JSON ({error}); run `dvc repro` to rebuild it") from None
-
-
-def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, for `json.loads`. Raises `ValueError` for a key that occurs twice.
-
-    The format leaves open which of the two counts; a merge by hand easily makes them.
-    """
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"key {key!r} occurs twice")
-        found[key] = value
-    return found
 
 
 def read_json_object(path: str | Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import (
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing
-from fdpo.core.validation import Strict, Text, first_problem
+from fdpo.core.validation import Strict, Text, problems
 
 Id = Annotated[int, Field(ge=0)]
 TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -197,8 +197,8 @@ PromptRecord = TypeVar("PromptRecord", bound=Prompt | Generation)
 def read(path: str | Path, kind: type[Record]) -> Iterator[Record]:
     """Yield the records of type `kind` of a file, in order.
 
-    Raises `UserError` naming file, line and field when the file is missing, empty, not UTF-8, cut
-    short, or when a line is not a record of this kind.
+    Raises `UserError` naming file, line and field when the file is missing, empty or cut short, or
+    when a line is not a record of this kind.
     """
     try:
         with open(path, "rb") as lines:
@@ -207,10 +207,6 @@ def read(path: str | Path, kind: type[Record]) -> Iterator[Record]:
                 yield _parse(line, kind, f"{path}:{number}")
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run `dvc repro` to rebuild it") from None
-    except OSError as error:
-        raise UserError(
-            f"{path}: can't be read ({error.strerror}); run `dvc repro` to rebuild it"
-        ) from None
     if number == 0:
         raise UserError(f"{path}: empty; run `dvc repro` to rebuild it")
 
@@ -221,9 +217,8 @@ def _parse(line: bytes, kind: type[Record], place: str) -> Record:
     try:
         return kind.model_validate_json(line)
     except ValidationError as error:
-        problem = first_problem(error)
         raise UserError(
-            f"{place}: {problem}; correct the line or rebuild with `dvc repro`"
+            f"{place}: {problems(error)[0]}; correct the line or rebuild with `dvc repro`"
         ) from None
 
 
@@ -242,12 +237,11 @@ def read_prompt_unique(path: str | Path, kind: type[PromptRecord]) -> Iterator[P
 
 
 def count(path: str | Path) -> int:
-    """How many lines a file has; 0 where it cannot be read, since `read` says why."""
-    try:
-        with open(path, "rb") as lines:
-            return sum(1 for _ in lines)
-    except OSError:
+    """How many lines a file has; 0 where there is none, since `read` says so."""
+    if not Path(path).is_file():
         return 0
+    with open(path, "rb") as lines:
+        return sum(1 for _ in lines)
 
 
 def dump(record: Strict) -> str:

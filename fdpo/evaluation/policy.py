@@ -88,7 +88,7 @@ def require_trained_with(policy: str | Path, expected: dict[str, Any]) -> None:
         if found.get(key) != expected[key]:
             raise UserError(
                 f"{policy}: trained with {key} = {found.get(key)}, but params.yaml has"
-                f" {expected[key]}; run `dvc repro` to train it with that"
+                f" {expected[key]}; run `dvc repro --force --single-item train`, then `dvc repro`"
             )
 
 

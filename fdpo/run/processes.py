@@ -1,23 +1,22 @@
 """The processes that share a stage's work; `launch` in params.yaml says how they are started."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from typing import TypeVar
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from fdpo.core.device import device
-from fdpo.run import locks
+from fdpo.run import stage
 from fdpo.run.progress import progress_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def run(stage: str, main: Callable[[], None]) -> None:
-    """`locks.run` for a stage that one or several processes run alike."""
-    locks.run(stage, main)
+def run(name: str, main: Callable[[], None]) -> None:
+    """`stage.run` for a stage that one or several processes run alike."""
+    stage.run(name, main)
     _state().destroy_process_group()
 
 
@@ -56,14 +55,13 @@ def share_out(
     """
     turn = _state().process_index
     sizes = [size(item) for item in items]
-    shown = progress_of(title, sum(sizes), unit, sum(sizes[:done]), shown=is_main())
-    with closing(shown) as progress:
+    with progress_of(title, sum(sizes), unit, sum(sizes[:done]), shown=is_main()) as progress:
         for start in range(done, len(items), count()):
             own = items[start : start + count()][turn : turn + 1]
             results = gather_object([work(item) for item in own])
             for result, of_item in zip(results, sizes[start:], strict=False):
                 yield result
-                progress.advance(of_item)
+                progress.update(of_item)
 
 
 def _state() -> PartialState:

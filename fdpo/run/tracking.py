@@ -17,22 +17,18 @@ from typing import Any
 from fdpo.config.params import Params
 from fdpo.core.files import sha256
 from fdpo.core.records import SamplesOfPrompt
-from fdpo.run import stage_deps
+from fdpo.run.stage import deps
 
 # The environment may say otherwise, in these and in all that wandb reads.
 DEFAULTS = {
     "WANDB_PROJECT": "f-dpo",  # wandb's is the folder's name, a random one in `--temp` runs
     "WANDB_INIT_TIMEOUT": "10",  # seconds; wandb's is 90, a long wait without a network
-    "WANDB_LOGIN_TIMEOUT": "10",  # where it would ask a terminal for the key, for ever
     "WANDB_FINISH_TIMEOUT": "60",  # wandb waits for ever if the network went away meanwhile
-    "WANDB_FINISH_TIMEOUT_RAISES": "true",  # so that it becomes our warning
     "WANDB_SILENT": "true",  # a line from us instead of its dozen
-    "WANDB_CONSOLE": "off",  # no copy of what is printed: bars, and whatever libraries say
-    "WANDB_ERROR_REPORTING": "false",  # offline is offline
+    "WANDB_CONSOLE": "off",  # no copy of what is printed
 }
-JOB_TYPE = "train-and-evaluate"  # both stages write into one run
 UPLOAD = "WANDB_LOG_MODEL"  # Transformers' own variable for the same wish
-_NO_UPLOAD = ("", "0", "false", "no")
+FALSE = ("", "0", "false", "no")
 SAMPLE_COLUMNS = ["id", "prompt", "model", "text", "reward"]
 
 
@@ -66,7 +62,7 @@ class Logbook:
 
         The variable WANDB_LOG_MODEL asks for it. Alias: the DVC experiment's name, if it has one.
         """
-        if os.environ.get(UPLOAD, "").lower() in _NO_UPLOAD:
+        if os.environ.get(UPLOAD, "").lower() in FALSE:
             return
 
         def write(run: Any) -> None:
@@ -108,8 +104,10 @@ def logbook(settings: Params) -> Iterator[Logbook]:
 
 def _wanted() -> bool:
     mode = os.environ.get("WANDB_MODE")
+    disabled = os.environ.get("WANDB_DISABLED", "").lower() not in FALSE
     main_process = os.environ.get("RANK", "0") == "0"
-    return main_process and mode != "disabled" and bool(mode or os.environ.get("WANDB_API_KEY"))
+    chosen = mode or os.environ.get("WANDB_API_KEY")
+    return main_process and mode != "disabled" and not disabled and bool(chosen)
 
 
 def _start(settings: Params) -> Any:
@@ -124,9 +122,9 @@ def _start(settings: Params) -> Any:
             "resume": "allow",  # evaluation writes into the run that training began
             "name": os.environ.get("DVC_EXP_NAME"),
             "group": os.environ.get("DVC_EXP_BASELINE_REV", "")[:7] or None,
-            "job_type": JOB_TYPE,
+            "job_type": "train-and-evaluate",
             "tags": [settings.study, settings.loss, "f-dpo"],
-            "dir": folder(),
+            "dir": Path(os.environ.get("DVC_ROOT", "."), os.environ.get("WANDB_DIR", "")),
             "config": config(settings),
         }
         try:
@@ -142,29 +140,22 @@ def _start(settings: Params) -> Any:
     return run
 
 
-def folder() -> Path:
-    """Where wandb makes its folder: under the repository's root, in `--temp` runs too."""
-    root = Path(os.environ.get("DVC_ROOT", "."), os.environ.get("WANDB_DIR", ""))
-    root.mkdir(parents=True, exist_ok=True)  # wandb would take a temporary folder instead
-    return root
-
-
 def config(settings: Params) -> dict[str, Any]:
-    """The params, of the active study alone and with the learning rate that is used."""
-    chosen = settings.model_dump(exclude={"studies"}) | {"lr": settings.effective_lr}
-    return chosen | settings.active.model_dump()
+    """The params and the active study, with the learning rate that is used."""
+    knobs = settings.model_dump(exclude={"active"}) | {"lr": settings.effective_lr}
+    return knobs | settings.active.model_dump()
 
 
 def run_id(settings: Params) -> str:
-    """A hash of all that a policy follows from, so that its training and evaluation agree on it.
+    """A hash of what a policy follows from, so that its training and evaluation agree on it.
 
-    It is that of the settings of training and the files among its deps in dvc.yaml: code and pairs,
-    in which the reference's log-probabilities stand for the reference.
+    That is the settings of training and the files among its deps in dvc.yaml: code and pairs, in
+    which the reference's log-probabilities stand for the reference.
     """
     known = config(settings)
     kept = ("study", "seed", "loss", "beta", "alpha", "lr", "train")
     digest = hashlib.sha256(json.dumps([known[name] for name in kept], sort_keys=True).encode())
-    for path in sorted(stage_deps.deps("train")):
+    for path in sorted(deps("train")):
         if path.is_file():
             digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()[:16]
@@ -174,8 +165,7 @@ def _rows(samples: Iterable[SamplesOfPrompt]) -> Iterator[dict[str, Any]]:
     for row in samples:
         for model, completions in (("reference", row.reference), ("policy", row.policy)):
             for c in completions:
-                shown = {"id": row.id, "prompt": row.prompt, "model": model}
-                yield {**shown, **c.model_dump()}
+                yield {"id": row.id, "prompt": row.prompt, "model": model, **c.model_dump()}
 
 
 def _warn(error: Exception, consequence: str) -> None:

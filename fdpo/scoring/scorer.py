@@ -13,7 +13,7 @@ from tqdm import tqdm
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, replacing, write_json
 from fdpo.core.records import ChatMessage, Generation
-from fdpo.core.validation import Strict, first_problem
+from fdpo.core.validation import Strict, problems
 
 SCORER_FILE = "scorer.json"  # in each scorer's folder; its `kind` says how to read the rest
 NO_SCORER = {"kind": "none"}  # scorer.json where a study has no judge
@@ -101,7 +101,7 @@ def read_settings(folder: str | Path, kind: type[Settings]) -> Settings:
     try:
         return kind.model_validate(read_json(path), strict=False)
     except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error)}; {REMEDY}") from None
+        raise UserError(f"{path}: {problems(error)[0]}; {REMEDY}") from None
 
 
 def report_cut_texts(scorer: Scorer | None, folder: Path) -> None:

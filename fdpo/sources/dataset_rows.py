@@ -14,7 +14,6 @@ from typing import Any
 
 from fdpo.config.study_sources import HubDataset, LocalFile
 from fdpo.core.errors import UserError
-from fdpo.core.files import distinct_keys
 from fdpo.core.local_files import local_file, sha256_of
 from fdpo.core.origin import Origin
 from fdpo.core.weights import short_message
@@ -182,7 +181,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[DatasetRow]:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=distinct_keys)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not JSON ({error}); correct it") from None
 

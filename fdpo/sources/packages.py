@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from fdpo.core.errors import DISK, UserError
+from fdpo.core.errors import UserError
 from fdpo.core.files import replacing, sha256
 
 
@@ -109,7 +109,7 @@ def extract(archive: Path, member: str, destination: Path) -> None:
     except KeyError:
         raise UserError(f"{archive.name}: has no {member}; check the pinned version") from None
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in DISK:
+        if isinstance(error, OSError) and error.errno:
             raise
         raise UserError(f"{archive.name}: cannot unpack it ({error}); fetch it again") from None
 

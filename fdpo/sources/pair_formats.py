@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fdpo.config.study_sources import PairColumns
-from fdpo.core.validation import brief
 from fdpo.sources.dataset_rows import NUL, DatasetRow, matches, surplus, value_at
 
 Turns = str | tuple[tuple[str, str], ...]  # a text, or (role, content) per message
@@ -62,7 +61,7 @@ def _value(row: DatasetRow, column: str) -> Any:
 
 def _text(value: Any, column: str) -> str:
     if not isinstance(value, str) or not value:
-        raise BadRow(f"{column} = {brief(value)}: must be text, and not empty")
+        raise BadRow(f"{column} = {value!r:.80}: must be text, and not empty")
     if NUL in value:
         raise BadRow(f"{column} holds a NUL character")
     return value
@@ -74,7 +73,7 @@ def _messages(value: Sequence[Any]) -> tuple[tuple[str, str], ...]:
         parts = message if isinstance(message, dict) else {}
         role, content = parts.get("role"), parts.get("content")
         if not isinstance(role, str) or not isinstance(content, str):
-            raise BadRow(f"{brief(message)}: must be a message with the texts role and content")
+            raise BadRow(f"{message!r:.80}: must be a message with the texts role and content")
         if NUL in role + content:
             raise BadRow("a message holds a NUL character")
         messages.append((role, content))

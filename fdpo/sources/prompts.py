@@ -7,7 +7,6 @@ from fdpo.core.errors import UserError
 from fdpo.core.origin import Origin
 from fdpo.core.randomness import stream
 from fdpo.core.records import Prompt, Role
-from fdpo.core.validation import brief
 from fdpo.sources.dataset_rows import NUL, matches, read, surplus, value_at
 
 
@@ -26,7 +25,7 @@ def read_texts(source: HubPrompts | FilePrompts) -> tuple[list[str], Origin]:
             if not isinstance(text, str):
                 raise UserError(
                     f"{origin.repo}, split {source.split}, row {number}: {source.column} ="
-                    f" {brief(text)}: must be text"
+                    f" {text!r:.80}: must be text"
                 )
             if NUL in text:
                 raise UserError(

@@ -74,12 +74,12 @@ class TrainingProgress(TrainerCallback):
     def on_step_end(self, args, state, control, **_) -> None:
         """Count the step."""
         if self._training:
-            self._training.advance(1)
+            self._training.update(1)
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
         """Note the loss."""
         if self._training and logs and "loss" in logs:
-            self._training.note = f"loss {logs['loss']:.3g}"
+            self._training.note(f"loss {logs['loss']:.3g}")
 
     def on_prediction_step(self, args, state, control, eval_dataloader=None, **_) -> None:
         """Count the pairs of an evaluation's step; the last may have fewer."""
@@ -90,7 +90,7 @@ class TrainingProgress(TrainerCallback):
             self._evaluation = progress_of("test pairs", pairs, "pairs", leave=False, shown=main)
         count = min(args.per_device_eval_batch_size * args.world_size, pairs - self._evaluated)
         self._evaluated += count
-        self._evaluation.advance(count)
+        self._evaluation.update(count)
 
     def on_evaluate(self, args, state, control, **_) -> None:
         """End the evaluation."""

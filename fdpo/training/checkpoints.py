@@ -14,7 +14,7 @@ from pathlib import Path
 from transformers import TrainerCallback
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, sha256, sync, write_json
+from fdpo.core.files import read_json, sha256, write_json
 from fdpo.run import processes
 
 KEEP = 2
@@ -109,7 +109,6 @@ class Checkpoints(TrainerCallback):
             name = f"checkpoint-{state.global_step}"
             written = Path(args.output_dir, name)
             write_json(written / MANIFEST, _digests(written))
-            sync(written)
             os.replace(written, self.work / name)
             for old in _checkpoints(self.work)[:-KEEP]:
                 shutil.rmtree(old)

@@ -4,7 +4,6 @@ import contextlib
 import math
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -18,7 +17,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import writing
 from fdpo.core.records import Pair
 from fdpo.losses import Objective, f_dpo_loss
 from fdpo.models.causal_lm import turn_off_randomness
@@ -253,7 +251,3 @@ class FDPOTrainer(DPOTrainer):
                 f"train: the {what} of step {step} is {value} (loss {name}, beta {beta:g}, lr"
                 f" {lr:g}); try a smaller lr such as {lr / 10:g}, a larger beta, or loss=sigmoid"
             )
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        with writing(Path(self.args.output_dir or "")):
-            super()._save_checkpoint(model, trial)

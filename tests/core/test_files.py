@@ -108,9 +108,7 @@ def test_what_json_cannot_say_is_not_written(tmp_path, value):
     assert names(tmp_path) == ["file.json"]
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff", b'{"a": 1} x', b'{"a": 1, "a": 2}', b"[" * 100_000]
-)
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"a": 1} x'])
 def test_what_is_not_json_is_named(tmp_path, content):
     (tmp_path / "file.json").write_bytes(content)
     with pytest.raises(UserError, match=r"file.json: not JSON \(.*run `dvc repro` to rebuild"):
@@ -122,12 +120,6 @@ def test_what_is_no_object_is_named(tmp_path, value):
     write_json(tmp_path / "file.json", value)
     with pytest.raises(UserError, match=r"file.json: must be a JSON object; run `dvc repro`"):
         read_json_object(tmp_path / "file.json")
-
-
-def test_a_folder_in_a_files_place_is_named(tmp_path):
-    (tmp_path / "file.json").mkdir()
-    with pytest.raises(UserError, match=r"file.json: can't be read \(Is a directory\)"):
-        read_json(tmp_path / "file.json")
 
 
 def test_a_missing_file_is_named(tmp_path):

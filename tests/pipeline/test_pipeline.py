@@ -252,7 +252,7 @@ def test_an_added_loss_concerns_training_and_evaluation_alone(clone):
     losses.write_text(before.replace(first, entry + first), encoding="utf-8")
     try:
         changed = json.loads(clone.dvc("status", "--json").splitlines()[-1])
-        load = "from fdpo.run.settings import load_params; load_params()"
+        load = "from fdpo.config.params import load_params; load_params()"
         params.write_text(params.read_text("utf-8").replace("loss: sigmoid", "loss: twin"), "utf-8")
         accepted = clone.run(sys.executable, "-c", load)
     finally:

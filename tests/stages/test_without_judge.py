@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from fdpo.run.settings import load_params
+from fdpo.config.params import load_params
 from tests.support import stage_runs
 from tests.support.damage import param
 

@@ -15,7 +15,7 @@ from fdpo.core.errors import UserError
 from fdpo.evaluation import policy as policy_module
 from fdpo.evaluation.policy import load_policy
 from fdpo.models.causal_lm import check_modules, load_causal_lm
-from fdpo.run.settings import check_params
+from fdpo.config.params import check_params
 from fdpo.training.saved_policy import save_policy
 from fdpo.training.trl_config import dpo_config, lora_config
 from tests.support import tiny, tiny_trainer

@@ -7,7 +7,7 @@ import pytest
 from experiments.sweep import spec
 from fdpo.core.errors import UserError
 from fdpo.losses import LOSSES
-from fdpo.run.settings import load_params
+from fdpo.config.params import load_params
 
 BASE = load_params()
 ONE = """

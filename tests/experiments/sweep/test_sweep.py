@@ -21,7 +21,7 @@ import yaml
 from experiments.sweep import finished, machine, spec
 from experiments.sweep.commands import last_error
 from experiments.sweep.results import NEEDED_METRICS
-from fdpo.run.settings import load_params
+from fdpo.config.params import load_params
 from tests.support import sweep_repo
 from tests.support.sweep_repo import SWEEP, SweepRepo
 
