@@ -57,7 +57,7 @@ CASES = (  # an objective, α, TRL's loss_type and f_divergence_type, and more o
     ]
     + [
         (Objective("hinge", BETA, 0.5), "hinge", "reverse_kl", {}),
-        # TRL has conservative DPO in `aot` alone, which of one pair is DPO; its `sft` is a mean over
+        # TRL has conservative DPO in `aot` alone, DPO for a batch of one; its `sft` is a mean over
         # a batch's tokens, so these two are compared pair by pair.
         (Objective("sigmoid", BETA, 0.5, label_smoothing=0.2), "aot", "reverse_kl", ONE),
         (
