@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from fdpo.core.errors import UserError
 from fdpo.core.files import distinct_keys
 from fdpo.core.validation import first_problem
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 from stages import paths
 
 ALWAYS_MEASURED = ("reward_difference", "kl")

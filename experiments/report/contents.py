@@ -17,7 +17,7 @@ from experiments.report.findings import Findings
 from experiments.report.tables import ReportTable
 from experiments.sweep.results import RowResults, SweepResults
 from fdpo.core.randomness import streams_of
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 
 
 @dataclass(frozen=True)

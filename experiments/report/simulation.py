@@ -21,7 +21,7 @@ from experiments.report.analysis.verdict import MARGIN, PairVerdict, decide
 from experiments.sweep.results import HeldoutScores, RowResults
 from fdpo.core import errors
 from fdpo.core.randomness import streams_of
-from fdpo.evaluation.metrics.intervals import CONFIDENCE, Interval
+from fdpo.baselines.intervals import CONFIDENCE, Interval
 
 STRENGTHS = (0.5, 1.0, 2.0, 4.0)  # KL in nats that each is about to give
 PROMPTS, SAMPLES = 48, 4

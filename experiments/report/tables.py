@@ -14,7 +14,7 @@ from experiments.report.analysis.verdict import MOST_SEEDS, PairVerdict
 from experiments.report.text import ends, number
 from experiments.sweep.results import RowResults, SweepResults
 from fdpo.evaluation.metric_registry import OVERVIEW_METRICS, MetricGroup, metrics_of
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 
 MATCH_TITLES = {"kl": "KL", "entropy": "entropy", "distinct_2": "distinct-2"}
 OVERVIEW = tuple(metric.name for metric in OVERVIEW_METRICS)

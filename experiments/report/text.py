@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from experiments.report.analysis.estimates import Estimate
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 
 LONGEST = 10  # items of a list in a sentence
 

@@ -12,7 +12,7 @@ from fdpo.core.errors import UserError
 from fdpo.core.files import distinct_keys, replacing
 from fdpo.core.records import SamplesOfPrompt
 from fdpo.core.validation import Strict, first_problem
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 
 SWEEP_RESULTS = Path("experiments/results")
 # What the report compares rows by; evaluation always measures these.

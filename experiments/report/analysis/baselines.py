@@ -7,7 +7,7 @@ from experiments.report.analysis.estimates import Estimate, over_seeds
 from experiments.report.analysis.matched import reward_at
 from experiments.report.analysis.points import Point
 from experiments.sweep.results import SweepResults
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 
 
 @dataclass(frozen=True)

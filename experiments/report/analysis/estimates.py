@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t
 
-from fdpo.evaluation.metrics.intervals import CONFIDENCE, Interval
+from fdpo.baselines.intervals import CONFIDENCE, Interval
 
 SEEDS_FOR_SPREAD = 3  # of two, the t interval is 13 standard errors wide: it says nothing
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from experiments.report.analysis.estimates import Estimate, minus, over_seeds
 from experiments.report.analysis.points import Point
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 
 NO_CHANGE = Interval(value=0.0, low=0.0, high=0.0)
 THE_REFERENCE = "the reference"

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.report.analysis.estimates import Estimate, combination, minus, over_seeds
 from experiments.report.analysis.points import Point
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fdpo.evaluation.metrics.intervals import CONFIDENCE, Interval
+from fdpo.baselines.intervals import CONFIDENCE, Interval
 
 SampleDifferences = Sequence[np.ndarray]  # of each seed: [prompts, samples]
 RESAMPLINGS = 2000

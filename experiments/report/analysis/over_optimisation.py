@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.report.analysis.estimates import Estimate, minus, over_seeds
 from experiments.report.analysis.points import Point
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 
 POINTS_FOR_A_FIT = 3  # of two unknowns, so that not every curve fits
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from experiments.report.analysis.estimates import Estimate, over_seeds
 from experiments.sweep.results import RowParams, RowResults, SweepResults
 from fdpo.core.errors import UserError
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 from fdpo.losses import LOSSES
 
 

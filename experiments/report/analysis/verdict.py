@@ -16,7 +16,7 @@ from scipy.stats import nct, t
 from experiments.report.analysis.estimates import SEEDS_FOR_SPREAD, Estimate
 from experiments.report.analysis.matched import CurvePair
 from experiments.sweep.results import SweepResults
-from fdpo.evaluation.metrics.intervals import CONFIDENCE
+from fdpo.baselines.intervals import CONFIDENCE
 
 Outcome = Literal["ahead", "equivalent", "undecided", "not compared"]
 

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from experiments.report.analysis.points import Point, curves
 from experiments.report.charts.vega import Data, Spec
 from experiments.sweep.results import CalibrationBin
-from fdpo.evaluation.metrics.intervals import CONFIDENCE
+from fdpo.baselines.intervals import CONFIDENCE
 
 Panel = Callable[[list[Point]], alt.LayerChart | alt.FacetChart]
 

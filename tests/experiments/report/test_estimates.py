@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.report.analysis.estimates import combination, minus, over_seeds
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 
 
 def test_three_seeds_give_students_interval():

@@ -13,7 +13,7 @@ from experiments.report.analysis.verdict import (
     reference_spread,
     smallest_found,
 )
-from fdpo.evaluation.metrics.intervals import Interval
+from fdpo.baselines.intervals import Interval
 from tests.support import report_fakes
 
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.support import stage_runs
+from tests.support.settings import edited_study
 from tests.support.stage_runs import Workspace
 
 pytestmark = pytest.mark.slow
@@ -27,17 +27,14 @@ def rerun(workspace: Workspace, baselines: dict | None, best_of: list[int] | Non
 
 
 def ask_for(workspace: Workspace, baselines: dict | None, best_of: list[int] | None) -> None:
-    """Put these settings into params.yaml."""
-    path = workspace.folder / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    study = params["studies"]["embedded"]
-    study["generate"].pop("baselines", None)
-    study["score"].pop("best_of", None)
-    if baselines:
-        study["generate"]["baselines"] = baselines
-    if best_of:
-        study["score"]["best_of"] = best_of
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    """Put these settings into the study."""
+    with edited_study(workspace.folder) as study:
+        study["generate"].pop("baselines", None)
+        study["score"].pop("best_of", None)
+        if baselines:
+            study["generate"]["baselines"] = baselines
+        if best_of:
+            study["score"]["best_of"] = best_of
 
 
 def scores(folder: Path) -> bytes:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdpo.core.randomness import stream
-from fdpo.evaluation.metrics.intervals import (
+from fdpo.baselines.intervals import (
     Interval,
     mean_interval,
     paired_difference,
     statistic_interval,
 )
+from fdpo.core.randomness import stream
 from fdpo.evaluation.metrics.preferences import win_rate
 
 REWARDS = st.lists(

@@ -6,14 +6,14 @@ from math import log
 import numpy as np
 import pytest
 
-from fdpo.core.randomness import streams_of
-from fdpo.evaluation.reference_baselines import (
+from fdpo.baselines.without_training import (
     PromptScores,
     best_of_n,
     best_of_n_kl_bound,
     best_of_row,
     temperature_row,
 )
+from fdpo.core.randomness import streams_of
 
 
 def test_chances_by_hand():

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from scipy.special import comb
 
-from fdpo.core.randomness import RandomStreams
-from fdpo.evaluation.metrics.diversity import distinct_n
-from fdpo.evaluation.metrics.intervals import (
+from fdpo.baselines.distinct import distinct_n
+from fdpo.baselines.intervals import (
     Interval,
     mean_interval,
     paired_difference,
     statistic_interval,
 )
+from fdpo.core.randomness import RandomStreams
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,14 @@ def temperature_row(
     """
     name = f"temperature {temperature}"
     metrics: dict[str, Interval | None] = {**_score_metrics(tempered, plain, streams, name)}
-    rng = streams("bootstrap", "baseline", name, "divergence")
     tokens = np.array([sum(map(len, row)) for row in ids])
-    metrics["kl"] = mean_interval(kl.mean(axis=1), rng)
-    metrics["entropy"] = mean_interval(entropy.sum(axis=1) / tokens, rng)
-    metrics["distinct_2"] = _distinct_2(ids, distinct_budget, rng)
+
+    def rng(metric: str) -> np.random.Generator:
+        return streams("bootstrap", "baseline", name, metric)
+
+    metrics["kl"] = mean_interval(kl.mean(axis=1), rng("kl"))
+    metrics["entropy"] = mean_interval(entropy.sum(axis=1) / tokens, rng("entropy"))
+    metrics["distinct_2"] = _distinct_2(ids, distinct_budget, rng("distinct_2"))
     return {
         "baseline": "temperature",
         "temperature": temperature,
@@ -139,11 +142,13 @@ def _score_metrics(
     """Mean scores, and their difference to the mean of all plain samples, paired by prompt."""
     metrics = {}
     for scorer in ("reward", "judge") if plain.judge is not None else ("reward",):
-        rng = streams("bootstrap", "baseline", name, scorer)
         of_baseline = getattr(scores, scorer).mean(axis=1)
         of_reference = getattr(plain, scorer).mean(axis=1)
-        metrics[scorer] = mean_interval(of_baseline, rng)
-        metrics[f"{scorer}_difference"] = paired_difference(of_baseline, of_reference, rng)
+        own, difference = scorer, f"{scorer}_difference"
+        metrics[own] = mean_interval(of_baseline, streams("bootstrap", "baseline", name, own))
+        metrics[difference] = paired_difference(
+            of_baseline, of_reference, streams("bootstrap", "baseline", name, difference)
+        )
     return metrics
 
 
