@@ -79,7 +79,7 @@ hooks: install-dev  ## run ruff before each commit, by pre-commit
 	$(BIN)/pre-commit install
 
 repro: install  ## run what is out of date, then show what came of it
-	python -m dvc repro && python -m experiments.samples && python -m experiments.outcome $(QUIETLY)
+	python -m dvc repro && python -m experiments.samples && python -m experiments.summary $(QUIETLY)
 
 table: install  ## the experiments, best reward first
 	python -m experiments.table $(QUIETLY)

@@ -140,7 +140,7 @@ def test_help_of_verify_starts_nothing(capsys):
     "module",
     [
         "experiments.samples",
-        "experiments.outcome",
+        "experiments.summary",
         "experiments.metrics_page",
         "fdpo.run.dvc_rwlock",
         "benchmarks.families",

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.measured import read_metrics
+from experiments.metrics_io import read_metrics
 from fdpo.core import errors
 from stages import paths
 
