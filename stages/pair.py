@@ -1,18 +1,22 @@
-"""Rank each training prompt's completions by reward and pair them, or keep the pairs given."""
+"""Rank each training prompt's completions by reward, pair and label them; or keep pairs given."""
 
 from collections.abc import Iterator
 
 from fdpo.config.params import load_params
 from fdpo.core import errors, records
+from fdpo.core.randomness import streams_of
 from fdpo.core.records import Pair, ScoredGeneration
-from fdpo.pairing import pairs_of
+from fdpo.pairing import Labels, labelled, pairs_of
 from fdpo.run import stage
 from stages import paths
 
 
 def main() -> None:
     """Pair the ranked completions of each prompt."""
-    ranks = load_params().active.pair.ranks
+    params = load_params()
+    settings = params.active.pair
+    labels = Labels(settings.temperature, settings.flip_rate)
+    streams = streams_of(params.seed)
     ties = prompts = 0
 
     def pairs() -> Iterator[Pair]:
@@ -21,7 +25,8 @@ def main() -> None:
             if generation.role == "heldout":
                 continue
             prompts += 1
-            for pair in pairs_of(generation, ranks):
+            made = pairs_of(generation, settings.ranks, keep_ties=settings.temperature is not None)
+            for pair in labelled(made, generation.id, labels, streams) if labels.drawn else made:
                 if pair is None:
                     ties += 1
                 else:
@@ -32,7 +37,7 @@ def main() -> None:
             )
 
     count = records.write(paths.PAIRS, at_least_one(pairs()))
-    equal = "tokens" if ranks == "given" else "rewards or tokens"
+    equal = "tokens" if settings.ranks == "given" or settings.temperature else "rewards or tokens"
     print(f"pair: {count} pairs of {prompts} prompts; {ties} left out for equal {equal}")
 
 

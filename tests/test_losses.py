@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fdpo.losses import (
+    CROSSED,
     LOSSES,
     MAX_EXPONENT,
+    NAMED,
     Objective,
     f_dpo_loss,
     hinge,
@@ -74,7 +76,9 @@ BY_HAND = {
 
 
 def test_every_loss_has_values_by_hand():
-    assert BY_HAND.keys() == LOSSES.keys()
+    assert list(BY_HAND) == [loss.name for loss in NAMED]
+    crossed = [f"{name}-{shape}" for name in SEVEN[1:] for shape in ("hinge", "squared")]
+    assert list(LOSSES) == [*BY_HAND, *crossed]
 
 
 @pytest.mark.parametrize("loss", BY_HAND)
@@ -108,6 +112,101 @@ def test_a_policy_equal_to_the_reference_has_no_margin(loss):
     losses, chosen, rejected = f_dpo_loss(Objective(loss, 2.0, 0.5), *logps, *logps)
     assert torch.equal(chosen, rejected)
     torch.testing.assert_close(losses, torch.full_like(losses, BY_HAND[loss][5]))
+
+
+# Divergence by shape, at β = 2 for a pair with ρ = ln 2 for the chosen and 0 for the rejected, from
+# the difference d of the links above: hinge is max(0, 1 − 2d) and squared (d − 1/4)².
+SEVEN = ["sigmoid", "jsd", "fkl", "alpha", "jeffreys", "chi2", "squared"]
+CROSSED_BY_HAND = {
+    "jsd": (1 - 2 * math.log(4 / 3), (math.log(4 / 3) - 1 / 4) ** 2),
+    "fkl": (0, 1 / 16),
+    "alpha": (0, (7 / 4 - SQRT2) ** 2),
+    "jeffreys": (0, (LN2 + 1 / 4) ** 2),
+    "chi2": (0, (LN2 + 3 / 4) ** 2),
+    "squared": (1 - LN2, (LN2 / 2 - 1 / 4) ** 2),
+}
+
+
+@pytest.mark.parametrize("divergence", CROSSED_BY_HAND)
+def test_a_pair_by_hand_with_each_shape(divergence):
+    logps = vector(LN2 - 7), vector(-5.0), vector(-7.0), vector(-5.0)
+    for shape, expected in zip(("hinge", "squared"), CROSSED_BY_HAND[divergence], strict=True):
+        losses, *_ = f_dpo_loss(Objective(f"{divergence}-{shape}", 2.0, 0.5), *logps)
+        torch.testing.assert_close(losses, vector(expected), rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_mean_divides_each_completion_by_its_tokens_counted_from_the_reference(loss):
+    """ρ = ln 2 over 4 tokens against ρ = −ln 2 over 2, and both untrained: no margin there."""
+    objective = Objective(loss, 2.0, 0.5, normalize="mean")
+    zeros, lengths = vector(0, 0), (torch.tensor([4, 4]), torch.tensor([2, 2]))
+    logps = vector(LN2, 0), vector(-LN2, 0), zeros, zeros
+    losses, chosen, rejected = f_dpo_loss(objective, *logps, *lengths)
+    up, at_0, down = BY_HAND[loss.split("-")[0]][1:4]
+    torch.testing.assert_close(chosen, vector((up - at_0) / 2, 0), rtol=1e-13, atol=1e-15)
+    torch.testing.assert_close(rejected, vector(down - at_0, 0), rtol=1e-13, atol=1e-15)
+    margin = chosen - rejected
+    torch.testing.assert_close(losses, LOSSES[loss].preference_loss(margin, 2.0))
+
+
+def test_ipo_both_ways_by_hand():
+    """Sums: (ln 2 + ln 2 − 1/4)²; means over 4 and 2 tokens: (ln 2 / 4 + ln 2 / 2 − 1/4)²."""
+    logps = vector(LN2), vector(-LN2), vector(0), vector(0)
+    losses, *_ = f_dpo_loss(Objective("ipo", 2.0, 0.5), *logps)
+    torch.testing.assert_close(losses, vector((2 * LN2 - 1 / 4) ** 2))
+    mean = Objective("ipo", 2.0, 0.5, normalize="mean")
+    losses, *_ = f_dpo_loss(mean, *logps, vector(4), vector(2))
+    torch.testing.assert_close(losses, vector((0.75 * LN2 - 1 / 4) ** 2))
+
+
+def test_smoothing_and_noise_by_hand():
+    """At a margin of ln 2 the logistic loss is ln(3/2), the wrong way round ln 3."""
+    logps = vector(LN2), vector(0), vector(0), vector(0)
+    right, wrong = math.log(3 / 2), math.log(3)
+    for settings, expected in (
+        ({"label_smoothing": 0.1}, 0.9 * right + 0.1 * wrong),
+        ({"label_noise": 0.1}, (0.9 * right - 0.1 * wrong) / 0.8),
+    ):
+        losses, *_ = f_dpo_loss(Objective("sigmoid", 1.0, 0.5, **settings), *logps)
+        torch.testing.assert_close(losses, vector(expected), rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_label_noise_undoes_flips_in_the_mean(loss):
+    """Robust DPO is unbiased: of a share ε of flipped labels its mean is the loss without flips."""
+    chosen, rejected, flips = vector(0.3, -1.0), vector(-0.2, 0.4), 0.2
+    clean = Objective(loss, 0.7, 0.5).preference_loss(chosen, rejected)
+    robust = Objective(loss, 0.7, 0.5, label_noise=flips).preference_loss
+    mean = (1 - flips) * robust(chosen, rejected) + flips * robust(rejected, chosen)
+    torch.testing.assert_close(mean, clean)
+
+
+def test_chosen_nll_by_hand():
+    """−log π(chosen) = 7 − ln 2 over 4 tokens, half of it on top of the loss."""
+    logps = vector(LN2 - 7), vector(-5.0), vector(-7.0), vector(-5.0)
+    plain, *_ = f_dpo_loss(Objective("fkl", 2.0, 0.5), *logps)
+    objective = Objective("fkl", 2.0, 0.5, chosen_nll=0.5)
+    losses, *_ = f_dpo_loss(objective, *logps, vector(4), vector(2))
+    torch.testing.assert_close(losses - plain, vector((7 - LN2) / 8))
+
+
+@pytest.mark.parametrize("settings", [{"normalize": "mean"}, {"chosen_nll": 0.1}])
+def test_lengths_are_needed(settings):
+    objective = Objective("ipo", 1.0, 0.5, **settings)
+    assert objective.needs_lengths
+    with pytest.raises(ValueError, match="need the completions' lengths"):
+        f_dpo_loss(objective, *[vector(-1.0)] * 4)
+
+
+@pytest.mark.parametrize("normalize", ["sum", "mean"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_autodiff_gives_the_gradients_that_finite_differences_give(loss, normalize):
+    objective = Objective(loss, 0.7, 0.4, normalize, label_smoothing=0.1, chosen_nll=0.2)
+    logps = [vector(-3.1, -2.0, grad=True), vector(-1.0, -4.2, grad=True)]
+    references, lengths = (vector(-3.0, -2.5), vector(-1.4, -4.0)), (vector(3, 1), vector(2, 5))
+    assert torch.autograd.gradcheck(
+        lambda *pair: f_dpo_loss(objective, *pair, *references, *lengths)[0], logps
+    )
 
 
 RATIOS = torch.linspace(-3, 3, 13, dtype=torch.float64)
@@ -147,10 +246,10 @@ def test_the_slope_of_alpha_is_exact_far_from_the_reference(alpha):
     torch.testing.assert_close(ratios.grad, exact, rtol=2e-5, atol=0)
 
 
-# Losses that fall as the margin grows; IPO's rises again past its target.
-FALLING = [loss for loss in LOSSES if LOSSES[loss].preference_loss is not squared_distance]
+# Losses that fall as the margin grows; the squared shape's rise again past their target.
+FALLING = [loss for loss in BY_HAND if LOSSES[loss].preference_loss is not squared_distance]
 # Links that rise with the log-ratio; SquaredPO's falls again past an e-fold of the reference.
-RISING = [loss for loss in LOSSES if LOSSES[loss].link is not squared_link]
+RISING = [loss for loss in BY_HAND if LOSSES[loss].link is not squared_link]
 EXTREMES = [-1e4, -1e3, -89.0, 0.0, 89.0, 1e3, 1e4]
 
 
@@ -190,6 +289,29 @@ def test_ipo_draws_the_difference_of_log_ratios_to_its_target_from_either_side(b
     torch.testing.assert_close(rejected, -2 * beyond, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.parametrize("normalize", ["sum", "mean"])
+@pytest.mark.parametrize("loss", [loss.name for loss in CROSSED])
+def test_extremes_are_finite_for_every_shape_and_normalisation(loss, normalize):
+    """Links there are e^60 · 10⁸ at most, whose square float32 does not hold."""
+    grid = torch.cartesian_prod(torch.tensor(EXTREMES), torch.tensor(EXTREMES))
+    chosen, rejected = (side.clone().requires_grad_() for side in grid.T)
+    zeros, lengths = torch.zeros(len(grid)), torch.full((len(grid),), 20)
+    objective = Objective(loss, 0.1, 0.5, normalize)
+    losses, *_ = f_dpo_loss(objective, chosen, rejected, zeros, zeros, lengths, lengths)
+    losses.sum().backward()
+    for values in (losses, chosen.grad, rejected.grad):
+        assert values.isfinite().all()
+
+
+def test_the_squared_shape_goes_on_smoothly_past_its_bound():
+    """At 2·10⁶ it is 10¹²(1 + 2 ln 2) with the slope 2·10¹²/(2·10⁶) = 10⁶."""
+    margin = vector(0.5 + 2e6, 0.5 + 1e6, grad=True)
+    losses = squared_distance(margin, 1.0)
+    losses.sum().backward()
+    torch.testing.assert_close(losses, vector(1e12 * (1 + 2 * LN2), 1e12), rtol=1e-12, atol=0)
+    assert margin.grad[0].item() == pytest.approx(1e6)
+
+
 @pytest.mark.parametrize("beta", [1e-3, 0.1, 1.0])
 def test_squared_draws_a_chosen_completion_to_an_e_fold_of_the_reference_from_either_side(beta):
     ratios = [-1e4, -1e3, -89.0, -1.0, 0.0, 0.9, 1.1, 5.0, 20.0, 1e4]
@@ -213,7 +335,7 @@ def test_squared_at_extremes_is_finite_and_lowers_a_rejected_completion_below_an
     assert (rejected > 0).any()
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", BY_HAND)
 def test_a_pair_gone_all_wrong_is_pulled_back(loss):
     """Chosen ρ = -10⁴, rejected 0: the gradient must not have been rounded or clamped away."""
     chosen = torch.tensor([-1e4], requires_grad=True)

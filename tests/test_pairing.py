@@ -1,4 +1,6 @@
-"""Pairs and splits: ranks, ties and prompts, for whatever rewards come."""
+"""Pairs, labels and splits: ranks, ties, draws and prompts, for all rewards."""
+
+import math
 
 import pytest
 from hypothesis import assume, given
@@ -6,8 +8,9 @@ from hypothesis import strategies as st
 
 from fdpo import pairing
 from fdpo.core.errors import UserError
+from fdpo.core.randomness import streams_of
 from fdpo.core.records import Pair, ScoredCompletion, ScoredGeneration
-from fdpo.pairing import pairs_of, ranked
+from fdpo.pairing import Labels, labelled, pairs_of, ranked
 
 RANKS = [[1, 4], [1, 5], [1, 6], [2, 6], [3, 6], [4, 6]]
 REWARDS = st.lists(
@@ -106,6 +109,74 @@ def test_six_equal_rewards_give_no_pair():
 def test_a_rank_beyond_the_completions_names_the_prompt():
     with pytest.raises(UserError, match=r"\[1, 4\], but prompt 5 has 3 completions; lower the"):
         kept([1.0, 2.0, 3.0])
+
+
+def drawn(rewards: list[float], labels: Labels, prompt: int, seed: int = 0, ranks=RANKS):
+    pairs = pairs_of(generation(rewards, prompt), ranks, keep_ties=True)
+    return list(labelled(pairs, prompt, labels, streams_of(seed)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "difference", "expected"),
+    [
+        (Labels(), -3.0, 1.0),
+        (Labels(flip_rate=0.2), 5.0, 0.8),
+        (Labels(temperature=1.0), math.log(3), 0.75),
+        (Labels(temperature=2.0), 2 * math.log(3), 0.75),
+        (Labels(temperature=1.0), -math.log(3), 0.25),
+        (Labels(temperature=1.0, flip_rate=0.1), math.log(3), 0.1 + 0.8 * 0.75),
+        (Labels(temperature=1e-3), -1e6, 0.0),
+    ],
+)
+def test_the_probability_that_a_label_stays_by_hand(labels, difference, expected):
+    assert labels.probability(difference) == pytest.approx(expected, abs=1e-15)
+
+
+def test_labels_fall_as_often_as_stated():
+    """4,000 prompts with a difference of ln 3: 3/4 by Bradley–Terry, 0.1 of them flipped."""
+    rewards, labels = [math.log(3), 0.0], Labels(temperature=1.0, flip_rate=0.1)
+    better = [drawn(rewards, labels, prompt, 0, [[1, 2]])[0].chosen_rank for prompt in range(4000)]
+    assert better.count(1) / 4000 == pytest.approx(0.7, abs=4 * math.sqrt(0.7 * 0.3 / 4000))
+
+
+def test_an_exchanged_pair_keeps_what_belongs_to_each_completion():
+    (right,) = pairs_of(generation([2.0, 0.5]), [[1, 2]])
+    (wrong,) = labelled(iter([right]), 5, Labels(temperature=1e-3), streams_of(0))
+    assert wrong == right
+    back = right.model_copy(update={"chosen_reward": -9.0})
+    (turned,) = labelled(iter([back]), 5, Labels(temperature=1e-3), streams_of(0))
+    assert turned == Pair(
+        id=5,
+        prompt_ids=[8, 9],
+        chosen_ids=[1, 1],
+        rejected_ids=[0, 0],
+        ref_chosen_logp=-1.0,
+        ref_rejected_logp=0.0,
+        chosen_reward=0.5,
+        rejected_reward=-9.0,
+        chosen_rank=2,
+        rejected_rank=1,
+    )
+
+
+def test_a_label_depends_on_its_prompt_its_place_and_the_seed_alone():
+    rewards, labels = [0.1, 0.0, 0.3, 0.2, 0.5, 0.4], Labels(temperature=1.0)
+    first = drawn(rewards, labels, 3)
+    assert drawn(rewards, labels, 3) == first
+    assert drawn(rewards, labels, 3, ranks=RANKS[:2]) == first[:2]
+    others = [drawn(rewards, labels, prompt, seed) for prompt, seed in ((4, 0), (3, 1))]
+    ranks = [[pair.chosen_rank for pair in pairs] for pairs in (first, *others)]
+    assert len({tuple(found) for found in ranks}) == 3
+    # A pair that is left out draws too, so those behind it keep theirs.
+    pairs = [None, *list(pairs_of(generation(rewards, 3), RANKS))[1:]]
+    assert list(labelled(iter(pairs), 3, labels, streams_of(0)))[1:] == first[1:]
+
+
+def test_drawn_labels_keep_pairs_of_equal_reward():
+    assert [pair is None for pair in pairs_of(generation([1.0, 1.0]), [[1, 2]])] == [True]
+    assert [
+        pair is None for pair in drawn([1.0, 1.0], Labels(temperature=1.0), 5, 0, [[1, 2]])
+    ] == [False]
 
 
 def test_given_pairs_are_kept_whatever_their_rewards():

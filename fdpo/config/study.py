@@ -138,9 +138,26 @@ Ranks = Annotated[
 
 
 class PairParams(Strict):
-    """Which completions of a prompt make a pair: their ranks by reward, or the pairs as given."""
+    """Which completions of a prompt make a pair, and which of the two is the chosen one.
+
+    `ranks` are by reward, or the pairs are as given. With `labels: bradley_terry` the better one is
+    chosen with probability σ(reward difference / `temperature`), else always; then a share
+    `flip_rate` of all labels is exchanged.
+    """
 
     ranks: Literal["given"] | Ranks
+    labels: Literal["rank", "bradley_terry"] = "rank"
+    temperature: Positive | None = None
+    flip_rate: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+
+    @model_validator(mode="after")
+    def _temperature_is_of_drawn_labels(self):
+        if (self.temperature is not None) != (self.labels == "bradley_terry"):
+            raise ValueError(
+                f"temperature = {self.temperature}: must be a number with labels = bradley_terry,"
+                " and left out otherwise"
+            )
+        return self
 
 
 class Split(Strict):
