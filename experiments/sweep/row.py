@@ -21,7 +21,6 @@ from pathlib import Path
 from experiments.sweep.collect import collect
 from experiments.sweep.results import Provenance, read_row, row_file, write_row
 from experiments.sweep.spec import load
-from experiments.verify import path as own_path
 from fdpo.core.errors import UserError
 from fdpo.core.local_files import SWEEP_FOLDER
 from fdpo.run.resume import UNFINISHED
@@ -137,7 +136,7 @@ class _Dvc:
     def __call__(self, *arguments: str) -> None:
         """Run a command in a session of its own, so that it ends with all that it started."""
         own = {
-            "PATH": own_path(),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             SWEEP_FOLDER: str(Path.cwd()),
             "DVC_SITE_CACHE_DIR": str(self.clone / ".dvc/tmp/site"),  # goes with the clone
         }
