@@ -7,10 +7,12 @@ reference at KL 0. A pair of losses differs by the mean over seeds of its paired
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import nct, studentized_range
 
 from experiments.report.points import SEEDS_FOR_SPREAD, Point, optimised
@@ -81,6 +83,7 @@ def scores_at(curves: Mapping[str, Sequence[Point]], kl: float, score: str) -> S
     return found
 
 
+@cache  # of a second each
 def critical_value(losses: int, seeds: int) -> float:
     """How many standard errors a simultaneous interval reaches to each side.
 
@@ -150,25 +153,21 @@ def power(difference: float, spread: float, losses: int, seeds: int) -> float:
 
 
 def smallest_found(scores: Scores) -> tuple[float, int] | None:
-    """The difference that is found with 80 % power, and the seeds that it takes for granted.
+    """The difference that is found with 80 % power by the pairs with the most seeds, and those.
 
-    By the root mean square of the pairs' own spreads; None where no pair has three seeds.
+    By the root mean square of these pairs' own spreads; None where no pair has three seeds.
     """
     tested = [name for name, by_seed in scores.items() if len(by_seed) >= SEEDS_FOR_SPREAD]
-    spreads, counts = [], []
-    for first, second in combinations(tested, 2):
-        shared = sorted(scores[first].keys() & scores[second].keys())
-        if len(shared) >= SEEDS_FOR_SPREAD:
-            paired = [scores[first][seed] - scores[second][seed] for seed in shared]
-            spreads.append(float(np.var(paired, ddof=1)))
-            counts.append(len(shared))
-    if not spreads:
+    paired = [
+        [
+            scores[first][seed] - scores[second][seed]
+            for seed in scores[first].keys() & scores[second]
+        ]
+        for first, second in combinations(tested, 2)
+    ]
+    seeds = max(map(len, paired), default=0)
+    if seeds < SEEDS_FOR_SPREAD:
         return None
-    spread, seeds = float(np.mean(spreads)) ** 0.5, int(np.median(counts))
-    low, high = 0.0, spread * 100
-    while high - low > 1e-4 * spread:
-        middle = (low + high) / 2
-        low, high = (
-            (low, middle) if power(middle, spread, len(tested), seeds) >= POWER else (middle, high)
-        )
-    return high, seeds
+    spread = float(np.mean([np.var(row, ddof=1) for row in paired if len(row) == seeds])) ** 0.5
+    found = brentq(lambda size: power(size, spread, len(tested), seeds) - POWER, 0.0, 100 * spread)
+    return float(found), seeds
