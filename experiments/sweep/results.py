@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from fdpo.baselines.intervals import Interval
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing
 from fdpo.core.records import SamplesOfPrompt
 from fdpo.core.validation import Strict, problems
-from fdpo.baselines.intervals import Interval
 
 SWEEP_RESULTS = Path("experiments/results")
 # Of names, which stand in files, commands, tables and pictures.
