@@ -74,13 +74,15 @@ def run_rows(
 ) -> None:
     """Run the rows that are not done and keep each one's results as it ends; exit with 1 when some
     failed, after a list of them."""
-    from experiments.sweep import engine
-
     waiting = [row for row in rows if not is_done(row)]
     say(f"{len(rows)} rows, {len(rows) - len(waiting)} done")
     if edited := call("git", "status", "--porcelain", "--", *CODE).splitlines():
         names = ", ".join(line.split()[-1] for line in edited)
         say(f"the last commit runs, without the changes in {names}")
+    if not waiting:
+        return
+    from experiments.sweep import engine  # here, as Dask and PyTorch are slow to import
+
     failed = []
     with engine.connected(jobs or engine.default_jobs(), cluster) as (client, threads):
         ends = engine.run(client, waiting, commit, threads, options)

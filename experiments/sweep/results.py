@@ -126,8 +126,8 @@ class SweepResults(Strict):
     @property
     def reference_by_seed(self) -> dict[int, ReferenceResults]:
         """The reference's own results by seed: the first row's, where machines made several."""
-        rows = [row for row in reversed(self.rows.values()) if row.reference is not None]
-        return {row.params.seed: self.references[row.reference] for row in rows}
+        rows = reversed(self.rows.values())
+        return {x.params.seed: self.references[x.reference] for x in rows if x.reference}
 
 
 def sweeps_with_results(folder: Path = SWEEP_RESULTS) -> list[str]:
@@ -145,20 +145,16 @@ def load_rows(sweep: str, folder: Path = SWEEP_RESULTS) -> SweepResults:
     if not rows:
         known = ", ".join(sweeps_with_results(folder)) or "none"
         raise UserError(f"{sweep}: no results in {folder}, which has {known}; run the sweep first")
-    first = next(iter(rows.values()))
-    for name, row in rows.items():
-        if row.study != first.study:
-            raise UserError(
-                f"{folder / sweep}: {name} is of the study {row.study}, not {first.study}"
-            )
-    digests = {row.reference for row in rows.values()} - {None}
+    studies = {row.study: row.models for row in rows.values()}
+    if len(studies) > 1:
+        raise UserError(f"{folder / sweep}: rows of several studies: {', '.join(studies)}")
+    digests = {row.reference for row in rows.values() if row.reference}
     references = {
         name: _read(folder / sweep / "references" / f"{name}.json", ReferenceResults)
         for name in sorted(digests)
     }
-    return SweepResults(
-        sweep=sweep, study=first.study, models=first.models, rows=rows, references=references
-    )
+    [(study, models)] = studies.items()
+    return SweepResults(sweep=sweep, study=study, models=models, rows=rows, references=references)
 
 
 def row_file(sweep: str, row: str) -> Path:

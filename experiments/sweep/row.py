@@ -23,8 +23,8 @@ from experiments.sweep.results import Provenance, read_row, row_file, write_row
 from experiments.sweep.spec import load
 from fdpo.core.errors import UserError
 from fdpo.core.local_files import SWEEP_FOLDER
-from fdpo.run.resume import UNFINISHED
 
+UNFINISHED = ".ckpt"  # of fdpo.run.resume, which is slow to import
 SCRATCH = Path(".dvc/tmp/sweeps")  # DVC keeps its tmp out of Git
 DATA_STAGE = "split"  # the last stage that is the same for all rows with the same data
 PACKAGES = ("torch", "transformers", "trl", "peft", "dvc")  # that numbers depend on
