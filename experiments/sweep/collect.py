@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from experiments.sweep.results import HeldoutScores, Provenance, ReferenceResults, RowResults
+from experiments.row_records import HeldoutScores, Provenance, ReferenceResults, RowResults
 from experiments.sweep.spec import RowSpec
 from fdpo.core.records import HeldoutSamples, SamplesOfPrompt, read
 from stages import paths
