@@ -1,4 +1,4 @@
-"""What a finished row of a sweep holds: the contract of the sweep, which writes it, and the report."""
+"""What a finished row holds: the contract between the sweep, which writes it, and the report."""
 
 import hashlib
 from typing import Annotated, Any

@@ -56,10 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
         rows = load(options.sweep, clone)
     waiting = [row for row in rows if not is_done(row)]
     if options.command == "list":
-        print(
-            *{row.data if options.data else row.name: row.name for row in waiting}.values(),
-            sep="\n",
-        )
+        for name in {row.data if options.data else row.name: row.name for row in waiting}.values():
+            print(name)
         return None
     if edited := call("git", "status", "--porcelain", "--", *CODE).splitlines():
         names = ", ".join(line.split()[-1] for line in edited)

@@ -5,6 +5,7 @@ A task is one command in its worker's own folder, a clone of the repository; tex
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -68,15 +69,17 @@ def connected(jobs: int, cluster: str | None) -> Iterator[tuple[Client, int | No
     else:
         given = os.environ.get("OMP_NUM_THREADS", "")
         threads = int(given) if given.isdecimal() else CPU_COUNT // jobs
-        here = {
-            "host": "127.0.0.1",
-            "dashboard_address": "127.0.0.1:8787",
-            "silence_logs": logging.CRITICAL,
-        }
-        with (
-            LocalCluster(n_workers=jobs, threads_per_worker=1, memory_limit=0, **here) as workers,
-            Client(workers) as client,
-        ):
+        ours = signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C workers hear from here
+        workers = LocalCluster(
+            n_workers=jobs,
+            threads_per_worker=1,
+            memory_limit=0,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:8787",
+            silence_logs=logging.CRITICAL,
+        )
+        signal.signal(signal.SIGINT, ours)
+        with workers, Client(workers) as client:
             yield client, max(1, threads)
 
 
