@@ -17,9 +17,8 @@ import time
 from filelock import FileLock, Timeout
 
 from experiments.sweep import row as one_row
-from experiments.sweep.results import read_row, row_file
 from experiments.sweep.row import SCRATCH, call, private_clone
-from experiments.sweep.spec import SPECS, RowSpec, load
+from experiments.sweep.spec import SPECS, RowSpec, is_done, load
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing
@@ -45,62 +44,53 @@ def main(arguments: list[str] | None = None) -> None:
     for command in (row, listed):
         command.add_argument("--data", action="store_true", help="of each seed the data alone")
     options = parser.parse_args(arguments)
+    wanted = {name for name in ("data", "push", "force") if getattr(options, name, False)}
     commit = getattr(options, "commit", None) or call("git", "rev-parse", "HEAD")
     if options.command == "row":
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        kind = {name: getattr(options, name) for name in ("data", "push", "force", "parent")}
         try:
-            one_row.run(options.sweep, options.row, commit, **kind)
+            return one_row.run(options.sweep, options.row, commit, options.parent, wanted)
         except one_row.RowFailed as error:
             sys.exit(f"{options.row}: {error}")
-        return
     with private_clone(commit) as clone:
         rows = load(options.sweep, clone)
+    waiting = [row for row in rows if not is_done(row)]
     if options.command == "list":
-        waiting = [row for row in rows if not is_done(row)]
-        names = {row.data if options.data else row.name: row.name for row in waiting}
-        print(*names.values(), sep="\n")
-        return
+        for name in {row.data if options.data else row.name: row.name for row in waiting}.values():
+            print(name)
+        return None
+    if edited := call("git", "status", "--porcelain", "--", *CODE).splitlines():
+        names = ", ".join(line.split()[-1] for line in edited)
+        say(f"the last commit runs, without the changes in {names}")
+    say(f"{len(rows)} rows, {len(rows) - len(waiting)} done")
     lock = FileLock(SCRATCH / f"{options.sweep}.lock", timeout=0)
     try:
         with lock:
-            run_rows(rows, commit, options.jobs, options.cluster, ["--push"] * options.push)
+            sys.exit(run_rows(waiting, commit, options, wanted) if waiting else 0)
     except Timeout:
         raise UserError(f"{options.sweep}: another process runs it ({lock.lock_file})") from None
 
 
 def run_rows(
-    rows: list[RowSpec], commit: str, jobs: int | None, cluster: str | None, options: list[str]
-) -> None:
-    """Run the rows that are not done and keep each one's results as it ends; exit with 1 when some
-    failed, after a list of them."""
-    from experiments.sweep import engine
+    rows: list[RowSpec], commit: str, options: argparse.Namespace, wanted: set[str]
+) -> str | None:
+    """Run rows and keep each one's results as it ends; the list of those that failed."""
+    from experiments.sweep import engine  # here, as Dask and PyTorch are slow to import
 
-    waiting = [row for row in rows if not is_done(row)]
-    say(f"{len(rows)} rows, {len(rows) - len(waiting)} done")
-    if edited := call("git", "status", "--porcelain", "--", *CODE).splitlines():
-        names = ", ".join(line.split()[-1] for line in edited)
-        say(f"the last commit runs, without the changes in {names}")
     failed = []
-    with engine.connected(jobs or engine.default_jobs(), cluster) as (client, threads):
-        ends = engine.run(client, waiting, commit, threads, options)
+    jobs = options.jobs or engine.default_jobs()
+    with engine.connected(jobs, options.cluster) as (client, threads):
+        ends = engine.run(client, rows, commit, threads, [f"--{name}" for name in wanted])
         for number, (row, outcome) in enumerate(ends, start=1):
+            said = f"{row.name}: done"
             if isinstance(outcome, str):
-                failed.append(f"{row.name}: {outcome}")
+                failed.append(said := outcome)
             else:
                 for path, text in outcome.items():  # the row's own file comes last
                     with replacing(path) as scratch:
                         scratch.write_text(text, encoding="utf-8")
-            end = failed[-1] if isinstance(outcome, str) else f"{row.name}: done"
-            say(f"[{number}/{len(waiting)}] {end}")
-    if failed:
-        sys.exit("\n  ".join([f"{len(failed)} of {len(waiting)} rows failed:", *failed]))
-
-
-def is_done(row: RowSpec) -> bool:
-    """Whether there are results of the row with the params that the sweep now gives it."""
-    path = row_file(row.sweep, row.name)
-    return path.exists() and read_row(path).params == row.params
+            say(f"[{number}/{len(rows)}] {said}")
+    return "\n".join([f"{len(failed)} of {len(rows)} rows failed:", *failed]) if failed else None
 
 
 def say(line: str) -> None:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from experiments.sweep.results import HeldoutScores, Provenance, ReferenceResults, RowResults
+from experiments.row_records import HeldoutScores, Provenance, ReferenceResults, RowResults
 from experiments.sweep.spec import RowSpec
 from fdpo.core.records import HeldoutSamples, SamplesOfPrompt, read
 from stages import paths
@@ -32,7 +32,7 @@ def collect(clone: Path, row: RowSpec, made: Provenance) -> tuple[RowResults, Re
     baselines = clone / paths.REFERENCE_BASELINES
     reference = ReferenceResults(
         prompts=[prompt.id for prompt in samples],
-        reward=_scores(samples, "reference", "reward"),
+        reward=_scores(samples, "reference", "reward") or [],
         judge=_scores(samples, "reference", "judge"),
         baselines=_json(baselines) if baselines.exists() else [],
     )

@@ -3,7 +3,9 @@
 A task is one command in its worker's own folder, a clone of the repository; text comes back.
 """
 
+import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -49,30 +51,36 @@ def connected(jobs: int, cluster: str | None) -> Iterator[tuple[Client, int | No
     Raises `UserError` where the scheduler does not answer, or there is no such class.
     """
     # Closing a cluster fills Dask's own log with tracebacks; what becomes of a row is said here.
-    with dask.config.set({"logging.distributed": "critical"}):
-        if cluster is not None:
-            kind = locate(cluster)
-            if not callable(kind):
-                raise UserError(f"--cluster = {cluster}: no such class; install its package")
-            with kind() as workers, Client(workers) as client:
-                workers.scale(jobs)
-                yield client, None
-        elif address := dask.config.get("scheduler-address", None):
-            try:
-                client = Client(address)
-            except OSError as error:
-                raise UserError(f"scheduler {address}: {error}") from None
-            with client:
-                yield client, None
-        else:
-            given = os.environ.get("OMP_NUM_THREADS", "")
-            threads = int(given) if given.isdecimal() else CPU_COUNT // jobs
-            here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:8787", "memory_limit": 0}
-            with (
-                LocalCluster(n_workers=jobs, threads_per_worker=1, **here) as workers,
-                Client(workers) as client,
-            ):
-                yield client, max(1, threads)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if cluster is not None:
+        kind = locate(cluster)
+        if not callable(kind):
+            raise UserError(f"--cluster = {cluster}: no such class; install its package")
+        with kind() as workers, Client(workers) as client:
+            workers.scale(jobs)
+            yield client, None
+    elif address := dask.config.get("scheduler-address", None):
+        try:
+            client = Client(address)
+        except OSError as error:
+            raise UserError(f"scheduler {address}: {error}") from None
+        with client:
+            yield client, None
+    else:
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        threads = int(given) if given.isdecimal() else CPU_COUNT // jobs
+        ours = signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C workers hear from here
+        workers = LocalCluster(
+            n_workers=jobs,
+            threads_per_worker=1,
+            memory_limit=0,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:8787",
+            silence_logs=logging.CRITICAL,
+        )
+        signal.signal(signal.SIGINT, ours)
+        with workers, Client(workers) as client:
+            yield client, max(1, threads)
 
 
 def run(

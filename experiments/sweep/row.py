@@ -18,13 +18,14 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from experiments.row_records import Provenance
 from experiments.sweep.collect import collect
-from experiments.sweep.results import Provenance, read_row, row_file, write_row
-from experiments.sweep.spec import load
+from experiments.sweep.results import row_file, write_row
+from experiments.sweep.spec import is_done, load
 from fdpo.core.errors import UserError
 from fdpo.core.local_files import SWEEP_FOLDER
-from fdpo.run.resume import UNFINISHED
 
+UNFINISHED = ".ckpt"  # of fdpo.run.resume, which is slow to import
 SCRATCH = Path(".dvc/tmp/sweeps")  # DVC keeps its tmp out of Git
 DATA_STAGE = "split"  # the last stage that is the same for all rows with the same data
 PACKAGES = ("torch", "transformers", "trl", "peft", "dvc")  # that numbers depend on
@@ -51,25 +52,13 @@ def private_clone(commit: str, name: str = "clone") -> Iterator[Path]:
         yield Path(folder)
 
 
-def run(
-    sweep: str,
-    name: str,
-    commit: str,
-    *,
-    data: bool = False,
-    push: bool = False,
-    force: bool = False,
-    parent: int | None = None,
-) -> None:
-    """Run the row `name` and write its results, or with `data` leave its pairs in DVC's cache.
+def run(sweep: str, name: str, commit: str, parent: int | None, wanted: set[str]) -> None:
+    """Run the row `name` of a sweep at `commit` and write its results, unless they are there.
 
     Args:
-        sweep: the sweep's name.
-        commit: what runs. A row that has results of this commit and these params is done.
-        data: run the stages up to the pairs alone.
-        push: read DVC's remote and push there, and the experiment to Git's `origin`.
-        force: run every stage, though the row is done or DVC has its outputs.
         parent: the process that waits for this one; where it has gone, the row ends.
+        wanted: `data` to leave the row's pairs in DVC's cache and no results; `push` to read DVC's
+            remote, and push there and to Git's `origin`; `force` to run every stage in any case.
 
     Raises:
         RowFailed: a stage or DVC failed.
@@ -79,37 +68,38 @@ def run(
         if name not in rows:
             raise UserError(f"row {name!r}: not in {sweep}; there are {', '.join(rows)}")
         row, result = rows[name], row_file(sweep, name)
-        if result.exists() and not data and not force:
-            before = read_row(result)
-            if (before.params, before.made.commit) == (row.params, commit):
-                return
-        dvc = _Dvc(clone, SCRATCH / sweep / f"{name}{'-data' if data else ''}.log", parent)
-        options = ["--pull"] * push + ["--force"] * force + [DATA_STAGE] * data
+        if not wanted & {"data", "force"} and is_done(row, commit):
+            return
+        log = SCRATCH / sweep / f"{name}{'-data' if 'data' in wanted else ''}.log"
+        dvc = _Dvc(clone, log, parent)
+        options = {"push": "--pull", "force": "--force", "data": DATA_STAGE}
         settings = [part for setting in row.settings for part in ("-S", setting)]
+        settings += [options[name] for name in options if name in wanted]
         started = time.monotonic()
-        dvc("exp", "run", "--name", row.experiment, *settings, *options)
-        if data:
-            if push:
+        dvc("exp", "run", "--name", row.experiment, *settings)
+        seconds = round(time.monotonic() - started, 1)
+        if "data" in wanted:
+            if "push" in wanted:
                 dvc("push", "--run-cache", "--with-deps", DATA_STAGE)
             return
-        threads = os.environ.get("OMP_NUM_THREADS", "default")
         ref = f"refs/exps/{commit[:2]}/{commit[2:]}/{row.experiment}"
+        experiment = call("git", "rev-parse", "--verify", ref, cwd=clone)
         made = Provenance(
             commit=commit,
-            experiment=call("git", "rev-parse", "--verify", ref, cwd=clone),
+            experiment=experiment,
             name=row.experiment,
-            seconds=round(time.monotonic() - started, 1),
+            seconds=seconds,
             python=platform.python_version(),
             packages={name: version(name) for name in PACKAGES},
             processor=processor(),
-            machine=f"{processor()}, {os.cpu_count()} cores, {threads} threads a process",
+            machine=f"{os.cpu_count()} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
         )
-        write_row(result, *collect(clone, row, made))
         call("git", "fetch", "--quiet", "--no-write-fetch-head", str(clone), f"+{ref}:{ref}")
-        if push:
+        if "push" in wanted:
             origin = call("git", "remote", "get-url", "origin")
             call("git", "remote", "set-url", "origin", origin, cwd=clone)
             dvc("exp", "push", "--force", "origin", row.experiment)
+        write_row(result, *collect(clone, row, made))
 
 
 class _Dvc:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from experiments.sweep.results import RowParams, Word
+from experiments.row_records import RowParams, Word
+from experiments.sweep.results import read_row, row_file
 from fdpo.config.params import PARAMS_FILE, check_params, study_file
 from fdpo.config.study import Positive
 from fdpo.config.yaml_files import read_yaml
@@ -102,6 +103,15 @@ def load(name: str, root: Path = Path()) -> list[RowSpec]:
     return list(rows.values())
 
 
+def is_done(row: RowSpec, commit: str | None = None) -> bool:
+    """Whether there are results of the row with these params, and of this commit where given."""
+    path = row_file(row.sweep, row.name)
+    if not path.exists():
+        return False
+    found = read_row(path)
+    return found.params == row.params and commit in (None, found.made.commit)
+
+
 def _yaml(root: Path, path: Path) -> dict[str, Any]:
     if not (root / path).is_file():
         known = ", ".join(sorted(file.stem for file in (root / path).parent.glob("*.yaml")))
@@ -119,19 +129,17 @@ def _row(
     rates = file.lr_by_loss
     if rate := rates.get(str(given.get("loss")), rates.get("default")):
         given = {"lr": rate, **given}
+    own = {key: value for key, value in given.items() if key not in KNOBS}
     study = copy.deepcopy(study)
-    for key, value in given.items():
-        *parents, last = key.split(".")
-        section = _lookup(study, parents) if parents else None
-        if key in KNOBS:
-            knobs[key] = value
-        elif isinstance(section, dict) and last in section:
-            section[last] = value
+    for key, value in own.items():
+        section, _, last = key.rpartition(".")
+        if last in (keys := _at(study, section) or {}):
+            keys[last] = value
         else:
-            known = f"{', '.join(KNOBS)} or a key such as train.epochs of {study_file(file.study)}"
-            found.append(f"{key}: no such setting; it must be {known}")
+            found.append(f"{key}: neither {', '.join(KNOBS)} nor a key of {study_file(file.study)}")
     try:
-        settings = check_params(knobs | {"study": file.study}, study)
+        knobs |= {"study": file.study} | {key: given[key] for key in KNOBS if key in given}
+        settings = check_params(knobs, study)
     except UserError as error:
         found += [line.removeprefix(f"{PARAMS_FILE}: ") for line in error.lines]
     if found:
@@ -140,15 +148,14 @@ def _row(
     values = settings.model_dump(include={"loss", "beta", "alpha", "seed"})
     values["lr"] = settings.effective_lr
     tree = settings.active.model_dump()
-    values |= {key: _lookup(tree, key.split(".")) for key in given if key not in KNOBS}
-    params = RowParams.model_validate(values)
+    params = RowParams.model_validate(values | {key: _at(tree, key) for key in own})
     data = f"{params.seed} {settings.active.model_dump_json(exclude={'train', 'evaluate'})}"
     return RowSpec(sweep, file.study, f"{entry.name}-s{params.seed}", params, data)
 
 
-def _lookup(tree: Any, path: list[str]) -> Any:
-    """The value at a path of the study's file, or None."""
-    for part in path:
+def _at(tree: Any, key: str) -> Any:
+    """The value at a dotted path of the study's file, or None."""
+    for part in key.split("."):
         tree = tree.get(part) if isinstance(tree, dict) else None
     return tree
 
