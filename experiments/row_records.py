@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from fdpo.baselines.intervals import Interval
 from fdpo.core.records import SamplesOfPrompt
 from fdpo.core.validation import Strict
-from fdpo.evaluation.metrics.intervals import Interval
 
 # Of names, which stand in files, commands, tables and pictures.
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
