@@ -15,7 +15,7 @@ from fdpo.evaluation.metric_registry import (
     MetricGroup,
     metrics_of,
 )
-from fdpo.training.curves import LOGGED_CURVES, TRAINING_CURVES
+from fdpo.training.curves import LOGGED_CURVES, STEP_CURVES, TEST_PAIR_CURVES
 
 PAGE = Path("docs/metrics.md")
 BEGINNING = """<!-- Written by `python -m experiments.metrics_page`; change the metrics in
@@ -37,7 +37,8 @@ the reference's samples of the same prompts.
 CURVES_BEGINNING = """## Training curves
 
 The stage `train` writes them with DVCLive, and to Weights & Biases where it is on: over a step's
-pairs every `log_every` steps, and over all test pairs after every epoch. The names are TRL's; in
+pairs every `log_every` steps, and over all test pairs before, during and after training where
+`train.eval_every` is set. The names are TRL's, but for `eval_loss_median` and `eval_loss_fell`; in
 Weights & Biases they are those of a run of TRL there, so that both share a chart. DVCLive's files
 lie in `results/train/plots/metrics`, and `dvc plots show` draws the main ones.
 """
@@ -70,11 +71,10 @@ def _table(first_column: str, metrics: Iterable[Metric], key: str = "name") -> s
 
 
 def _curves() -> str:
-    meanings = {curve.name: curve.meaning for curve in TRAINING_CURVES}
+    meanings = STEP_CURVES | {f"eval_{name}": text for name, text in TEST_PAIR_CURVES.items()}
     lines = ["| TRL logs | DVCLive's file | in W&B | meaning |", "|---|---|---|---|"]
-    for trl, ours in LOGGED_CURVES.items():
-        meaning = meanings[trl] if trl in meanings else f"as `{trl.removeprefix('eval_')}`"
-        lines.append(f"| `{trl}` | `{ours}.tsv` | `{ours}` | {meaning} |")
+    for trl, curve in LOGGED_CURVES.items():
+        lines.append(f"| `{trl}` | `{curve}.tsv` | `{curve}` | {meanings[trl]} |")
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from huggingface_hub import HfApi, ModelCard, get_token, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
-from experiments.measured import read_metrics
+from experiments.metrics_io import read_metrics
 from fdpo.core import errors, files, records
 from fdpo.core.errors import UserError
 from fdpo.core.origin import ORIGIN_FILE, public_base, read_origin

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.measured import parsed_metrics
+from experiments.metrics_io import parsed_metrics
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.core.printable import printable

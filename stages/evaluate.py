@@ -12,7 +12,6 @@ from fdpo.evaluation.evaluate_policy import PolicyEvaluation, evaluate_policy
 from fdpo.evaluation.inputs import load_inputs
 from fdpo.evaluation.metrics.preferences import reliability_curve
 from fdpo.evaluation.policy import load_policy, require_trained_with
-from fdpo.kept_logps import kept_logps
 from fdpo.losses import Objective
 from fdpo.run import processes, resume, tracking
 from fdpo.scoring.scorer import report_cut_texts
@@ -44,7 +43,6 @@ def main() -> None:
             evaluate,
             streams_of(settings.seed),
             work,
-            kept_logps(paths.POLICY, inputs.test_pairs),
         )
         if processes.is_main():
             write_results(evaluation, inputs.baseline)

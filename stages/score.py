@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from fdpo.baselines.heldout import select_heldout
+from fdpo.baselines.without_training import PromptScores, best_of_row, temperature_row
 from fdpo.config.params import Params, load_params
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
 from fdpo.core.randomness import streams_of
 from fdpo.core.records import Completion, Generation, ScoredCompletion, ScoredGeneration
-from fdpo.evaluation.baseline import select_heldout
-from fdpo.evaluation.reference_baselines import PromptScores, best_of_row, temperature_row
 from fdpo.run import stage
 from fdpo.run.progress import counted
 from fdpo.scoring.loading import load_judge, load_scorer

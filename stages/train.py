@@ -57,9 +57,9 @@ def main() -> None:
         with tracking.logbook(settings) as book:
             trainer.add_callback(CurveLogbook(book))
             trainer.train(resume_from_checkpoint=checkpoints.newest(work))
-            save_policy(
-                trainer, paths.POLICY, settings.trained_with, paths.REFERENCE_MODEL, test_pairs
-            )
+            if train.eval_every:
+                trainer.evaluate()
+            save_policy(trainer, paths.POLICY, settings.trained_with, paths.REFERENCE_MODEL)
             book.policy(paths.POLICY, settings)
     if processes.is_main():
         print(

@@ -158,5 +158,5 @@ def test_in_a_moved_folder_everything_runs(project):
         ["-m", "fdpo.run.dvc_rwlock"],
         ["-m", "dvc", "repro"],
         ["-m", "experiments.samples"],
-        ["-m", "experiments.outcome"],
+        ["-m", "experiments.summary"],
     ]

@@ -1,1 +1,1 @@
-"""What the finished sweeps show, as a page, as Markdown and as pictures."""
+"""What finished sweeps show: comparisons at equal KL, tables and figures."""

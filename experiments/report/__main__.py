@@ -1,4 +1,8 @@
-"""Write results/report: a page, Markdown and pictures of the sweeps' finished rows."""
+"""Write results/report: Markdown and figures for each sweep, and a page of them all.
+
+python -m experiments.report            # every sweep that has results
+python -m experiments.report NAME ...   # these alone; the others' files stay as they are
+"""
 
 import argparse
 import json
@@ -6,48 +10,39 @@ from pathlib import Path
 
 import vl_convert
 
-from experiments.report import local, tables
-from experiments.report.analysis.points import curve_name
-from experiments.report.charts.styles import styles
-from experiments.report.contents import contents
-from experiments.report.markdown import markdown
-from experiments.report.page import page
-from experiments.sweep.results import SWEEP_RESULTS, read_sweeps
+from experiments.report.evidence import gather
+from experiments.report.pages import markdown, page, part
+from experiments.sweep.results import load_rows, sweeps_with_results
 from fdpo.core import errors
+from fdpo.core.errors import UserError
 from fdpo.core.files import replacing
 
 REPORT = Path("results/report")
 
 
 def main() -> None:
-    """Read the results, write the report's folder whole, and say where it is."""
-    sweeps = read_sweeps(arguments().sweeps)
-    rows = [row for sweep in sweeps for row in sweep.rows.values()]
-    style_by_curve = styles(curve_name(row.params) for row in rows)
-    parts = [contents(sweep, style_by_curve) for sweep in sweeps]
-    reported = {row.made.experiment for row in rows}
-    unreported = tables.local(local.experiments(reported))
-    with replacing(REPORT) as folder:
-        folder.mkdir()
-        (folder / "index.html").write_text(page(parts, unreported), encoding="utf-8")
-        (folder / "report.md").write_text(markdown(parts, unreported), encoding="utf-8")
-        for picture in (picture for part in parts for picture in part.pictures):
-            drawn = vl_convert.vegalite_to_svg(json.dumps(picture.spec))
-            (folder / f"{picture.name}.svg").write_text(drawn, encoding="utf-8")
-    names = ", ".join(sweep.sweep for sweep in sweeps)
-    print(f"report: {len(rows)} rows of {names} in {REPORT / 'index.html'}")
-
-
-def arguments() -> argparse.Namespace:
-    """The sweeps named on the command line."""
+    """Read the results, write the files, and say where they are."""
     parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
-    parser.add_argument(
-        "sweeps",
-        nargs="*",
-        metavar="SWEEP",
-        help=f"of {SWEEP_RESULTS}; all where none is named",
-    )
-    return parser.parse_args()
+    parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help="all where none is named")
+    names = parser.parse_args().sweeps or sweeps_with_results()
+    if not names:
+        raise UserError("no sweep has results; run `make sweep SWEEP=controlled` first")
+    parts = [part(gather(load_rows(name))) for name in names]
+    REPORT.mkdir(parents=True, exist_ok=True)
+    for one in parts:
+        write(REPORT / f"{one.name}.md", markdown(one))
+        for name, spec in one.figures.items():
+            write(REPORT / f"{name}.svg", vl_convert.vegalite_to_svg(json.dumps(spec)))
+    write(REPORT / "index.html", page(parts))
+    for one in parts:
+        print(f"{one.name}: {one.verdict}")
+    print(f"report: {REPORT / 'index.html'}, and {REPORT}/NAME.md")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole."""
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -194,8 +194,9 @@ class Train(Strict):
     A step takes `pairs_per_step` pairs, with `group_by_prompt` those of whole prompts.
     `tokens_per_forward` bounds the distinct tokens of one forward pass, and so the memory.
     `lr_by_loss` has a `default` for losses without a rate of their own. `log_every` counts steps.
-    `dtype` is what products of matrices are computed in: by default bfloat16 on a GPU and float32
-    on a CPU.
+    `eval_every` steps, and before and after training, the policy's own objective is measured on the
+    test pairs; without it training reads none. `dtype` is what products of matrices are computed
+    in: by default bfloat16 on a GPU and float32 on a CPU.
     """
 
     epochs: Count
@@ -208,6 +209,7 @@ class Train(Strict):
     lora: Lora | None  # null: all parameters are trained
     gradient_checkpointing: bool
     log_every: Count
+    eval_every: Count | None = None
     dtype: Literal["float32", "bfloat16"] | None = None
 
     def lr_of(self, loss: str) -> float:

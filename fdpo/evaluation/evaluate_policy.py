@@ -20,7 +20,6 @@ from fdpo.evaluation.cached_samples import CachedPrompt, CachedSample
 from fdpo.evaluation.inputs import EvaluationInputs
 from fdpo.evaluation.metric_groups import MetricTable, PairMeasures, SampleDivergences, Scores
 from fdpo.evaluation.metrics.divergence import TokenDivergences, token_divergences
-from fdpo.kept_logps import SideLogps
 from fdpo.losses import Objective
 from fdpo.models import causal_lm
 from fdpo.models.lm_head import lm_head
@@ -57,7 +56,6 @@ def evaluate_policy(
     evaluate: Evaluate,
     streams: RandomStreams,
     work: Path | None = None,
-    pair_logps_kept: Sequence[SideLogps] | None = None,
 ) -> PolicyEvaluation:
     """Sample the policy on the held-out prompts, score its samples and measure.
 
@@ -72,14 +70,11 @@ def evaluate_policy(
         streams: the run's random streams.
         work: the folder that keeps what was sampled. What is there already is not sampled again.
             Without a folder nothing is written.
-        pair_logps_kept: what the policy says of the test pairs, if it is known; else it reads them.
 
     Raises:
         UserError: the study has published figures, but the baseline was sampled without them.
     """
-    pairs = measure_test_pairs(
-        policy, inputs.test_pairs, objective, evaluate.tokens_per_forward, pair_logps_kept
-    )
+    pairs = measure_test_pairs(policy, inputs.test_pairs, objective, evaluate.tokens_per_forward)
     batches = _batches(inputs.baseline, evaluate.prompts_per_batch)
     samples, divergences = sample_and_diverge(
         policy, inputs.reference, batches, heldout, streams, work
@@ -133,18 +128,12 @@ def measure_test_pairs(
     pairs: Sequence[Pair],
     objective: Objective,
     tokens_per_forward: int,
-    logps_kept: Sequence[SideLogps] | None = None,
 ) -> PairMeasures:
     """Implicit rewards of the pairs, and how far the policy moved their log-probabilities.
 
-    The policy reads them in micro-batches of about `tokens_per_forward` tokens, unless `logps_kept`
-    has its log-probabilities; the reference's are the recorded ones.
+    The policy reads them in micro-batches of about `tokens_per_forward` tokens; the reference's
+    log-probabilities are the recorded ones.
     """
-    kept = (
-        None
-        if logps_kept is None
-        else torch.tensor(logps_kept, dtype=torch.float64, device=device()).T
-    )
     batches = micro_batches(to_trl_columns(pairs), tokens_per_forward)
     order = [index for batch in batches for index in batch.indices.tolist()]
 
@@ -152,8 +141,7 @@ def measure_test_pairs(
         batch = batch.to(device())
         references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
         with torch.inference_mode(), autocast():
-            logps = pair_logps(policy, batch) if kept is None else kept[:, batch.indices]
-            sides = list(zip(logps, references, strict=True))
+            sides = list(zip(pair_logps(policy, batch), references, strict=True))
             rewards = [objective.implicit_reward(*side).tolist() for side in sides]
             changes = [(logps - reference).tolist() for logps, reference in sides]
         return rewards + changes

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from fdpo.baselines.heldout import select_heldout
 from fdpo.core import records
 from fdpo.core.records import Pair, ScoredGeneration
 from fdpo.decoding.decoder_probe import probe_model
-from fdpo.evaluation.baseline import select_heldout
 from fdpo.models import causal_lm
 from fdpo.scoring.loading import load_judge, load_scorer
 from fdpo.scoring.scorer import Scorer

@@ -1,11 +1,18 @@
 """The metrics of fdpo.evaluation.metric_registry, computed group by group, with intervals."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from torch import Tensor
 
+from fdpo.baselines.distinct import distinct_n
+from fdpo.baselines.intervals import (
+    Interval,
+    mean_interval,
+    paired_difference,
+    statistic_interval,
+)
 from fdpo.core.randomness import RandomStreams
 from fdpo.decoding.sampling import Sampled
 from fdpo.evaluation.metric_registry import HEADLINE_METRICS
@@ -15,12 +22,6 @@ from fdpo.evaluation.metrics.divergence import (
     divergence_sums,
     monte_carlo_kl,
     sequence_kl,
-)
-from fdpo.evaluation.metrics.intervals import (
-    Interval,
-    mean_interval,
-    paired_difference,
-    statistic_interval,
 )
 
 MetricTable = dict[str, Interval]  # by the names of fdpo.evaluation.metric_registry
@@ -65,15 +66,22 @@ def score_metrics(name: str, scores: Scores, streams: RandomStreams) -> MetricTa
         scores: of both models' samples.
         streams: the run's random streams, for the bootstrap.
     """
-    rng = streams("bootstrap", name)
     policy, reference = scores.policy.mean(axis=1), scores.reference.mean(axis=1)
+    wins = preferences.win_rate(scores.policy, scores.reference)
+    difference = f"{name}_difference"
     return {
-        name: mean_interval(policy, rng),
-        f"{name}_reference": mean_interval(reference, rng),
-        f"{name}_difference": paired_difference(policy, reference, rng),
-        f"{name}_win_rate": mean_interval(
-            preferences.win_rate(scores.policy, scores.reference), rng
-        ),
+        difference: paired_difference(policy, reference, streams("bootstrap", difference)),
+        **_means({name: policy, f"{name}_reference": reference, f"{name}_win_rate": wins}, streams),
+    }
+
+
+def _means(
+    columns: Mapping[str, Sequence[float] | np.ndarray], streams: RandomStreams
+) -> MetricTable:
+    """The mean of each column [prompts], resampled in a random stream of the metric's own."""
+    return {
+        name: mean_interval(np.asarray(values), streams("bootstrap", name))
+        for name, values in columns.items()
     }
 
 
@@ -101,8 +109,7 @@ def divergence_metrics(
         columns["forward_kl_token_sum"].append(_mean(divergence_sums(tokens.forward_kl, lengths)))
         columns["jsd_token_sum"].append(_mean(divergence_sums(tokens.jsd, lengths)))
         columns["entropy"].append(_mean(tokens.entropy))
-    rng = streams("bootstrap", "divergence")
-    return {name: mean_interval(np.array(values), rng) for name, values in columns.items()}
+    return _means(columns, streams)
 
 
 def sample_divergences(
@@ -140,20 +147,16 @@ def diversity_metrics(
         streams: the run's random streams, for the half-samples.
     """
     ids = [[completion.ids for completion in completions] for completions in samples]
-    rng = streams("bootstrap", "diversity")
 
     def distinct(n: int) -> Interval:
         # A sample of each prompt, then the next: the budget reaches every prompt.
         return statistic_interval(
-            lambda prompts: diversity.distinct_n(
+            lambda prompts: distinct_n(
                 [ids[p][s] for s in range(len(ids[0])) for p in prompts], n, budget
             ),
             len(ids),
-            rng,
+            streams("bootstrap", f"distinct_{n}"),
         )
-
-    def mean(values: Sequence[float]) -> Interval:
-        return mean_interval(np.array(values), rng)
 
     def over(function) -> list[float]:
         return [float(np.mean([function(completion) for completion in row])) for row in samples]
@@ -161,11 +164,16 @@ def diversity_metrics(
     return {
         "distinct_1": distinct(1),
         "distinct_2": distinct(2),
-        "unigram_entropy": _unigram_entropy(unigrams, rng),
-        "self_bleu": mean([diversity.self_bleu(row) for row in texts]),
-        "length": mean(over(lambda completion: len(completion.ids))),
-        "finished": mean(over(lambda completion: completion.finished)),
-        "repeated_4grams": mean(over(lambda c: diversity.repeated_ngram_share(c.ids, 4))),
+        "unigram_entropy": _unigram_entropy(unigrams, streams("bootstrap", "unigram_entropy")),
+        **_means(
+            {
+                "self_bleu": [diversity.self_bleu(row) for row in texts],
+                "length": over(lambda completion: len(completion.ids)),
+                "finished": over(lambda completion: completion.finished),
+                "repeated_4grams": over(lambda c: diversity.repeated_ngram_share(c.ids, 4)),
+            },
+            streams,
+        ),
     }
 
 
@@ -173,23 +181,23 @@ def preference_metrics(pairs: PairMeasures, streams: RandomStreams) -> MetricTab
     """Accuracy, margin, calibration and change of log π on the test pairs, resampled by prompt."""
     prompts = list(dict.fromkeys(pairs.prompts.tolist()))
     members = [np.flatnonzero(pairs.prompts == prompt) for prompt in prompts]
-    rng = streams("bootstrap", "preferences")
 
-    def over(statistic: Callable[..., float], *columns: np.ndarray) -> Interval:
+    def over(name: str, statistic: Callable[..., float], *columns: np.ndarray) -> Interval:
         def of(chosen_prompts: np.ndarray) -> float:
             places = np.concatenate([members[prompt] for prompt in chosen_prompts])
             return statistic(*(column[places] for column in columns))
 
-        return statistic_interval(of, len(members), rng)
+        return statistic_interval(of, len(members), streams("bootstrap", name))
 
     rewards = (pairs.chosen_reward, pairs.rejected_reward)
-    return {
-        "accuracy": over(preferences.accuracy, *rewards),
-        "margin": over(preferences.margin, *rewards),
-        "calibration_error": over(preferences.calibration_error, *rewards),
-        "chosen_logp_change": over(_array_mean, pairs.chosen_logp_change),
-        "rejected_logp_change": over(_array_mean, pairs.rejected_logp_change),
+    measured: dict[str, tuple] = {
+        "accuracy": (preferences.accuracy, *rewards),
+        "margin": (preferences.margin, *rewards),
+        "calibration_error": (preferences.calibration_error, *rewards),
+        "chosen_logp_change": (_array_mean, pairs.chosen_logp_change),
+        "rejected_logp_change": (_array_mean, pairs.rejected_logp_change),
     }
+    return {name: over(name, *of) for name, of in measured.items()}
 
 
 def _array_mean(values: np.ndarray) -> float:
@@ -206,11 +214,16 @@ def published_metrics(
     `rewards` are [prompts, 1] each; `reference_unigrams` is as for `diversity_metrics`, which pools
     the policy's.
     """
-    rng = streams("bootstrap", "published")
+    name = "unigram_entropy_reference"
     return {
-        "published_reward": mean_interval(rewards.policy.mean(axis=1), rng),
-        "published_reward_reference": mean_interval(rewards.reference.mean(axis=1), rng),
-        "unigram_entropy_reference": _unigram_entropy(reference_unigrams, rng),
+        name: _unigram_entropy(reference_unigrams, streams("bootstrap", name)),
+        **_means(
+            {
+                "published_reward": rewards.policy.mean(axis=1),
+                "published_reward_reference": rewards.reference.mean(axis=1),
+            },
+            streams,
+        ),
     }
 
 

@@ -10,6 +10,10 @@ from fdpo.run.tracking import Logbook
 from fdpo.training.curves import LOGGED_CURVES
 
 
+def _curves(logs: dict[str, float]) -> dict[str, float]:
+    return {curve: logs[name] for name, curve in LOGGED_CURVES.items() if name in logs}
+
+
 class CurveFiles(TrainerCallback):
     """Writes the logged values of `LOGGED_CURVES` to `folder`/plots/metrics, one TSV per curve."""
 
@@ -18,6 +22,7 @@ class CurveFiles(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **_) -> None:
         """Write what the run that this one resumes had logged."""
+        self.live.make_summary()
         for logs in state.log_history:
             self._add(logs["step"], logs)
 
@@ -27,17 +32,16 @@ class CurveFiles(TrainerCallback):
 
     def _add(self, step: int, logs: dict[str, float]) -> None:
         self.live.step = step
-        for name, curve in LOGGED_CURVES.items():  # a resumed run's history has another order
-            if name in logs:
-                self.live.log_metric(curve, logs[name])
+        for curve, value in _curves(logs).items():
+            self.live.log_metric(curve, value)
         self.live.make_summary()
 
 
 class CurveLogbook(TrainerCallback):
     """Writes the same values to a logbook.
 
-    Transformers' WandbCallback has names of its own for them, adds clocks and counts, puts all of
-    its arguments among the params and lets an error of wandb end the training.
+    Transformers' WandbCallback has names of its own for them, adds clocks and counts, and lets an
+    error of wandb end the training.
     """
 
     def __init__(self, book: Logbook):
@@ -45,61 +49,35 @@ class CurveLogbook(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
         """Write the values of a step."""
-        curves = {
-            LOGGED_CURVES[name]: value
-            for name, value in (logs or {}).items()
-            if name in LOGGED_CURVES
-        }
-        self.book.curves(curves, state.global_step)
+        self.book.curves(_curves(logs or {}), state.global_step)
 
 
 class TrainingProgress(TrainerCallback):
-    """Shows the steps done, the loss and the time left, and the test pairs of each evaluation.
+    """Shows the steps done, the loss and the time left.
 
     Transformers' ProgressCallback has no name, prints all that is logged and writes its bar into
     logs too.
     """
 
     def __init__(self) -> None:
-        self._training: Progress | None = None
-        self._evaluation: Progress | None = None
+        self._shown: Progress | None = None
 
     def on_train_begin(self, args, state, control, **_) -> None:
         """Begin with the steps of the run that this one resumes."""
         main = state.is_world_process_zero
-        self._training = progress_of(
-            "train", state.max_steps, "steps", state.global_step, shown=main
-        )
+        self._shown = progress_of("train", state.max_steps, "steps", state.global_step, shown=main)
 
     def on_step_end(self, args, state, control, **_) -> None:
         """Count the step."""
-        if self._training:
-            self._training.update(1)
+        if self._shown is not None:
+            self._shown.update(1)
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
         """Note the loss."""
-        if self._training and logs and "loss" in logs:
-            self._training.note(f"loss {logs['loss']:.3g}")
-
-    def on_prediction_step(self, args, state, control, eval_dataloader=None, **_) -> None:
-        """Count the pairs of an evaluation's step; the last may have fewer."""
-        pairs = len(eval_dataloader.dataset)
-        if self._evaluation is None:
-            main = state.is_world_process_zero
-            self._evaluated = 0
-            self._evaluation = progress_of("test pairs", pairs, "pairs", leave=False, shown=main)
-        count = min(args.per_device_eval_batch_size * args.world_size, pairs - self._evaluated)
-        self._evaluated += count
-        self._evaluation.update(count)
-
-    def on_evaluate(self, args, state, control, **_) -> None:
-        """End the evaluation."""
-        if self._evaluation:
-            self._evaluation.close()
-        self._evaluation = None
+        if self._shown is not None and logs and "loss" in logs:
+            self._shown.note(f"loss {logs['loss']:.3g}")
 
     def on_train_end(self, args, state, control, **_) -> None:
-        """End the training."""
-        if self._training:
-            self._training.close()
-        self._training = None
+        """End the bar."""
+        if self._shown is not None:
+            self._shown.close()

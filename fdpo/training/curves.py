@@ -1,35 +1,28 @@
 """The training curves, under the names that TRL logs them by."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A value that is logged while training, over the pairs of a step or over all test pairs."""
-
-    name: str
-    """TRL's name; the curve is train/NAME, and eval/NAME over the test pairs."""
-    meaning: str
-    in_evaluation: bool = True
-
-
-TRAINING_CURVES = (
-    Curve("loss", "mean loss per pair"),
-    Curve("rewards/chosen", "mean implicit reward β·g(ρ) of the chosen completions"),
-    Curve("rewards/rejected", "mean implicit reward of the rejected completions"),
-    Curve("rewards/margins", "mean of chosen minus rejected implicit reward"),
-    Curve("rewards/accuracies", "share of pairs whose chosen completion has the higher one"),
-    Curve(
-        "logps/chosen",
-        "mean log π of the chosen completions, in nats; it may fall too (likelihood displacement)",
-    ),
-    Curve("logps/rejected", "mean log π of the rejected completions, in nats"),
-    Curve("grad_norm", "norm of the gradient before clipping", in_evaluation=False),
-    Curve("learning_rate", "learning rate of the step", in_evaluation=False),
-)
-
-# Trainer's names to the curves'. Everything else it logs is a clock or a count, different on every
-# run.
-LOGGED_CURVES = {curve.name: f"train/{curve.name}" for curve in TRAINING_CURVES} | {
-    f"eval_{curve.name}": f"eval/{curve.name}" for curve in TRAINING_CURVES if curve.in_evaluation
+# Over the pairs of a step: train/NAME. Everything else that Trainer logs is a clock or a count,
+# different on every run.
+STEP_CURVES = {
+    "loss": "mean loss per pair",
+    "rewards/chosen": "mean implicit reward β·g(ρ) of the chosen completions",
+    "rewards/rejected": "mean implicit reward of the rejected completions",
+    "rewards/margins": "mean of chosen minus rejected implicit reward",
+    "rewards/accuracies": "share of pairs whose chosen completion has the higher one",
+    "logps/chosen": "mean log π of the chosen completions, in nats; it may fall too (likelihood"
+    " displacement)",
+    "logps/rejected": "mean log π of the rejected completions, in nats",
+    "grad_norm": "norm of the gradient before clipping",
+    "learning_rate": "learning rate of the step",
+}
+# Over all test pairs, before, during and after training, where train.eval_every asks for it:
+# eval/NAME. The mean alone is no criterion: a few exponentials can rule it.
+TEST_PAIR_CURVES = {
+    "loss": "mean loss per test pair",
+    "loss_median": "median loss of the test pairs",
+    "loss_fell": "share of test pairs whose loss is below that of the untrained policy",
+    "rewards/margins": "mean of chosen minus rejected implicit reward",
+    "rewards/accuracies": "share of test pairs whose chosen completion has the higher one",
+}
+LOGGED_CURVES = {name: f"train/{name}" for name in STEP_CURVES} | {
+    f"eval_{name}": f"eval/{name}" for name in TEST_PAIR_CURVES
 }

@@ -1,14 +1,11 @@
 """A trained policy as a folder: its weights, what it was trained with, and its card."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from fdpo.core.files import replacing, write_json
-from fdpo.core.records import Pair
-from fdpo.kept_logps import keep_logps
 from fdpo.run import processes
 from fdpo.training.model_card import model_card
 from fdpo.training.trainer import FDPOTrainer
@@ -19,7 +16,6 @@ def save_policy(
     folder: Path,
     training: dict[str, Any],
     reference: Path,
-    test: Sequence[Pair],
 ) -> None:
     """Write the policy to `folder`, whole or not at all; of several processes all call it.
 
@@ -28,13 +24,11 @@ def save_policy(
         folder: replaced when the new one is complete.
         training: the settings that the policy was trained with, for objective.json and the card.
         reference: the folder of the model that the policy was trained from.
-        test: the trainer's test pairs. What the policy says of them is kept for evaluation.
     """
     policy: Any = trainer.model
     for adapter in getattr(policy, "peft_config", {}).values():
         # PEFT holds the names in a set, whose order changes from process to process.
         adapter.target_modules = sorted(adapter.target_modules)
-    logps = trainer.test_pair_logps()
     weights = _gathered(trainer) if trainer.is_fsdp_enabled else None
     if not processes.is_main():
         return
@@ -43,8 +37,6 @@ def save_policy(
         write_json(scratch / "objective.json", training)
         card = model_card(training, reference, policy=str(folder))
         (scratch / "README.md").write_text(str(card), encoding="utf-8")
-        if logps is not None:
-            keep_logps(scratch, test, logps)
 
 
 def _gathered(trainer: FDPOTrainer) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import contextlib
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate.data_loader import prepare_data_loader
@@ -22,7 +22,6 @@ from fdpo.losses import Objective, f_dpo_loss
 from fdpo.models.causal_lm import turn_off_randomness
 from fdpo.models.logprobs import pair_logps
 from fdpo.models.micro_batches import MicroBatch, shard_step, to_trl_columns
-from fdpo.training.merged_adapter import merged_adapter
 from fdpo.training.pair_order import PromptOrder
 
 # How far the first step's policy may be from the recorded reference: bfloat16's rounding.
@@ -73,7 +72,6 @@ class FDPOTrainer(DPOTrainer):
             peft_config=peft_config,
         )
         self.ref_model = None  # TRL loads one where all parameters are trained
-        self._test_logps: list[tuple[float, float]] = []
         # What wraps the model for several processes acts on its forward, so the work is put there.
         trained: Any = self.model
         trained.forward = partial(pair_logps, model)
@@ -110,83 +108,64 @@ class FDPOTrainer(DPOTrainer):
 
         Of several processes each returns its part, and Trainer logs the mean of them.
         """
-        self._test_logps = []  # of weights that the step changes
+        if self.state.global_step == 0 and self.args.eval_strategy != "no":
+            self.evaluate()
         model.train()
         turn_off_randomness(self.causal_lm)
         total = torch.zeros((), device=self.accelerator.device)
         for number, batch in enumerate(inputs, start=1):
             last = number == len(inputs)  # gradients are exchanged once a step
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
-                loss, *_ = self._weighted_loss(model, batch)
+                batch = batch.to(self.accelerator.device)
+                with self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, batch) * batch.weight
                 self.accelerator.backward(loss)
             total += loss.detach()
         self._check("loss", total.item(), self.state.global_step + 1)
         return total
 
-    def prediction_step(  # type: ignore[override]
-        self, model: nn.Module, inputs: list[MicroBatch], *_: Any, **__: Any
-    ) -> tuple[Tensor, None, None]:
-        """The loss of a step's pairs, without gradients; the Trainer wants no predictions."""
-        total = torch.zeros((), device=self.accelerator.device)
-        logps: dict[int, tuple[float, float]] = {}
-        with torch.no_grad():
-            for batch in inputs:
-                loss, chosen, rejected = self._weighted_loss(model, batch)
-                total += loss
-                values = zip(chosen.tolist(), rejected.tolist(), strict=True)
-                logps |= zip(batch.indices.tolist(), values, strict=True)
-        self._test_logps += [logps[place] for place in sorted(logps)]
-        return self.accelerator.reduce(total, "mean"), None, None
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Log the policy's own objective on the test pairs, once per step.
 
-    def _weighted_loss(self, model: nn.Module, batch: MicroBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss by its share of the step, and the pairs' log π(chosen) and log π(rejected)."""
-        batch = batch.to(self.accelerator.device)
-        with self.compute_loss_context_manager():
-            loss, (chosen, rejected) = self.compute_loss(model, batch, return_outputs=True)
-            return loss * batch.weight, chosen, rejected
-
-    def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
-        """As TRL's, of the policy as it will be loaded: with its adapter merged in."""
-        self._test_logps = []
-        with self._as_loaded():
-            return super().evaluate(*args, **options)
-
-    def test_pair_logps(self) -> list[tuple[float, float]] | None:
-        """log π of each test pair's chosen and rejected completion, in nats, after training.
-
-        They are those of the last evaluation; a run that was resumed behind it reads the pairs
-        anew. None where the policy, once it is loaded, gives others: evaluation loads it in one
-        process and in float32, and computes in bfloat16 on a GPU.
+        Its values are those of `TEST_PAIR_CURVES`.
         """
-        if not self._reads_as_loaded:
-            return None
-        policy, pairs = cast(nn.Module, self.model), cast(Dataset, self.eval_dataset)
-        if len(self._test_logps) < len(pairs):
-            self._test_logps = []
-            policy.eval()
-            with self._as_loaded():
-                for step in self.get_eval_dataloader():
-                    self.prediction_step(policy, step)
-            self._metrics["eval"].clear()
-        return self._test_logps
+        for entry in self.state.log_history:
+            if entry["step"] == self.state.global_step and "eval_loss" in entry:
+                return entry
+        policy: Any = self.model
+        policy.eval()
+        values: list[list[float]] = []
+        with torch.no_grad():
+            for step in self.get_eval_dataloader():
+                for batch in step:
+                    if batch.weight > 0:
+                        values += self._test_values(policy, batch.to(self.accelerator.device))
+                    else:  # where weights are sharded, every process takes part
+                        policy(batch.to(self.accelerator.device))
+        every = torch.tensor(gather_object(values), dtype=torch.float64)
+        loss, margin = every[:, 0], every[:, 1]
+        untrained = self.objective.preference_loss(torch.zeros(1), torch.zeros(1)).item()
+        metrics = {
+            "eval_loss": loss.mean().item(),
+            "eval_loss_median": loss.quantile(0.5).item(),
+            "eval_loss_fell": (loss < untrained).double().mean().item(),
+            "eval_rewards/margins": margin.mean().item(),
+            "eval_rewards/accuracies": (margin > 0).double().mean().item(),
+        }
+        super(DPOTrainer, self).log(metrics)
+        return metrics
 
-    def _as_loaded(self) -> contextlib.AbstractContextManager:
-        if not self._reads_as_loaded:
-            return contextlib.nullcontext()
-        return merged_adapter(cast(nn.Module, self.model))
-
-    @property
-    def _reads_as_loaded(self) -> bool:
-        on_gpu = self.accelerator.device.type == "cuda"
-        return (
-            self.args.world_size == 1
-            and self.args.bf16 == on_gpu
-            and all(p.dtype.itemsize >= torch.float32.itemsize for p in self.causal_lm.parameters())
-        )
+    def _test_values(self, policy: nn.Module, batch: MicroBatch) -> list[list[float]]:
+        """Loss and margin of each pair."""
+        with self.compute_loss_context_manager():
+            logps = policy(batch)
+        references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
+        losses, chosen, rejected = f_dpo_loss(self.objective, *logps, *references)
+        return torch.stack([losses, chosen - rejected], dim=1).tolist()
 
     def _compute_loss(self, model: nn.Module, inputs: MicroBatch, return_outputs: bool = False):
         chosen_logps, rejected_logps = model(inputs)
-        if self.is_in_train and self.causal_lm.training and self.state.global_step == 0:
+        if self.state.global_step == 0:
             self._check_start(chosen_logps, rejected_logps, inputs)
         losses, chosen, rejected = f_dpo_loss(
             self.objective,
@@ -206,20 +185,18 @@ class FDPOTrainer(DPOTrainer):
                     "logps/rejected": rejected_logps,
                 }
             )
-        loss = losses.mean()
-        return (loss, (chosen_logps, rejected_logps)) if return_outputs else loss
+        return losses.mean()
 
     def _record(self, values: dict[str, Tensor]) -> None:
         """Keep values [pairs], one per pair, for TRL's `log` to average."""
-        metrics = self._metrics["train" if self.causal_lm.training else "eval"]
         for name, of_pairs in values.items():
-            metrics[name] += of_pairs.detach().tolist()
+            self._metrics["train"][name] += of_pairs.detach().tolist()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As TRL's, with the values of all processes' pairs."""
         # Before the checkpoint of this step is written: the weights are no good any more.
         self._check("gradient", logs.get("grad_norm", 0.0), self.state.global_step)
-        metrics = self._metrics["train" if self.causal_lm.training else "eval"]
+        metrics = self._metrics["train"]
         everyone = gather_object([dict(metrics)])
         metrics.clear()
         for of_process in everyone:
@@ -240,7 +217,7 @@ class FDPOTrainer(DPOTrainer):
             raise UserError(
                 f"train: before the first step the policy's log-probabilities are {difference:.2g}"
                 f" nats off the recorded ones of the reference, in the mean over completions of"
-                f" {tokens:.0f} tokens; record them anew with `dvc repro --force generate`"
+                f" {tokens:.0f} tokens; record them again with `dvc repro --force generate`"
             )
 
     def _check(self, what: str, value: float, step: int) -> None:
@@ -249,5 +226,5 @@ class FDPOTrainer(DPOTrainer):
             name, beta, lr = self.objective.loss, self.objective.beta, self.args.learning_rate
             raise UserError(
                 f"train: the {what} of step {step} is {value} (loss {name}, beta {beta:g}, lr"
-                f" {lr:g}); try a smaller lr such as {lr / 10:g}, a larger beta, or loss=sigmoid"
+                f" {lr:g}); try a smaller lr"
             )

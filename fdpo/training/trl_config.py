@@ -48,7 +48,8 @@ def dpo_config(train: Train, learning_rate: float, seed: int, folder: Path) -> D
         ddp_find_unused_parameters=False,
         logging_steps=train.log_every,
         logging_nan_inf_filter=False,
-        eval_strategy="epoch",
+        eval_strategy="no" if train.eval_every is None else "steps",
+        eval_steps=train.eval_every,
         save_strategy="no",  # Checkpoints decides
         report_to="none",
         precompute_ref_log_probs=False,  # recorded at sampling

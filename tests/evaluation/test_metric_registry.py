@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from experiments import metrics_page, table
+from experiments import metrics_page
 from fdpo.evaluation.metric_registry import (
     ALL_METRICS,
     HEADLINE_METRICS,
@@ -38,21 +38,3 @@ def test_the_committed_headline_has_the_declared_numbers():
 def test_the_page_of_metrics_is_current():
     written = (ROOT / metrics_page.PAGE).read_text(encoding="utf-8")
     assert written == metrics_page.page(), "run `python -m experiments.metrics_page`"
-
-
-def test_the_table_of_experiments_leaves_out_what_the_reference_alone_decides():
-    shown = table.columns()
-    assert shown == [
-        "loss",
-        "beta",
-        "reward",
-        "kl",
-        "judge",
-        "win_rate",
-        "entropy",
-        "distinct_2",
-        "accuracy",
-        "seed",
-        "lr",
-        "alpha",
-    ]

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fdpo.baselines.distinct import distinct_n
+from fdpo.baselines.intervals import statistic_interval
 from fdpo.core.randomness import stream
 from fdpo.evaluation.metrics.diversity import (
-    distinct_n,
     repeated_ngram_share,
     self_bleu,
     unigram_entropy,
 )
-from fdpo.evaluation.metrics.intervals import statistic_interval
 
 TEXTS = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=6)
 

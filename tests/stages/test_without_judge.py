@@ -7,7 +7,7 @@ import pytest
 
 from fdpo.config.params import load_params
 from tests.support import stage_runs
-from tests.support.damage import param
+from tests.support.settings import edited_study
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,8 @@ def finished(tmp_path_factory) -> stage_runs.Workspace:
 def test_a_study_without_a_judge_has_the_other_numbers_and_no_judge_anywhere(finished, tmp_path):
     folder = tmp_path / "workspace"
     shutil.copytree(finished.folder, folder)
-    param("studies.embedded.prepare.judge", None)(folder)
+    with edited_study(folder) as study:
+        study["prepare"]["judge"] = None
     for stage in ("check", "prepare", "score", "evaluate"):
         ended = stage_runs.run(stage, folder, **finished.environment)
         assert ended.code == 0, f"{stage}: {ended.stderr}"

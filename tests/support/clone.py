@@ -6,9 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from tests.support import embedded_fakes
+from tests.support.settings import edited_study, set_knobs
 
 ROOT = Path(__file__).parents[2]
 PYTHON_FOLDER = Path(sys.executable).parent
@@ -69,11 +68,9 @@ class Clone:
 def make(scratch: Path) -> Clone:
     """Clone the working tree into `scratch`, with a tiny model and few prompts."""
     packages = embedded_fakes.build(scratch / "packages")
-    clone = Clone(scratch / "clone", environment(scratch) | packages.environment)
-    clone.folder.mkdir()
-    copy_working_tree(clone.folder)
-    params = clone.folder / "params.yaml"
-    params.write_text(tiny(params.read_text(encoding="utf-8"), packages), encoding="utf-8")
+    clone = working_copy(scratch)
+    clone = Clone(clone.folder, clone.environment | packages.environment)
+    shrink(clone.folder, packages)
     clone.git("init", "--quiet", "--initial-branch=main")
     if not (clone.folder / ".dvc").exists():
         clone.dvc("init", "--quiet")
@@ -127,20 +124,18 @@ def copy_working_tree(folder: Path) -> None:
             target.write_bytes(source.read_bytes())
 
 
-def tiny(params: str, packages: embedded_fakes.FakePackages) -> str:
-    """params.yaml with few prompts and tokens, and the stand-ins' hashes."""
-    whole = yaml.safe_load(params)
-    whole |= {"study": "embedded", "loss": "sigmoid", "beta": 0.1, "lr": "auto"}
-    study = whole["studies"]["embedded"]
-    study["prepare"]["model"]["sha256"] = packages.model_sha256
-    study["prepare"]["snippets"]["sha256"] = packages.snippets_sha256
-    study["prepare"]["judge"]["sha256"] = packages.judge_sha256
-    study["prepare"] |= {"train_prompts": 10, "heldout_prompts": 8}
-    study["generate"]["train"]["max_new_tokens"] = 8
-    study["generate"]["heldout"]["max_new_tokens"] = 8
-    # A shape of the tests' own, so that the default study's may change.
-    study["pair"]["ranks"] = [[1, 4], [1, 5], [1, 6], [2, 6], [3, 6], [4, 6]]
-    study["split"]["test_size"] = 0.2
-    study["train"] |= {"epochs": 2, "pairs_per_step": 12}
-    study["evaluate"]["distinct_budget"] = 50
-    return yaml.safe_dump(whole, sort_keys=False)
+def shrink(folder: Path, packages: embedded_fakes.FakePackages) -> None:
+    """Give the study embedded few prompts and tokens, and the stand-ins' hashes."""
+    set_knobs(folder, study="embedded", loss="sigmoid", beta=0.1, lr="auto")
+    with edited_study(folder) as study:
+        study["prepare"]["model"]["sha256"] = packages.model_sha256
+        study["prepare"]["snippets"]["sha256"] = packages.snippets_sha256
+        study["prepare"]["judge"]["sha256"] = packages.judge_sha256
+        study["prepare"] |= {"train_prompts": 10, "heldout_prompts": 8}
+        study["generate"]["train"]["max_new_tokens"] = 8
+        study["generate"]["heldout"]["max_new_tokens"] = 8
+        # A shape of the tests' own, so that the default study's may change.
+        study["pair"]["ranks"] = [[1, 4], [1, 5], [1, 6], [2, 6], [3, 6], [4, 6]]
+        study["split"]["test_size"] = 0.2
+        study["train"] |= {"epochs": 2, "pairs_per_step": 12}
+        study["evaluate"]["distinct_budget"] = 50

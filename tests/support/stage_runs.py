@@ -4,15 +4,13 @@ second: forked from one that has imported the libraries."""
 import hashlib
 import multiprocessing
 import os
-import runpy
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from tests.support import clone, embedded_fakes
+from tests.support.settings import copy_settings
 
 STAGES = ("check", "prepare", "generate", "score", "pair", "split", "train", "evaluate")
 _FORKS = multiprocessing.get_context("forkserver")
@@ -36,20 +34,11 @@ class Ended:
 
 def run(stage: str, workspace: Path, **environment: str) -> Ended:
     """Run a stage as `python -m stages.STAGE` would be in `workspace`."""
-    return _ended(_run, stage, workspace, environment)
-
-
-def script(stage: str, workspace: Path, *arguments: str) -> Ended:
-    """Run `python -m stages.STAGE` with arguments; what it says on stdout is in `stderr` too."""
-    return _ended(_script, stage, workspace, arguments)
-
-
-def _ended(target: Callable, stage: str, workspace: Path, given: Any) -> Ended:
     said = workspace.with_name(f"{workspace.name}.stderr")
     os.environ.setdefault(
         "PYTHONPATH", str(clone.ROOT)
     )  # the forks' parent begins without pytest's path
-    process = _FORKS.Process(target=target, args=(stage, workspace, said, given))
+    process = _FORKS.Process(target=_run, args=(stage, workspace, said, environment))
     process.start()
     process.join(timeout=120)
     process.kill()  # nothing to a process that has ended
@@ -66,15 +55,6 @@ def _run(stage: str, workspace: Path, said: Path, environment: dict[str, str]) -
     errors.run(import_module(f"stages.{stage}").main)
 
 
-def _script(stage: str, workspace: Path, said: Path, arguments: tuple[str, ...]) -> None:
-    os.chdir(workspace)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND), stream.fileno())
-    sys.argv[1:] = arguments
-    sys.modules.pop(f"stages.{stage}", None)  # else runpy warns of it
-    runpy.run_module(f"stages.{stage}", run_name="__main__", alter_sys=True)
-
-
 @dataclass(frozen=True)
 class Workspace:
     """A folder that stages run in, and the environment for it."""
@@ -88,9 +68,9 @@ def new_workspace(scratch: Path) -> Workspace:
     packages = embedded_fakes.build(scratch / "packages")
     made = Workspace(scratch / "workspace", packages.environment)
     made.folder.mkdir()
-    params = (clone.ROOT / "params.yaml").read_text(encoding="utf-8")
-    (made.folder / "params.yaml").write_text(clone.tiny(params, packages), encoding="utf-8")
-    (made.folder / "dvc.yaml").write_bytes((clone.ROOT / "dvc.yaml").read_bytes())
+    copy_settings(made.folder)
+    clone.shrink(made.folder, packages)
+    (made.folder / "user_data").mkdir()
     return made
 
 

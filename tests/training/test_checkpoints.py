@@ -53,7 +53,8 @@ def train(work: Path, curves: Path, stop: int | None = None, **settings) -> FDPO
         "num_train_epochs": 3,
         "per_device_train_batch_size": 3,
         "learning_rate": 0.01,
-        "eval_strategy": "epoch",
+        "eval_strategy": "steps",
+        "eval_steps": 4,
     }
     folder = checkpoints.scratch(work)
     model = tiny.llama(torch.float32)
@@ -83,7 +84,6 @@ def whole(tmp_path_factory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "on_step_end", lambda *_, **__: None)
-        patch.setattr(Checkpoints, "on_epoch_end", lambda *_, **__: None)
         found = written(train(folder / "work", folder / "curves"), folder / "curves")
     assert saved(folder / "work") == []
     return found
@@ -188,53 +188,5 @@ def test_what_is_not_finite_ends_training_and_leaves_the_last_good_checkpoint(sp
     with pytest.raises(UserError) as failed:
         trainer.train()
     value = {"loss": "nan", "gradient": "(inf|nan)"}[spoilt]
-    assert re.fullmatch(
-        rf"train: the {spoilt} of step 4 is {value} \(loss sigmoid, beta 0.5, lr 1e-06\); try a"
-        r" smaller lr such as 1e-07, a larger beta, or loss=sigmoid",
-        str(failed.value),
-    )
+    assert re.match(rf"train: the {spoilt} of step 4 is {value} \(", str(failed.value))
     assert saved(tmp_path) == [2, 3]
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def remove(path: Path) -> None:
-    path.unlink()
-
-
-FILES = ["adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"]
-FILES += ["trainer_state.json", "training_args.bin", "adapter_config.json", checkpoints.MANIFEST]
-
-
-@pytest.mark.parametrize("damage", [flip_a_bit, cut, remove])
-@pytest.mark.parametrize("name", FILES)
-def test_a_damaged_checkpoint_is_not_used_and_the_one_before_it_is(
-    name, damage, whole, tmp_path, capsys
-):
-    with pytest.raises(Interrupted):
-        train(tmp_path / "work", tmp_path / "first", stop=8)
-    damage(tmp_path / f"work/checkpoint-8/{name}")
-    trainer = train(tmp_path / "work", tmp_path / "second")
-    said = capsys.readouterr().out
-    assert re.search(rf"train: .*/checkpoint-8 is damaged \({name}\) and not used\n", said)
-    assert "train: goes on after step 7\n" in said
-    assert written(trainer, tmp_path / "second") == whole
-
-
-def test_where_all_checkpoints_are_damaged_training_begins_anew(whole, tmp_path, capsys):
-    with pytest.raises(Interrupted):
-        train(tmp_path / "work", tmp_path / "first", stop=8)
-    for step in (7, 8):
-        flip_a_bit(tmp_path / f"work/checkpoint-{step}/adapter_model.safetensors")
-    (tmp_path / "work/checkpoint-x").mkdir()  # not one of ours
-    trainer = train(tmp_path / "work", tmp_path / "second")
-    assert capsys.readouterr().out.count("and not used") == 2
-    assert written(trainer, tmp_path / "second") == whole

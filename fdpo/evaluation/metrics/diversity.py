@@ -4,12 +4,13 @@ None of them knows a special token. The caller hands over the tokens to be measu
 completion's ids without prompt, without padding and without what follows end-of-text.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 
 import numpy as np
 from sacrebleu.metrics import BLEU
 from scipy.stats import entropy
+
+from fdpo.baselines.distinct import ngrams
 
 
 def unigram_entropy(token_ids_per_text: Sequence[Sequence[int]]) -> float:
@@ -28,37 +29,14 @@ def unigram_entropy(token_ids_per_text: Sequence[Sequence[int]]) -> float:
     return float(entropy(counts))
 
 
-def distinct_n(completions: Sequence[Sequence[int]], n: int, budget: int) -> float:
-    """Distinct n-grams among the first `budget` n-grams, over `budget`: 0 to 1.
-
-    Li et al. 2016 (arXiv 1510.03055), under a fixed budget because the plain ratio falls with the
-    amount of text. Completions are read in the order given (interleave the prompts, so that the
-    budget reaches many), the last one in part; n-grams never cross from one completion into the
-    next. The divisor stays `budget` when there are fewer n-grams, so a policy cannot look varied
-    by saying little: the result is then what it had reached when the text ran out. To compare
-    policies, choose one budget for all, and for `statistic_interval`, which measures halves,
-    one that half of the prompts can fill.
-
-    Raises ValueError when n or the budget is below 1.
-    """
-    if n < 1 or budget < 1:
-        raise ValueError(f"n = {n}, budget = {budget}: both must be at least 1")
-    every = (ngram for ids in completions for ngram in _ngrams(ids, n))
-    return len(set(islice(every, budget))) / budget
-
-
 def repeated_ngram_share(ids: Sequence[int], n: int = 4) -> float:
     """Share of a completion's n-grams that occurred earlier in it: 0 to 1, 0 below n tokens.
 
     1 - distinct / all over the one completion (seq-rep-n of Welleck et al. 2019, arXiv 1908.04319):
     0 where nothing repeats, near 1 where the text loops.
     """
-    ngrams = list(_ngrams(ids, n))
-    return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0
-
-
-def _ngrams(ids: Sequence[int], n: int) -> Iterator[tuple[int, ...]]:
-    return zip(*(ids[first:] for first in range(n)), strict=False)
+    found = list(ngrams(ids, n))
+    return 1 - len(set(found)) / len(found) if found else 0.0
 
 
 def self_bleu(texts: Sequence[str], max_order: int = 4) -> float:

@@ -1,1 +1,0 @@
-"""What the rows of a sweep say: estimates, frontiers, comparisons at equal KL."""

@@ -1,1 +1,0 @@
-"""Vega-Lite charts of a sweep."""

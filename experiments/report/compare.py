@@ -1,0 +1,177 @@
+"""Losses compared at equal KL: seeds are blocks, and all pairs of losses are one family.
+
+The estimand is a score at a fixed KL(π‖π_ref). In each seed a curve is interpolated between its
+rows over √KL, along which reward is near a line (Gao et al., arXiv 2210.10760, for RL), from the
+reference at KL 0. A pair of losses differs by the mean over seeds of its paired differences.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import nct, t
+
+from experiments.report.points import SEEDS_FOR_SPREAD, Point, optimised
+from fdpo.core.randomness import stream
+
+LEVELS = (1.0, 2.0, 4.0, 8.0)  # nats of KL
+ERROR = 0.05  # chance of any false "ahead" among all pairs of losses at one KL
+MARGIN = 0.1  # standard deviations of the reference's score within which losses are equivalent
+POWER = 0.8
+PERMUTATIONS = 9_999
+
+Outcome = Literal["ahead", "equivalent", "undecided", "too few seeds"]
+Scores = Mapping[str, Mapping[int, float]]  # by curve and seed
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A pair of losses at one KL: the first's score minus the second's.
+
+    `low` and `high` are simultaneous over all pairs; None with fewer than three seeds in common.
+    """
+
+    first: str
+    second: str
+    value: float
+    low: float | None
+    high: float | None
+    seeds: int
+    outcome: Outcome
+
+    @property
+    def name(self) -> str:
+        """Both losses."""
+        return f"{self.first} − {self.second}"
+
+    @property
+    def leader(self) -> str | None:
+        """The loss that is ahead."""
+        if self.outcome != "ahead":
+            return None
+        return self.first if self.value > 0 else self.second
+
+
+def score_at(rows: Sequence, kl: float, score: str) -> float | None:
+    """A curve's score at one KL in one seed, or None where its rows do not reach that KL.
+
+    rows: the seed's rows of the curve. A score that ends in "difference" is 0 at KL 0.
+    """
+    known = {row.metrics["kl"].value: row.metrics[score].value for row in rows}
+    if score.endswith("_difference"):
+        known[0.0] = 0.0
+    places = sorted(known)
+    if len(places) < 2 or not places[0] <= kl <= places[-1]:
+        return None
+    return float(np.interp(kl**0.5, np.sqrt(places), [known[place] for place in places]))
+
+
+def scores_at(curves: Mapping[str, Sequence[Point]], kl: float, score: str) -> Scores:
+    """Every curve's score at one KL, by seed; rows that did not optimise are left out."""
+    found: dict[str, dict[int, float]] = {}
+    for name, points in curves.items():
+        for seed in sorted({seed for point in points for seed in point.rows}):
+            rows = [point.rows[seed] for point in points if seed in point.rows]
+            kept = [row for row in rows if optimised(row) is not False]
+            value = score_at(kept, kl, score)
+            if value is not None:
+                found.setdefault(name, {})[seed] = value
+    return found
+
+
+def critical_value(pairs: int, seeds: int) -> float:
+    """How many standard errors a simultaneous interval reaches to each side.
+
+    Student's t with the pair's own degrees of freedom, by Bonferroni for so many pairs. It holds
+    where losses differ in noise and in seeds, as they do; Tukey's pooled spread and the
+    studentized range with own spreads (Games and Howell) do not (benchmarks/verdict.py).
+    """
+    return float(t.ppf(1 - ERROR / (2 * pairs), seeds - 1))
+
+
+def compare(scores: Scores, margin: float | None) -> list[Difference]:
+    """Every pair of curves that share a seed; `margin` is in units of the score."""
+    paired = paired_differences(scores)
+    tested = sum(len(values) >= SEEDS_FOR_SPREAD for values in paired.values())
+    found = []
+    for (first, second), values in paired.items():
+        value, low, high, seeds = float(values.mean()), None, None, len(values)
+        outcome: Outcome = "too few seeds"
+        if seeds >= SEEDS_FOR_SPREAD:
+            reach = critical_value(tested, seeds) * float(values.std(ddof=1)) / seeds**0.5
+            low, high = value - reach, value + reach
+            outcome = _outcome(low, high, margin)
+        found.append(Difference(first, second, value, low, high, seeds, outcome))
+    return found
+
+
+def paired_differences(scores: Scores) -> dict[tuple[str, str], np.ndarray]:
+    """The first loss's score minus the second's in each seed of both, for pairs that share one."""
+    shared = {
+        (first, second): sorted(scores[first].keys() & scores[second].keys())
+        for first, second in combinations(scores, 2)
+    }
+    return {
+        (first, second): np.array([scores[first][seed] - scores[second][seed] for seed in seeds])
+        for (first, second), seeds in shared.items()
+        if seeds
+    }
+
+
+def _outcome(low: float, high: float, margin: float | None) -> Outcome:
+    if low > 0 or high < 0:
+        return "ahead"
+    if margin is not None and -margin < low and high < margin:
+        return "equivalent"
+    return "undecided"
+
+
+def omnibus(scores: Scores, name: str) -> tuple[float, int, int] | None:
+    """p of no difference between losses, with how many losses and seeds it rests on.
+
+    The F statistic of a randomised block design, its distribution by exchanging the losses' labels
+    within each seed, over the losses with three or more seeds and the seeds that all of them have.
+    None where those are fewer than two losses or three seeds. `name` names the random stream.
+    """
+    tested = {name: by for name, by in scores.items() if len(by) >= SEEDS_FOR_SPREAD}
+    seeds = sorted(set.intersection(*(set(by) for by in tested.values()))) if tested else []
+    if len(tested) < 2 or len(seeds) < SEEDS_FOR_SPREAD:
+        return None
+    table = np.array([[by[seed] for seed in seeds] for by in tested.values()])
+    table = table - table.mean(axis=0)  # seeds are blocks
+    rng = stream(0, "omnibus", name)
+    drawn = rng.permuted(np.broadcast_to(table.T, (PERMUTATIONS, *table.T.shape)), axis=2)
+    observed = (table.mean(axis=1) ** 2).sum()
+    exchanged = (drawn.mean(axis=1) ** 2).sum(axis=1)
+    p = (1 + int((exchanged >= observed * (1 - 1e-12)).sum())) / (PERMUTATIONS + 1)
+    return p, len(tested), len(seeds)
+
+
+def power(difference: float, spread: float, pairs: int, seeds: int) -> float:
+    """The chance that a pair with this true difference is found.
+
+    spread: the standard deviation over seeds of the paired difference. Noncentral t of the very
+    procedure; benchmarks/verdict.py simulates it.
+    """
+    reach, df, shift = critical_value(pairs, seeds), seeds - 1, difference * seeds**0.5 / spread
+    return float(nct.sf(reach, df, shift) + np.nan_to_num(nct.cdf(-reach, df, shift)))
+
+
+def smallest_found(scores: Scores) -> tuple[float, int] | None:
+    """The difference that is found with 80 % power by the pairs with the most seeds, and those.
+
+    By the root mean square of these pairs' own spreads; None where no pair has three seeds.
+    """
+    paired = [v for v in paired_differences(scores).values() if len(v) >= SEEDS_FOR_SPREAD]
+    if not paired:
+        return None
+    seeds = max(map(len, paired))
+    spread = float(np.mean([v.var(ddof=1) for v in paired if len(v) == seeds])) ** 0.5
+
+    def missing(size: float) -> float:
+        return power(size, spread, len(paired), seeds) - POWER
+
+    return float(brentq(missing, 0.0, 50 * spread)), seeds

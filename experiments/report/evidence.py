@@ -1,0 +1,155 @@
+"""What is computed of one sweep before anything is said or drawn of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from experiments.report.compare import (
+    LEVELS,
+    MARGIN,
+    Difference,
+    Scores,
+    compare,
+    omnibus,
+    scores_at,
+)
+from experiments.report.points import SEEDS_FOR_SPREAD, Point, curves, optimised, over_seeds, points
+from experiments.row_records import SweepResults
+from fdpo.baselines.intervals import Interval
+
+SCORES = ("reward_difference", "judge_difference", "distinct_2")
+PRIMARY = "reward_difference"  # the hypotheses are about it; the other scores are described
+NEXT_LEVEL = 1  # seeds' losses that must reach a level for it to be compared
+
+
+@dataclass(frozen=True)
+class Level:
+    """The comparison of one score at one KL."""
+
+    kl: float
+    score: str
+    scores: Scores
+    differences: list[Difference]
+    omnibus: tuple[float, int, int] | None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the reference reaches without training; of best-of-n the KL is an upper bound."""
+
+    label: str
+    kl: float
+    metrics: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that sentences, tables and figures of one sweep are made from."""
+
+    sweep: SweepResults
+    points: list[Point]
+    margin: dict[str, float | None]
+    levels: list[Level]
+    baselines: list[Baseline]
+
+    @property
+    def curves(self) -> dict[str, list[Point]]:
+        """Points by curve."""
+        return curves(self.points)
+
+    @property
+    def primary(self) -> Level | None:
+        """The level that the verdict is about: KL 2, or the highest below it that was reached."""
+        reached = [level for level in self.levels if level.score == PRIMARY and level.kl <= 2]
+        return reached[-1] if reached else None
+
+    def optimised(self) -> tuple[int, int, int]:
+        """How many rows lowered their own objective, did not, and did not record it."""
+        found = [optimised(row) for row in self.sweep.rows.values()]
+        return found.count(True), found.count(False), found.count(None)
+
+
+def gather(sweep: SweepResults) -> Evidence:
+    """All of it, computed."""
+    found = points(sweep)
+    margins = {score: _margin(sweep, score) for score in SCORES}
+    levels = []
+    for score in SCORES:
+        if not all(score in row.metrics for row in sweep.rows.values()):
+            continue
+        for kl in LEVELS:
+            scores = scores_at(curves(found), kl, score)
+            differences = compare(scores, margins[score])
+            if differences:
+                levels.append(
+                    Level(kl, score, scores, differences, omnibus(scores, f"{score} at {kl:g}"))
+                )
+    return Evidence(sweep, found, margins, levels, baselines(sweep))
+
+
+def _margin(sweep: SweepResults, score: str) -> float | None:
+    """`MARGIN` in units of the score: of the standard deviation of the reference's samples."""
+    name = score.removesuffix("_difference")
+    samples = [getattr(reference, name, None) for reference in sweep.references.values()]
+    if not samples or any(values is None for values in samples):
+        return None
+    return MARGIN * float(np.mean([np.std(values) for values in samples]))
+
+
+def baselines(sweep: SweepResults) -> list[Baseline]:
+    """The baselines that the reference has in every seed, in the order that it has them."""
+    entries: dict[str, list[dict]] = {}
+    references = sweep.reference_by_seed
+    for _, reference in sorted(references.items()):
+        for entry in reference.baselines:
+            best_of = entry["baseline"] == "best_of"
+            label = f"best of {entry['n']}" if best_of else f"temperature {entry['temperature']:g}"
+            entries.setdefault(label, []).append(entry)
+    found = []
+    for label, group in entries.items():
+        if len(group) < len(references):
+            continue
+        metrics = {
+            name: over_seeds([entry["metrics"][name]["value"] for entry in group])
+            for name in group[0]["metrics"]
+            if all(entry["metrics"][name] for entry in group)
+        }
+        kl = group[0].get("kl_bound") or metrics["kl"].value
+        found.append(Baseline(label, kl, metrics))
+    return found
+
+
+# Mean reward of 48 samples by loss and β that somvy/slic-hf published, as docs/imdb.md has it.
+PUBLISHED_SWEEP = "seed-table"
+PUBLISHED_REWARDS = {
+    "sigmoid β=0.1": 2.90,
+    "sigmoid β=0.5": 2.74,
+    "sigmoid β=1": 2.10,
+    "sigmoid β=10": 1.16,
+    "hinge β=0.1": 2.86,
+    "hinge β=0.5": 2.00,
+    "hinge β=1": 1.50,
+    "hinge β=10": 1.10,
+    "jsd β=0.1": 2.67,
+    "jsd β=1": 1.40,
+    "fkl β=0.1": 0.92,
+    "fkl β=1": 0.99,
+    "alpha 0.3 β=0.1": 1.89,
+    "alpha 0.3 β=1": 1.48,
+    "alpha 0.5 β=0.1": 1.54,
+    "alpha 0.5 β=1": 1.25,
+    "alpha 0.7 β=0.1": 1.21,
+    "alpha 0.7 β=1": 1.48,
+}
+
+
+def published_order(found: Sequence[Point]) -> tuple[float, int] | None:
+    """Spearman's correlation of rewards here with the published ones, and over how many points."""
+    known = [point for point in found if point.label in PUBLISHED_REWARDS]
+    if len(known) < SEEDS_FOR_SPREAD:
+        return None
+    here = [point.mean("reward_difference").value for point in known]
+    there = [PUBLISHED_REWARDS[point.label] for point in known]
+    return float(spearmanr(here, there).statistic), len(known)

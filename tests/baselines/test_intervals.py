@@ -1,0 +1,171 @@
+"""Intervals over prompts: values by hand, coverage by simulation, behaviour at the edges."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdpo.baselines.intervals import (
+    Interval,
+    mean_interval,
+    paired_difference,
+    statistic_interval,
+)
+from fdpo.core.randomness import stream
+from fdpo.evaluation.metrics.preferences import win_rate
+
+REWARDS = st.lists(
+    st.lists(st.sampled_from([-1.5, 0.0, 0.25, 3.0]), min_size=2, max_size=2),
+    min_size=3,
+    max_size=3,
+)
+
+
+def rng(name="test"):
+    return stream(0, name)
+
+
+def test_mean_interval_is_as_wide_as_the_normal_theory_says():
+    per_prompt = rng().normal(loc=5, scale=2, size=400)
+    interval = mean_interval(per_prompt, rng("bootstrap"))
+    reach = 1.96 * per_prompt.std() / 20
+    assert interval.value == pytest.approx(per_prompt.mean(), rel=1e-12)
+    assert interval.low == pytest.approx(interval.value - reach, abs=0.02)
+    assert interval.high == pytest.approx(interval.value + reach, abs=0.02)
+
+
+def test_mean_interval_covers_the_true_mean_about_95_times_in_100():
+    held = 0
+    for trial in range(100):
+        interval = mean_interval(stream(0, "draw", trial).normal(size=32), rng())
+        held += interval.low <= 0 <= interval.high
+    assert 88 <= held <= 99
+
+
+def test_equal_streams_give_equal_intervals():
+    per_prompt = rng().exponential(size=20)
+    assert mean_interval(per_prompt, rng("a")) == mean_interval(per_prompt, rng("a"))
+    assert mean_interval(per_prompt, rng("a")) != mean_interval(per_prompt, rng("b"))
+
+
+@pytest.mark.parametrize("constant", [0.1, 1.0, -3e-7])
+def test_constant_numbers_give_a_point_without_a_warning(constant):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        interval = mean_interval(np.full(64, constant), rng())
+    assert interval == Interval(constant, constant, constant)
+
+
+def test_numbers_that_differ_by_rounding_alone_give_a_finite_interval():
+    per_prompt = np.array([0.1, np.nextafter(0.1, 1), 0.1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        interval = mean_interval(per_prompt, rng())
+    assert interval.low == pytest.approx(0.1, rel=1e-15)
+    assert interval.high == pytest.approx(0.1, rel=1e-15)
+
+
+def test_one_prompt_has_a_value_but_no_spread():
+    assert mean_interval(np.array([2.5]), rng()) == Interval(2.5, None, None)
+    assert statistic_interval(lambda prompts: 2.5, 1, rng()) == Interval(2.5, None, None)
+
+
+@pytest.mark.parametrize("wrong", [[], [[1.0, 2.0]], [1.0, np.nan], [np.inf, 0.0]])
+def test_mean_interval_refuses_what_is_not_a_vector_of_numbers(wrong):
+    with pytest.raises(ValueError, match=r"one number a prompt|not a finite"):
+        mean_interval(np.array(wrong), rng())
+
+
+def test_pairing_removes_what_the_prompt_gives_to_both():
+    draws = rng()
+    prompt_effect = draws.normal(scale=10, size=64)
+    policy = prompt_effect + 1 + draws.normal(scale=0.1, size=64)
+    reference = prompt_effect + draws.normal(scale=0.1, size=64)
+    interval = paired_difference(policy, reference, rng("bootstrap"))
+    assert interval.value == pytest.approx((policy - reference).mean())
+    assert interval.high - interval.low < 0.1
+    unpaired = mean_interval(policy, rng("bootstrap"))
+    assert unpaired.high - unpaired.low > 3
+
+
+def test_a_pair_of_one_prompt_against_many_is_refused_rather_than_broadcast():
+    with pytest.raises(ValueError, match="not the same prompts"):
+        paired_difference(np.zeros(3), np.zeros(1), rng())
+
+
+@pytest.mark.parametrize("prompts", [3, 100, 101])  # of an odd number the smaller half is drawn
+def test_statistic_interval_of_a_mean_agrees_with_the_normal_theory(prompts):
+    per_prompt = rng().normal(size=prompts)
+    interval = statistic_interval(lambda half: per_prompt[half].mean(), prompts, rng("halves"))
+    reach = 1.96 * per_prompt.std(ddof=1) / np.sqrt(prompts)
+    assert interval.value == pytest.approx(per_prompt.mean())
+    assert interval.high - interval.value == pytest.approx(reach, rel=0.15)
+    assert interval.value - interval.low == pytest.approx(reach, rel=0.15)
+
+
+def test_statistic_interval_never_counts_a_prompt_twice():
+    def distinct_share(prompts):
+        return len(set(prompts.tolist())) / len(prompts)
+
+    assert statistic_interval(distinct_share, 30, rng()) == Interval(1.0, 1.0, 1.0)
+
+
+def test_statistic_interval_is_deterministic():
+    per_prompt = rng().normal(size=30)
+
+    def median(prompts):
+        return float(np.median(per_prompt[prompts]))
+
+    assert statistic_interval(median, 30, rng("a")) == statistic_interval(median, 30, rng("a"))
+
+
+def test_statistic_interval_refuses_no_prompts_and_undefined_statistics():
+    with pytest.raises(ValueError, match="at least 1"):
+        statistic_interval(lambda prompts: 0.0, 0, rng())
+    with pytest.raises(ValueError, match="nan"):
+        statistic_interval(lambda prompts: np.nan if len(prompts) < 4 else 1.0, 4, rng())
+
+
+def test_win_rate_by_hand():
+    policy = np.array([[1.0, 3.0], [0.0, 0.0]])
+    reference = np.array([[2.0, 3.0, 0.0], [1.0, 0.0, 5.0]])
+    # prompt 0: 1 beats 0; 3 beats 2 and 0 and ties 3: 3.5 of 6. prompt 1: two ties: 1 of 6.
+    assert win_rate(policy, reference) == pytest.approx([3.5 / 6, 1 / 6])
+
+
+@given(REWARDS, REWARDS)
+def test_win_rates_of_two_sides_sum_to_one(a, b):
+    assert win_rate(a, b) + win_rate(b, a) == pytest.approx(np.ones(3))
+
+
+@given(REWARDS)
+def test_against_itself_the_win_rate_is_a_half(a):
+    assert win_rate(a, a) == pytest.approx(np.full(3, 0.5))
+
+
+@given(REWARDS, REWARDS, st.permutations(range(2)))
+def test_win_rate_does_not_depend_on_the_order_of_samples(a, b, order):
+    assert win_rate(np.array(a)[:, order], b) == pytest.approx(win_rate(a, b))
+
+
+def test_win_rate_compares_samples_of_the_same_prompt_only():
+    easy, hard = [10.0, 11.0], [0.0, 1.0]
+    policy = np.array([easy, hard]) + 0.1
+    assert win_rate(policy, np.array([easy, hard])) == pytest.approx([0.75, 0.75])
+    assert win_rate(policy, np.array([hard, easy])) == pytest.approx([1, 0])
+
+
+@pytest.mark.parametrize(
+    ("policy", "reference"),
+    [
+        (np.zeros(3), np.zeros(3)),
+        (np.zeros((2, 3)), np.zeros((3, 3))),
+        (np.zeros((2, 0)), np.zeros((2, 3))),
+        (np.array([[np.nan]]), np.zeros((1, 1))),
+    ],
+)
+def test_win_rate_refuses_what_it_cannot_compare(policy, reference):
+    with pytest.raises(ValueError, match=r"needed|no rewards|NaN"):
+        win_rate(policy, reference)
