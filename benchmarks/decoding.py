@@ -1,79 +1,46 @@
-"""Diverse beam search: ours, in one batch, beside Transformers 4.49, a prompt at a time.
+"""Decoding with a GPT-2 of 124 million random weights: 32 prompts × 6 completions × 64 tokens.
 
-GPT-2 of 124 million parameters, 32 prompts × 6 completions × 64 tokens, float32 on the CPU. Each
-measurement is a process of its own and counts CPU seconds (user and system, all threads) of
-decoding alone. The peer needs an environment of its own:
+Plain sampling beside Transformers' `generate` (one padded batch) and `generate_batch` (continuous
+batching); diverse beam search beside the group beams of Transformers 4.49, the last release that
+has them, one prompt at a time, as its batches change a prompt's beams. Those need an environment:
 
-    python3.11 -m venv /tmp/peer
-    /tmp/peer/bin/pip install torch==2.13.0 transformers==4.49.0 "numpy<2.3"
-    python -m benchmarks.decoding --peer-python /tmp/peer/bin/python
+    python3.11 -m venv /tmp/transformers-4.49
+    /tmp/transformers-4.49/bin/pip install torch==2.13.0 transformers==4.49.0 "numpy<2.3"
+    python -m benchmarks decoding --transformers-4-49 /tmp/transformers-4.49/bin/python
 """
 
-import argparse
-import sys
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from benchmarks.measure import Row, compared, note, run, shown
+from benchmarks.measure import Row, Run, alternate, compared, module, note, run
 
-OURS = "benchmarks.decoding_ours"
-PEER = "benchmarks.decoding_peer"
+# Prompts, tokens of a completion, layers of the model.
+SIZES = {"full": (32, 64, 12), "quick": (8, 32, 12), "tiny": (2, 4, 1)}
 
 
-def rows(
-    peer_python: str,
-    rounds: int = 3,
-    prompts: int = 32,
-    peer_prompts: int = 32,
-    new_tokens: int = 64,
-    threads: int = 1,
-) -> list[Row]:
-    """Measure ours and the peer in turn, `rounds` times; one row for speed, one for peak memory.
-
-    `ours` and `peer` are medians; `ratio` is the median of the rounds' ratios of the peer's cost to
-    ours, which `rounds` holds. A prompt's cost to the peer is its own, so `peer_prompts`
-    may be fewer.
-    """
-    pairs = []
-    for number in range(1, rounds + 1):
-        ours = _measure(sys.executable, OURS, prompts, new_tokens, threads)
-        peer = _measure(peer_python, PEER, peer_prompts, new_tokens, threads)
-        pairs.append((ours, peer))
-        note(f"round {number}: ours {_shown(ours)}; peer {_shown(peer)}")
-
-    def column(key: str) -> list[list[float]]:
-        return [[side[key] for side in sides] for sides in zip(*pairs, strict=True)]
-
-    return [
-        compared("diverse beam search", "tokens per CPU-second", *column("rate"), rate=True),
-        compared("diverse beam search, peak memory", "MiB", *column("peak_mib")),
-    ]
+def rows(rounds: int, size: str, transformers_4_49: str | None = None) -> list[Row]:
+    sizes = SIZES[size]
+    found = [*beside("sampling", rounds, {name: side(name, sizes) for name in SAMPLING})]
+    if transformers_4_49 is None:
+        note("diverse beams left out: they need --transformers-4-49, see benchmarks/decoding.py")
+        return found
+    command = [transformers_4_49, "-m", "benchmarks.group_beams", *map(str, sizes)]
+    beams = {"fdpo-beams": side("fdpo-beams", sizes), "Transformers 4.49": lambda: run(command)}
+    return [*found, *beside("diverse beams", rounds, beams)]
 
 
-def _measure(
-    python: str, module: str, prompts: int, new_tokens: int, threads: int
-) -> dict[str, Any]:
-    sizes = {"--prompts": prompts, "--new-tokens": new_tokens, "--threads": threads}
-    options = [str(part) for option in sizes.items() for part in option]
-    return run([python, "-m", module, *options]).report
+SAMPLING = ("fdpo", "generate", "generate-batch")
 
 
-def _shown(result: dict[str, float]) -> str:
-    return f"{result['rate']:.1f} tokens per CPU-second, peak {result['peak_mib']:.0f} MiB"
+def side(name: str, sizes: tuple[int, ...]) -> Callable[[], Run]:
+    """A call that measures one side of benchmarks/decoding_sides.py in a process of its own."""
+    return lambda: module("benchmarks.decoding_sides", name, *sizes)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--peer-python", required=True, help="python with transformers==4.49.0")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--prompts", type=int, default=32, help="prompts in our batch")
-    parser.add_argument("--peer-prompts", type=int, default=32, help="prompts of the peer's loop")
-    parser.add_argument("--new-tokens", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=1, help="threads of either")
-    for row in rows(**vars(parser.parse_args(argv))):
-        print(shown(row))
-
-
-if __name__ == "__main__":
-    main()
+def beside(title: str, rounds: int, sides: dict[str, Callable[[], Run]]) -> Iterable[Row]:
+    """Rates and memory of the first side beside each of the others."""
+    (_, fdpo), *others = alternate(rounds, sides).items()
+    units = {"rate": "tokens per CPU-second", "wall_rate": "tokens/s", "peak_mib": "MiB"}
+    for name, other in others:
+        for key, unit in units.items():
+            values = ([run.report[key] for run in side] for side in (fdpo, other))
+            yield compared(f"{title}, beside {name}", unit, *values, rate=key != "peak_mib")

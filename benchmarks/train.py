@@ -28,6 +28,11 @@ class Case:
     pairs_at_a_time: int = 12  # of TRL's steps of 12: long ones would take 30 GB at once
     peers: Mapping[str, Sequence[str]] = field(default_factory=lambda: FASTEST)
 
+    @property
+    def study(self) -> str:
+        """Whose adapter and learning rate both sides take."""
+        return "imdb" if "gpt2" in self.model else "embedded"
+
 
 LONG = "135M random weights, prompts of 512 tokens, completions of 256"
 CASES = {
@@ -36,7 +41,9 @@ CASES = {
         Case("GPT-2 124M, IMDB-like lengths, 2 × 6 pairs", "gpt2", "imdb", 2, 2048, peers=PEERS),
         Case(f"{LONG}, 1 × 6 pairs", "llama-135m", "long-six", 1, 2048, 2, PEERS),
         Case(f"{LONG}, 6 × 1 pair", "llama-135m", "long-one", 6, 2048, 2),
-        Case("135M random weights, 12 unshared pairs of 128", "llama-135m", "unshared", 12, 2048, 4),
+        Case(
+            "135M random weights, 12 unshared pairs of 128", "llama-135m", "unshared", 12, 2048, 4
+        ),
     ),
     "quick": (
         Case("SmolLM2-135M, 2 prompts × 6 pairs", "reference", "recorded", 2),
@@ -64,12 +71,19 @@ def rows_of(case: Case, rounds: int) -> Iterable[Row]:
             rounds,
             {
                 "fdpo": lambda: module(
-                    "benchmarks.train_sides", "fdpo", folder, "--tokens", case.tokens
+                    "benchmarks.train_sides", "fdpo", folder, case.study, "--tokens", case.tokens
                 ),
                 **{
                     name: lambda options=options: module(
                         "benchmarks.train_sides",
-                        *("trl", folder, "--pairs-at-a-time", case.pairs_at_a_time, *options),
+                        *(
+                            "trl",
+                            folder,
+                            case.study,
+                            "--pairs-at-a-time",
+                            case.pairs_at_a_time,
+                            *options,
+                        ),
                     )
                     for name, options in case.peers.items()
                 },
