@@ -1,7 +1,7 @@
 """Measure speed, and write results/bench.json: `python -m benchmarks [NAME ...]`.
 
 train       beside TRL's DPOTrainer: short and long texts, many pairs of a prompt and one
-decoding    beside Transformers: sampling, and diverse beams with --transformers-4-49
+decoding    sampling beside Transformers' generate and generate_batch
 experiment  the whole of `dvc exp run -S loss=jsd`, from the last commit
 gpu         on a GPU: float32 beside the CPU's, training and sampling
 
@@ -29,9 +29,7 @@ def main() -> None:
     names = options.names or (NAMES[:2] if size == "quick" else NAMES)
     for name in names:
         note(name)
-        benchmark = importlib.import_module(f"benchmarks.{name}")
-        arguments = (options.transformers_4_49,) if name == "decoding" else ()
-        rows = benchmark.rows(rounds, size, *arguments)
+        rows = list(importlib.import_module(f"benchmarks.{name}").rows(rounds, size))
         for row in rows:
             print(f"{name}: {shown(row)}", flush=True)
         if size == "full":
@@ -51,9 +49,6 @@ def parsed() -> argparse.Namespace:
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument("--quick", action="store_true", help="smaller samples; writes nothing")
     sizes.add_argument("--tiny", action="store_true", help="tiny models; writes nothing")
-    parser.add_argument(
-        "--transformers-4-49", metavar="PYTHON", help="a Python with transformers==4.49.0"
-    )
     return parser.parse_args()
 
 

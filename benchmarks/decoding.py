@@ -1,46 +1,34 @@
-"""Decoding with a GPT-2 of 124 million random weights: 32 prompts × 6 completions × 64 tokens.
+"""Sampling from a GPT-2 of 124 million random weights: 32 prompts × 6 completions × 64 tokens.
 
-Plain sampling beside Transformers' `generate` (one padded batch) and `generate_batch` (continuous
-batching); diverse beam search beside the group beams of Transformers 4.49, the last release that
-has them, one prompt at a time, as its batches change a prompt's beams. Those need an environment:
-
-    python3.11 -m venv /tmp/transformers-4.49
-    /tmp/transformers-4.49/bin/pip install torch==2.13.0 transformers==4.49.0 "numpy<2.3"
-    python -m benchmarks decoding --transformers-4-49 /tmp/transformers-4.49/bin/python
+Beside Transformers' `generate` (one batch, padded on the left) and `generate_batch` (continuous
+batching), both with their defaults, from the model's own distribution; no token ends a completion.
+`generate_batch` sizes its cache by the machine's free memory, so its memory says little.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 
-from benchmarks.measure import Row, Run, alternate, compared, module, note, run
+from benchmarks.measure import Row, alternate, compared, module
 
 # Prompts, tokens of a completion, layers of the model.
 SIZES = {"full": (32, 64, 12), "quick": (8, 32, 12), "tiny": (2, 4, 1)}
+OTHERS = ("generate", "generate_batch")
 
 
-def rows(rounds: int, size: str, transformers_4_49: str | None = None) -> list[Row]:
-    sizes = SIZES[size]
-    found = [*beside("sampling", rounds, {name: side(name, sizes) for name in SAMPLING})]
-    if transformers_4_49 is None:
-        note("diverse beams left out: they need --transformers-4-49, see benchmarks/decoding.py")
-        return found
-    command = [transformers_4_49, "-m", "benchmarks.group_beams", *map(str, sizes)]
-    beams = {"fdpo-beams": side("fdpo-beams", sizes), "Transformers 4.49": lambda: run(command)}
-    return [*found, *beside("diverse beams", rounds, beams)]
-
-
-SAMPLING = ("fdpo", "generate", "generate-batch")
-
-
-def side(name: str, sizes: tuple[int, ...]) -> Callable[[], Run]:
-    """A call that measures one side of benchmarks/decoding_sides.py in a process of its own."""
-    return lambda: module("benchmarks.decoding_sides", name, *sizes)
-
-
-def beside(title: str, rounds: int, sides: dict[str, Callable[[], Run]]) -> Iterable[Row]:
-    """Rates and memory of the first side beside each of the others."""
-    (_, fdpo), *others = alternate(rounds, sides).items()
-    units = {"rate": "tokens per CPU-second", "wall_rate": "tokens/s", "peak_mib": "MiB"}
-    for name, other in others:
-        for key, unit in units.items():
-            values = ([run.report[key] for run in side] for side in (fdpo, other))
-            yield compared(f"{title}, beside {name}", unit, *values, rate=key != "peak_mib")
+def rows(rounds: int, size: str) -> Iterator[Row]:
+    runs = alternate(
+        rounds,
+        {
+            side: lambda side=side: module("benchmarks.decoding_sides", side, *SIZES[size])
+            for side in ("fdpo", *OTHERS)
+        },
+    )
+    for other in OTHERS:
+        reports = [[run.report for run in runs[side]] for side in ("fdpo", other)]
+        for clock, unit in (("cpu", "tokens per CPU-second"), ("wall", "tokens/s")):
+            rates = ([report["tokens"] / report[clock] for report in side] for side in reports)
+            yield compared(f"beside {other}", unit, *rates, rate=True)
+        memory = ([run.peak_mib for run in runs[side]] for side in ("fdpo", other))
+        yield compared(f"beside {other}: peak memory", "MiB", *memory)
+        if reports[0][0]["gpu_mib"]:
+            on_gpu = ([report["gpu_mib"] for report in side] for side in reports)
+            yield compared(f"beside {other}: GPU memory", "MiB", *on_gpu)
