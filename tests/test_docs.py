@@ -177,8 +177,8 @@ def test_the_answer_in_readme_is_the_report_s():
 
 
 def test_the_runs_in_which_reward_and_judge_rise_are_counted():
-    sweep = json.loads((ROOT / "experiments/results/controlled.json").read_text(encoding="utf-8"))
-    metrics = [row["metrics"] for row in sweep["rows"].values()]
+    files = (ROOT / "experiments/results/controlled").glob("*.json")
+    metrics = [json.loads(file.read_text(encoding="utf-8"))["metrics"] for file in files]
     risen = [m for m in metrics if m["reward_difference"]["low"] > 0]
     confirmed = [m for m in risen if m["judge_difference"]["low"] > 0]
     accurate = [m for m in metrics if m["accuracy"]["low"] > 0.5]
