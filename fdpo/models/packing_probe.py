@@ -66,15 +66,24 @@ def probe_packing(model: PreTrainedModel, longest: int) -> PlainForward:
 
 
 def require_equal(model: PreTrainedModel, how: str, computed: Tensor, plain: Tensor) -> None:
-    """Raise `UserError` where log-probabilities [N] are not the plain ones, NaN included."""
-    difference = (computed - plain).abs()
-    if not (difference <= ABSOLUTE + RELATIVE * plain.abs()).all():
-        worst = difference.nan_to_num(nan=torch.inf).max().item()
+    """Raise `UserError` where log-probabilities are not the plain ones."""
+    if worst := worst_difference(computed, plain):
         raise refusal(
             model,
             f"gives other log-probabilities {how} than by its own forward pass, by up to"
             f" {worst:.2g} nats per token",
         )
+
+
+def worst_difference(computed: Tensor, plain: Tensor) -> float:
+    """The largest difference of log-probabilities in nats where one exceeds rounding, else 0.
+
+    A value that is not a number differs by infinity.
+    """
+    difference = (computed - plain).abs()
+    if (difference <= ABSOLUTE + RELATIVE * plain.abs()).all():
+        return 0.0
+    return difference.nan_to_num(nan=torch.inf).max().item()
 
 
 def refusal(model: PreTrainedModel, problem: str) -> UserError:
