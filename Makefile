@@ -5,13 +5,12 @@ BIN := .venv/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev hooks repro table plots sweep sweep-again report verify evaluate \
+.PHONY: help install install-dev hooks repro table plots sweep report verify evaluate \
   publish sample export bench lint test test-fast
 
 # The variables that each target reads. Any other one on the command line would do nothing, so it is
 # refused: a comparison that silently ran the default is worse than none.
-VARIABLES_sweep := SWEEP ROWS JOBS
-VARIABLES_sweep-again := SWEEP ROW JOBS
+VARIABLES_sweep := SWEEP JOBS
 VARIABLES_plots := EXPERIMENTS
 VARIABLES_report := SWEEP
 VARIABLES_evaluate := ADAPTER
@@ -32,12 +31,10 @@ else ifneq ($(UNREAD),)
 endif
 
 # What the user gives reaches the shell as data, in the environment: make expands it nowhere.
-INPUTS := EXPERIMENTS SWEEP ROWS ROW JOBS ADAPTER REPO PROMPT N TEMPERATURE SEED DIR QUICK
+INPUTS := EXPERIMENTS SWEEP JOBS ADAPTER REPO PROMPT N TEMPERATURE SEED DIR QUICK
 unexport $(INPUTS)
 export FDPO_EXPERIMENTS := $(value EXPERIMENTS)
 export FDPO_SWEEP := $(value SWEEP)
-export FDPO_ROWS := $(value ROWS)
-export FDPO_ROW := $(value ROW)
 export FDPO_JOBS := $(value JOBS)
 export FDPO_ADAPTER := $(value ADAPTER)
 export FDPO_REPO := $(value REPO)
@@ -87,14 +84,9 @@ table: install  ## the experiments, best reward first
 plots: install  ## curves and samples' rewards as a page: EXPERIMENTS="NAME workspace" compares them
 	set -f; python -m experiments.plots -- $$FDPO_EXPERIMENTS
 
-sweep: install  ## run a sweep's rows that are not done: SWEEP=controlled; ROWS="A B" of it; JOBS=2 at once
+sweep: install  ## run a sweep's rows that are not done: SWEEP=controlled; JOBS=2 at once
 	$(call needed,SWEEP,controlled)
-	set -f; python -m experiments.sweep $${FDPO_ROWS:+--rows $$FDPO_ROWS} $(JOBS_OPTION) -- "$$FDPO_SWEEP"
-
-sweep-again: install  ## run a finished row again and compare every number: SWEEP=controlled ROW=A
-	$(call needed,SWEEP,controlled)
-	$(call needed,ROW,A)
-	python -m experiments.sweep --again="$$FDPO_ROW" $(JOBS_OPTION) -- "$$FDPO_SWEEP"
+	python -m experiments.sweep run $(JOBS_OPTION) -- "$$FDPO_SWEEP"
 
 report: install  ## what the finished sweeps show, in results/report: SWEEP=NAME for one alone
 	python -m experiments.report $${FDPO_SWEEP:+-- "$$FDPO_SWEEP"}

@@ -101,6 +101,7 @@ def with_mean(name: str, unit: str, by_seed: Sequence[Row]) -> list[Row]:
     """The rows, and one of their means with Student's 95 % interval of the differences' mean."""
     # Large, and memory of this process counts to those it starts.
     from experiments.report.analysis.estimates import over_seeds
+
     from fdpo.baselines.intervals import Interval
 
     differences = [difference for row in by_seed for difference in row["rounds"]]

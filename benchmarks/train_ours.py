@@ -18,7 +18,7 @@ from trl import DPOConfig
 
 from benchmarks.clock import peak_gpu_mib, timing
 from benchmarks.flops import distinct, sizes, training_flops
-from fdpo.config.params import Params
+from fdpo.config.params import Params, load_params
 from fdpo.core import records
 from fdpo.core.device import autocast, device
 from fdpo.core.records import Pair
@@ -26,7 +26,6 @@ from fdpo.losses import Objective
 from fdpo.models import causal_lm
 from fdpo.models.logprobs import pair_logps
 from fdpo.models.micro_batches import micro_batches, to_trl_columns
-from fdpo.config.params import load_params
 from fdpo.training.trainer import FDPOTrainer
 from fdpo.training.trl_config import dpo_config, lora_config
 

@@ -11,7 +11,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from fdpo.config.params import Params
+from fdpo.config.params import Params, check_params, load_params
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import streams_of
@@ -20,7 +20,6 @@ from fdpo.evaluation.inputs import load_inputs
 from fdpo.evaluation.metric_groups import MetricTable
 from fdpo.evaluation.policy import load_policy
 from fdpo.losses import LOSSES, Objective
-from fdpo.config.params import check_params, load_params
 from fdpo.sources import hub
 from stages import paths
 

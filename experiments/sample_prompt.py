@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TemperatureLo
 
 from experiments.samples import column_width, on_one_line, print_beside
 from experiments.trained_models import TrainedModels, load_trained_models
-from fdpo.config.params import Params
+from fdpo.config.params import Params, load_params
 from fdpo.config.study_sources import HubModels
 from fdpo.core import errors
 from fdpo.core.errors import UserError
@@ -28,7 +28,6 @@ from fdpo.decoding.sampling import sample, uniforms
 from fdpo.evaluation.policy import require_trained_with
 from fdpo.models.causal_lm import cached_attention, end_of_text_ids, position_limit
 from fdpo.models.text_tokens import completion_text, prompt_tokens
-from fdpo.config.params import load_params
 from fdpo.sources.chat import ChatFormat
 from stages import paths
 

@@ -15,9 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from fdpo.run.dvc_rwlock import remove_damaged_rwlock
+
 from experiments.metrics_io import read_metrics
 from fdpo.core.errors import UserError, run
-from fdpo.run.dvc_rwlock import remove_damaged_rwlock
 from stages import paths
 
 LOCK = "dvc.lock"

@@ -15,11 +15,11 @@ import torch
 import yaml
 
 from fdpo import losses
+from fdpo.config.params import check_params
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.evaluation.metric_registry import HEADLINE_METRICS
 from fdpo.losses import LOSSES, Objective, f_dpo_loss
-from fdpo.config.params import check_params
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

@@ -11,7 +11,8 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from scipy.stats import nct, studentized_range
+from scipy.optimize import brentq
+from scipy.stats import nct, t
 
 from experiments.report.points import SEEDS_FOR_SPREAD, Point, optimised
 from fdpo.core.randomness import stream
@@ -81,33 +82,43 @@ def scores_at(curves: Mapping[str, Sequence[Point]], kl: float, score: str) -> S
     return found
 
 
-def critical_value(losses: int, seeds: int) -> float:
+def critical_value(pairs: int, seeds: int) -> float:
     """How many standard errors a simultaneous interval reaches to each side.
 
-    Of the studentized range over so many losses, with the degrees of freedom of the pair's own
-    spread (Games and Howell 1976, with blocks): losses may differ in noise and in seeds.
+    Student's t with the pair's own degrees of freedom, by Bonferroni for so many pairs. It holds
+    where losses differ in noise and in seeds, as they do; Tukey's pooled spread and the
+    studentized range with own spreads (Games and Howell) do not (benchmarks/verdict.py).
     """
-    return float(studentized_range.ppf(1 - ERROR, losses, seeds - 1)) / 2**0.5
+    return float(t.ppf(1 - ERROR / (2 * pairs), seeds - 1))
 
 
 def compare(scores: Scores, margin: float | None) -> list[Difference]:
     """Every pair of curves that share a seed; `margin` is in units of the score."""
-    tested = [name for name, by_seed in scores.items() if len(by_seed) >= SEEDS_FOR_SPREAD]
+    paired = paired_differences(scores)
+    tested = sum(len(values) >= SEEDS_FOR_SPREAD for values in paired.values())
     found = []
-    for first, second in combinations(scores, 2):
-        shared = sorted(scores[first].keys() & scores[second].keys())
-        if not shared:
-            continue
-        paired = np.array([scores[first][seed] - scores[second][seed] for seed in shared])
-        value, low, high = float(paired.mean()), None, None
+    for (first, second), values in paired.items():
+        value, low, high, seeds = float(values.mean()), None, None, len(values)
         outcome: Outcome = "too few seeds"
-        if len(shared) >= SEEDS_FOR_SPREAD:
-            error = float(paired.std(ddof=1)) / len(shared) ** 0.5
-            reach = critical_value(len(tested), len(shared)) * error
+        if seeds >= SEEDS_FOR_SPREAD:
+            reach = critical_value(tested, seeds) * float(values.std(ddof=1)) / seeds**0.5
             low, high = value - reach, value + reach
             outcome = _outcome(low, high, margin)
-        found.append(Difference(first, second, value, low, high, len(shared), outcome))
+        found.append(Difference(first, second, value, low, high, seeds, outcome))
     return found
+
+
+def paired_differences(scores: Scores) -> dict[tuple[str, str], np.ndarray]:
+    """The first loss's score minus the second's in each seed of both, for pairs that share one."""
+    shared = {
+        (first, second): sorted(scores[first].keys() & scores[second].keys())
+        for first, second in combinations(scores, 2)
+    }
+    return {
+        (first, second): np.array([scores[first][seed] - scores[second][seed] for seed in seeds])
+        for (first, second), seeds in shared.items()
+        if seeds
+    }
 
 
 def _outcome(low: float, high: float, margin: float | None) -> Outcome:
@@ -139,36 +150,28 @@ def omnibus(scores: Scores, name: str) -> tuple[float, int, int] | None:
     return p, len(tested), len(seeds)
 
 
-def power(difference: float, spread: float, losses: int, seeds: int) -> float:
+def power(difference: float, spread: float, pairs: int, seeds: int) -> float:
     """The chance that a pair with this true difference is found.
 
     spread: the standard deviation over seeds of the paired difference. Noncentral t of the very
     procedure; benchmarks/verdict.py simulates it.
     """
-    reach, df, shift = critical_value(losses, seeds), seeds - 1, difference * seeds**0.5 / spread
-    return float(nct.sf(reach, df, shift) + nct.cdf(-reach, df, shift))
+    reach, df, shift = critical_value(pairs, seeds), seeds - 1, difference * seeds**0.5 / spread
+    return float(nct.sf(reach, df, shift) + np.nan_to_num(nct.cdf(-reach, df, shift)))
 
 
 def smallest_found(scores: Scores) -> tuple[float, int] | None:
-    """The difference that is found with 80 % power, and the seeds that it takes for granted.
+    """The difference that is found with 80 % power by the pairs with the most seeds, and those.
 
-    By the root mean square of the pairs' own spreads; None where no pair has three seeds.
+    By the root mean square of these pairs' own spreads; None where no pair has three seeds.
     """
-    tested = [name for name, by_seed in scores.items() if len(by_seed) >= SEEDS_FOR_SPREAD]
-    spreads, counts = [], []
-    for first, second in combinations(tested, 2):
-        shared = sorted(scores[first].keys() & scores[second].keys())
-        if len(shared) >= SEEDS_FOR_SPREAD:
-            paired = [scores[first][seed] - scores[second][seed] for seed in shared]
-            spreads.append(float(np.var(paired, ddof=1)))
-            counts.append(len(shared))
-    if not spreads:
+    paired = [v for v in paired_differences(scores).values() if len(v) >= SEEDS_FOR_SPREAD]
+    if not paired:
         return None
-    spread, seeds = float(np.mean(spreads)) ** 0.5, int(np.median(counts))
-    low, high = 0.0, spread * 100
-    while high - low > 1e-4 * spread:
-        middle = (low + high) / 2
-        low, high = (
-            (low, middle) if power(middle, spread, len(tested), seeds) >= POWER else (middle, high)
-        )
-    return high, seeds
+    seeds = max(map(len, paired))
+    spread = float(np.mean([v.var(ddof=1) for v in paired if len(v) == seeds])) ** 0.5
+
+    def missing(size: float) -> float:
+        return power(size, spread, len(paired), seeds) - POWER
+
+    return float(brentq(missing, 0.0, 50 * spread)), seeds

@@ -96,7 +96,7 @@ def differences(evidence: Evidence, score: str = PRIMARY) -> Spec:
     data = alt.Chart(alt.Data(values=rows))
     x = alt.X("KL:Q", title="KL(π‖reference), nats per completion", scale=alt.Scale(type="sqrt"))
     title = f"difference in reward from {first}"
-    base = data.encode(x=x, color=_color(others))
+    base = data.encode(x=x, color=_color(list(curves)))
     chart = alt.layer(
         data.mark_rule(color=GREY, strokeDash=[4, 4]).encode(y=alt.datum(0.0)),
         base.mark_area(opacity=0.12).encode(y=alt.Y("low:Q", title=title), y2="high:Q"),

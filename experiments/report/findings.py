@@ -117,7 +117,7 @@ def _tests(level: Level) -> str:
     name = level.score.replace("_", " ")
     return (
         f"{name.capitalize()} at a KL of {level.kl:g}: p = {p:.3f} that {losses} losses do not"
-        f" differ (permutation within {seeds} seeds)."
+        f" differ (permutation within {seeds} seeds; it takes equal noise for granted)."
     )
 
 

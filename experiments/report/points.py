@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t
 
-from experiments.sweep.results import RowParams, RowResults, SweepResults
+from experiments.row_records import RowParams, RowResults, SweepResults
 from fdpo.baselines.intervals import CONFIDENCE, Interval
 from fdpo.core.errors import UserError
 from fdpo.losses import LOSSES

@@ -1,1 +1,1 @@
-"""Rows of params, run as DVC experiments."""
+"""Rows of params, run as DVC experiments on one machine or many."""

@@ -1,85 +1,101 @@
 """Run a sweep's rows as DVC experiments and keep their numbers in experiments/results.
 
-    python -m experiments.sweep controlled
-    python -m experiments.sweep controlled --rows sigmoid-b0.1-s1 fkl-b1-s1
-    python -m experiments.sweep controlled --jobs 1
-    python -m experiments.sweep seed-table --again sigmoid-b0.1-s1
+    python -m experiments.sweep run controlled --jobs 2
+    python -m experiments.sweep row controlled sigmoid-b0.1-s1
+    python -m experiments.sweep list controlled
 
-Rows run in private clones of the last commit, as many at once as cores and memory allow: the
-workspace stays as it is and may be edited meanwhile. A row is done when the results have it with
-its params, or when an experiment of its name, params and code is in this repository. So a sweep can
-be interrupted and run again, and go on in another clone.
+Rows run from the last commit, in clones of it. `run` runs those that `list` prints: whose results
+are not there with the params that the sweep gives them. It runs them on this machine's cores or on
+a cluster of Dask's. `row` runs one, as a job of its own.
 """
 
 import argparse
 import signal
 import sys
+import time
 
-from experiments.sweep import finished, machine
-from experiments.sweep.commands import call, forget_hook_variables
-from experiments.sweep.private_clones import SCRATCH, private_clones, stop_runs
-from experiments.sweep.results import SWEEP_RESULTS
-from experiments.sweep.row_runner import RowRunner
-from experiments.sweep.run_rows import SweepRun
-from experiments.sweep.spec import RowSpec, SweepSpec, load
+from filelock import FileLock, Timeout
+
+from experiments.sweep import row as one_row
+from experiments.sweep.row import SCRATCH, call, private_clone
+from experiments.sweep.spec import SPECS, RowSpec, is_done, load
 from fdpo.core import errors
 from fdpo.core.errors import UserError
-from fdpo.run.dvc_rwlock import remove_damaged_rwlock
-from fdpo.run.locks import exclusive_lock
+from fdpo.core.files import replacing
+
+CODE = ("dvc.yaml", "params.yaml", "studies", "fdpo", "stages", "user_data", str(SPECS))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line's rows; exit with 1 when some failed."""
+    """Run what the command line says; exit with 1 when a row failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("sweep", help="a file of experiments/sweeps, without .yaml")
-    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows")
-    parser.add_argument("--again", metavar="ROW", help="run a finished row anew and compare")
-    parser.add_argument("--jobs", type=int, metavar="N", help="rows to run at once")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run, row, listed = (commands.add_parser(name) for name in ("run", "row", "list"))
+    for command in (run, row, listed):
+        command.add_argument("sweep", help="a file of experiments/sweeps, without .yaml")
+    run.add_argument("--jobs", type=int, metavar="N", help="rows to run at once")
+    run.add_argument("--cluster", help="a class of Dask clusters: dask_jobqueue.SLURMCluster")
+    row.add_argument("row", help="its name, as `list` prints it")
+    row.add_argument("--force", action="store_true", help="though it is done, with nothing cached")
+    row.add_argument("--commit", help="what runs; the last commit where left out")
+    row.add_argument("--parent", type=int, help="end when this process has gone")
+    for command in (run, row):
+        command.add_argument("--push", action="store_true", help="share by DVC's remote and origin")
+    for command in (row, listed):
+        command.add_argument("--data", action="store_true", help="of each seed the data alone")
     options = parser.parse_args(arguments)
-    jobs = machine.default_jobs() if options.jobs is None else options.jobs
-    if jobs < 1:
-        raise UserError(f"--jobs = {jobs}: must be at least 1")
-    forget_hook_variables()
-    commit = call("git", "rev-parse", "HEAD")
-    sweep = load(options.sweep, finished.params_at(commit))
-    rows = select(sweep, [options.again] if options.again else options.rows)
-    finished.check_files(rows, commit)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
-            signal.signal(number, interrupt)
-    with exclusive_lock(SCRATCH / "lock", "sweep"):
-        stop_runs()
-        remove_damaged_rwlock()
-        sweep_run = SweepRun(SWEEP_RESULTS / f"{sweep.name}.json", sweep, commit)
-        if options.again and not sweep_run.has(rows[0]):
-            raise UserError(
-                f"row {options.again!r}: not in {sweep_run.path} as it is; run it first"
-            )
-        if edited := finished.changed((*finished.CODE, "params.yaml"), commit):
-            print(f"sweep: the last commit runs, without the changes in {', '.join(edited)}")
-        with private_clones(SCRATCH / "clones", 1 if options.again else jobs) as clones:
-            runner = RowRunner(clones, machine.threads_per_row(jobs), SCRATCH / sweep.name)
-            if options.again:
-                code = sweep_run.run_again(rows[0], runner)
+    wanted = {name for name in ("data", "push", "force") if getattr(options, name, False)}
+    commit = getattr(options, "commit", None) or call("git", "rev-parse", "HEAD")
+    if options.command == "row":
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        try:
+            return one_row.run(options.sweep, options.row, commit, options.parent, wanted)
+        except one_row.RowFailed as error:
+            sys.exit(f"{options.row}: {error}")
+    with private_clone(commit) as clone:
+        rows = load(options.sweep, clone)
+    waiting = [row for row in rows if not is_done(row)]
+    if options.command == "list":
+        for name in {row.data if options.data else row.name: row.name for row in waiting}.values():
+            print(name)
+        return None
+    if edited := call("git", "status", "--porcelain", "--", *CODE).splitlines():
+        names = ", ".join(line.split()[-1] for line in edited)
+        say(f"the last commit runs, without the changes in {names}")
+    say(f"{len(rows)} rows, {len(rows) - len(waiting)} done")
+    lock = FileLock(SCRATCH / f"{options.sweep}.lock", timeout=0)
+    try:
+        with lock:
+            sys.exit(run_rows(waiting, commit, options, wanted) if waiting else 0)
+    except Timeout:
+        raise UserError(f"{options.sweep}: another process runs it ({lock.lock_file})") from None
+
+
+def run_rows(
+    rows: list[RowSpec], commit: str, options: argparse.Namespace, wanted: set[str]
+) -> str | None:
+    """Run rows and keep each one's results as it ends; the list of those that failed."""
+    from experiments.sweep import engine  # here, as Dask and PyTorch are slow to import
+
+    failed = []
+    jobs = options.jobs or engine.default_jobs()
+    with engine.connected(jobs, options.cluster) as (client, threads):
+        ends = engine.run(client, rows, commit, threads, [f"--{name}" for name in wanted])
+        for number, (row, outcome) in enumerate(ends, start=1):
+            said = f"{row.name}: done"
+            if isinstance(outcome, str):
+                failed.append(said := outcome)
             else:
-                code = sweep_run.run(rows, runner)
-    sys.exit(code)
+                for path, text in outcome.items():  # the row's own file comes last
+                    with replacing(path) as scratch:
+                        scratch.write_text(text, encoding="utf-8")
+            say(f"[{number}/{len(rows)}] {said}")
+    return "\n".join([f"{len(failed)} of {len(rows)} rows failed:", *failed]) if failed else None
 
 
-def interrupt(number: int, _frame: object) -> None:
-    """End the sweep with one line and the shell's exit code for a signal."""
-    print("sweep: interrupted; run it again to go on", file=sys.stderr)
-    sys.exit(128 + number)
-
-
-def select(sweep: SweepSpec, names: list[str] | None) -> list[RowSpec]:
-    """The sweep's rows of these names, or all. Raises `UserError` for a name it does not have."""
-    available = {row.name for row in sweep.rows}
-    for name in names or []:
-        if name not in available:
-            in_order = ", ".join(row.name for row in sweep.rows)
-            raise UserError(f"row {name!r}: not in {sweep.name}; there are {in_order}")
-    return [row for row in sweep.rows if names is None or row.name in names]
+def say(line: str) -> None:
+    """Print a line with the time of day before it."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 if __name__ == "__main__":

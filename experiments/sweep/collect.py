@@ -1,28 +1,14 @@
-"""What a finished experiment holds, read from Git and DVC's cache (or remote) by its commit."""
+"""What a finished row holds, read from the clone that it ran in."""
 
 import csv
 import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dvc.api import DVCFileSystem
-from dvc.exceptions import DvcException
-from pydantic import ValidationError
-
-from experiments.sweep.results import (
-    HeldoutScores,
-    Provenance,
-    ReferenceResults,
-    RowParams,
-    RowResults,
-    SampleValues,
-)
-from experiments.sweep.row_runner import RowFailed
-from fdpo.core.records import ScoredSample
-from fdpo.core.validation import first_problem
+from experiments.row_records import HeldoutScores, Provenance, ReferenceResults, RowResults
+from experiments.sweep.spec import RowSpec
+from fdpo.core.records import HeldoutSamples, SamplesOfPrompt, read
 from stages import paths
 
 # The names in a sweep's results, and the files' of the train stage.
@@ -35,117 +21,63 @@ CURVE_FILES = {
         ("accuracy", "rewards/accuracies"),
     )
 }
-STUDY_MODELS = (paths.REFERENCE_MODEL, paths.REWARD_MODEL, paths.JUDGE_MODEL)
+SOURCES = (paths.DATA, paths.REFERENCE_MODEL, paths.REWARD_MODEL, paths.JUDGE_MODEL)
 KEPT_SAMPLES = 3  # prompts whose texts go into the results
 SCORE_DECIMALS = 4  # of the scores of single samples
 
 
-def row_results(
-    repo: str | Path, commit: str, params: RowParams, provenance: Provenance
-) -> RowResults:
-    """The numbers of an experiment in this repository, and a few of its samples.
-
-    Raises `RowFailed` when an output is neither in the cache nor in a remote, or is damaged.
-    """
-    with _readable():
-        files = DVCFileSystem(str(repo), rev=commit)
-        described = {"params": params.model_dump(), "made": provenance.model_dump()}
-        # By way of JSON, so that what is written here is what can be read again.
-        return RowResults.model_validate_json(json.dumps(described | _measured(files)))
-
-
-def reference_results(repo: str | Path, commit: str) -> ReferenceResults:
-    """What an experiment's policy was compared with.
-
-    Raises `RowFailed` as `row_results` does.
-    """
-    with _readable():
-        files = DVCFileSystem(str(repo), rev=commit)
-        return _reference(files, _lines(files, paths.SAMPLES))
-
-
-def models(repo: str | Path, commit: str) -> dict[str, Any]:
-    """What the study was made of: data/source.json, and the models' where they have their own.
-
-    Raises `RowFailed` as `row_results` does.
-    """
-    sources = {"data": paths.TEXT_SOURCES}
-    sources |= {folder.name: folder / "source.json" for folder in STUDY_MODELS}
-    with _readable():
-        files = DVCFileSystem(str(repo), rev=commit)
-        present = {name: str(path) for name, path in sources.items() if files.exists(str(path))}
-        return {name: json.loads(files.read_text(path)) for name, path in present.items()}
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    try:
-        yield
-    except ValidationError as error:
-        raise RowFailed(f"its results can't be read: {first_problem(error)}") from None
-    except (OSError, ValueError, KeyError, DvcException) as error:
-        raise RowFailed(f"its results can't be read: {' '.join(str(error).split())}") from None
-
-
-def _measured(files: DVCFileSystem) -> dict[str, Any]:
-    samples = _lines(files, paths.SAMPLES)
-    return {
-        "metrics": json.loads(files.read_text(str(paths.METRICS_WITH_INTERVALS))),
-        "calibration": json.loads(files.read_text(str(paths.CALIBRATION))),
-        "curves": {name: _curve(files, path) for name, path in CURVE_FILES.items()},
-        "samples": [_shown(prompt) for prompt in samples[:KEPT_SAMPLES]],
-        "heldout": {
-            name: _values(samples, "policy", name)
-            for name in HeldoutScores.model_fields
-            if name != "judge" or _judged(samples)
-        },
-        "reference": _reference(files, samples).digest,
-        "counts": {
-            "train_pairs": len(_lines(files, paths.TRAIN_PAIRS)),
-            "test_pairs": len(_lines(files, paths.TEST_PAIRS)),
-            "heldout_prompts": len(samples),
-            "samples": sum(len(prompt["policy"]) for prompt in samples),
-        },
-    }
-
-
-def _reference(files: DVCFileSystem, samples: list[Any]) -> ReferenceResults:
-    baselines = str(paths.REFERENCE_BASELINES)
-    return ReferenceResults(
-        prompts=[prompt["id"] for prompt in samples],
-        reward=_values(samples, "reference", "reward"),
-        judge=_values(samples, "reference", "judge") if _judged(samples) else None,
-        baselines=json.loads(files.read_text(baselines)) if files.exists(baselines) else [],
+def collect(clone: Path, row: RowSpec, made: Provenance) -> tuple[RowResults, ReferenceResults]:
+    """The numbers of the row that ran in `clone`, a few of its samples, and its reference's."""
+    samples = list(read(clone / paths.SAMPLES, HeldoutSamples))
+    baselines = clone / paths.REFERENCE_BASELINES
+    reference = ReferenceResults(
+        prompts=[prompt.id for prompt in samples],
+        reward=_scores(samples, "reference", "reward") or [],
+        judge=_scores(samples, "reference", "judge"),
+        baselines=_json(baselines) if baselines.exists() else [],
     )
-
-
-def _judged(samples: list[Any]) -> bool:
-    """Whether the study has a judge."""
-    return any("judge" in sample for prompt in samples for sample in prompt["policy"])
-
-
-def _values(samples: list[Any], model: str, name: str) -> SampleValues:
-    """A number of every sample of a model, rounded."""
-    return [[round(sample[name], SCORE_DECIMALS) for sample in prompt[model]] for prompt in samples]
-
-
-def _shown(prompt: dict[str, Any]) -> dict[str, Any]:
-    """A prompt's samples with no more than a reader looks at."""
-    kept = ScoredSample.model_fields
-    sides = {
-        model: [{name: sample[name] for name in kept if name in sample} for sample in prompt[model]]
-        for model in ("reference", "policy")
+    shown = [SamplesOfPrompt.model_validate(x.model_dump(), extra="ignore") for x in samples]
+    sources = {folder.name: clone / folder / "source.json" for folder in SOURCES}
+    content = {
+        "study": row.study,
+        "params": row.params.model_dump(),
+        "metrics": _json(clone / paths.METRICS_WITH_INTERVALS),
+        "calibration": _json(clone / paths.CALIBRATION),
+        "curves": {name: _curve(clone / path) for name, path in CURVE_FILES.items()},
+        "samples": [prompt.model_dump() for prompt in shown[:KEPT_SAMPLES]],
+        "counts": {
+            "train_pairs": _count(clone / paths.TRAIN_PAIRS),
+            "test_pairs": _count(clone / paths.TEST_PAIRS),
+            "heldout_prompts": len(samples),
+            "samples": sum(len(prompt.policy) for prompt in samples),
+        },
+        "models": {name: _json(path) for name, path in sources.items() if path.exists()},
+        "made": made.model_dump(),
+        "heldout": {name: _scores(samples, "policy", name) for name in HeldoutScores.model_fields},
+        "reference": reference.digest,
     }
-    return prompt | sides
+    # By way of JSON, so that what is written can be read again.
+    return RowResults.model_validate_json(json.dumps(content)), reference
 
 
-def _lines(files: DVCFileSystem, path: Path) -> list[Any]:
-    return [json.loads(line) for line in files.read_text(str(path)).split("\n") if line]
+def _scores(samples: list[HeldoutSamples], side: str, name: str) -> list[list[float]] | None:
+    """A score of every sample of the policy or the reference; None without a judge."""
+    values = [[getattr(sample, name) for sample in getattr(prompt, side)] for prompt in samples]
+    if any(value is None for prompt in values for value in prompt):
+        return None
+    return [[round(value, SCORE_DECIMALS) for value in prompt] for prompt in values]
 
 
-def _curve(files: DVCFileSystem, path: Path) -> list[tuple[int, float | None]]:
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _count(path: Path) -> int:
+    return path.read_text(encoding="utf-8").count("\n")
+
+
+def _curve(path: Path) -> list[tuple[int, float | None]]:
     """Points (step, value) of a training curve; a value that is no number is None."""
-    text = files.read_text(str(path))
-    points = csv.DictReader(text.splitlines(), delimiter="\t")
+    points = csv.DictReader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t")
     values = [(int(point["step"]), float(point[path.stem])) for point in points]
     return [(step, value if math.isfinite(value) else None) for step, value in values]

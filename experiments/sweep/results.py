@@ -1,246 +1,85 @@
-"""What a sweep's results file, experiments/results/SWEEP.json, holds; read and written here."""
+"""The results of a sweep: a folder experiments/results/SWEEP with a JSON file for each row.
 
-import hashlib
+Whoever ran a row writes its file whole and waits for nobody; rows of two machines merge in Git; and
+10,000 rows add 10,000 files once, where one file of all would be committed anew after each. What
+the rows of a seed share, the reference's scores, is in a file named by its content.
+"""
+
 import json
-from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
+from experiments.row_records import ReferenceResults, RowResults, SweepResults
 from fdpo.core.errors import UserError
-from fdpo.core.files import distinct_keys, replacing
-from fdpo.core.records import SamplesOfPrompt
-from fdpo.core.validation import Strict, first_problem
-from fdpo.baselines.intervals import Interval
+from fdpo.core.files import replacing
+from fdpo.core.validation import problems
 
 SWEEP_RESULTS = Path("experiments/results")
-# What the report compares rows by; evaluation always measures these.
-NEEDED_METRICS = (
-    "reward",
-    "reward_difference",
-    "kl",
-    "entropy",
-    "distinct_2",
-)
 
 
-# Of names, which stand in commands, tables and pictures.
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]
-SWEEP_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # in the names of files too
+def sweeps_with_results(folder: Path = SWEEP_RESULTS) -> list[str]:
+    """The names of the sweeps that have finished rows."""
+    return sorted({path.parent.name for path in folder.glob("*/*.json")})
 
 
-class RowParams(Strict):
-    """What tells a row from the others; further keys are overrides by dotted path."""
+def load_rows(sweep: str, folder: Path = SWEEP_RESULTS) -> SweepResults:
+    """The results of a sweep, its rows by name.
 
-    model_config = ConfigDict(extra="allow")
-
-    loss: Word
-    beta: Annotated[float, Field(gt=0)]
-    alpha: float
-    lr: float | str
-    seed: int
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """Values of params.yaml that the sweep sets besides the comparison, by dotted path."""
-        return dict(self.model_extra or {})
-
-
-class CalibrationBin(Strict):
-    """A bin of stated probabilities: their mean, the share that came true, how many pairs."""
-
-    confidence: float
-    accuracy: float
-    count: int
-
-
-class RowCounts(Strict):
-    """How much a row was trained and measured on."""
-
-    train_pairs: int
-    test_pairs: int
-    heldout_prompts: int
-    samples: int
-
-
-class Provenance(Strict):
-    """Where a row's numbers come from: the commit it ran from and the experiment's own.
-
-    Time, versions and machine are None where the row was taken from a finished experiment, which
-    another machine may have run.
+    Raises `UserError` where there are none, where a file is not as it was written, or where rows
+    are of two studies and can't be compared.
     """
-
-    commit: str
-    experiment: str
-    name: str | None = None
-    seconds: float | None
-    python: str | None
-    packages: dict[str, str] | None
-    machine: str | None
-
-
-SampleValues = list[list[float]]  # [prompts, samples]
-
-
-class HeldoutScores(Strict):
-    """The scores of every held-out sample of a row's policy, and its KL and entropy."""
-
-    reward: SampleValues
-    judge: SampleValues | None = None  # where the study has a judge
-    kl: SampleValues  # nats per completion
-    entropy: SampleValues  # nats per token
+    rows = {path.stem: read_row(path) for path in sorted((folder / sweep).glob("[!.]*.json"))}
+    if not rows:
+        known = ", ".join(sweeps_with_results(folder)) or "none"
+        raise UserError(f"{sweep}: no results in {folder}, which has {known}; run the sweep first")
+    studies = {row.study: row.models for row in rows.values()}
+    if len(studies) > 1:
+        raise UserError(f"{folder / sweep}: rows of several studies: {', '.join(studies)}")
+    digests = {row.reference for row in rows.values() if row.reference}
+    references = {
+        name: _read(folder / sweep / "references" / f"{name}.json", ReferenceResults)
+        for name in sorted(digests)
+    }
+    [(study, models)] = studies.items()
+    return SweepResults(sweep=sweep, study=study, models=models, rows=rows, references=references)
 
 
-class ReferenceResults(Strict):
-    """What rows are compared with: the reference's held-out samples, and its baselines.
-
-    The rows of a seed share it, unless their params change the data. `prompts` are ids;
-    `baselines` are the entries of results/baselines.json, where the study has them.
-    """
-
-    prompts: list[int]
-    reward: SampleValues
-    judge: SampleValues | None = None  # where the study has a judge
-    baselines: list[dict[str, Any]]
-
-    @property
-    def digest(self) -> str:
-        """What rows name it by: equal content has equal names."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+def row_file(sweep: str, row: str) -> Path:
+    """The file of one row, finished or not."""
+    return SWEEP_RESULTS / sweep / f"{row}.json"
 
 
-class RowResults(Strict):
-    """One finished experiment.
-
-    `heldout` and `reference`, the name of a `ReferenceResults`, are None in results of before they
-    were kept.
-    """
-
-    params: RowParams
-    metrics: dict[str, Interval]
-    calibration: list[CalibrationBin]
-    curves: dict[str, list[tuple[int, float | None]]]  # [step, value]; None: not a number
-    samples: list[SamplesOfPrompt]
-    counts: RowCounts
-    made: Provenance
-    heldout: HeldoutScores | None = None
-    reference: str | None = None
-
-    @model_validator(mode="after")
-    def _has_what_is_compared(self):
-        missing = [name for name in NEEDED_METRICS if name not in self.metrics]
-        if missing:
-            raise ValueError(f"metrics without {', '.join(missing)}")
-        return self
+def read_row(path: Path) -> RowResults:
+    """One row's results. Raises `UserError` where the file is not as it was written."""
+    return _read(path, RowResults)
 
 
-class SweepResults(Strict):
-    """A sweep's finished rows by name, and what its study was made of."""
-
-    sweep: Annotated[str, Field(pattern=SWEEP_NAME)]
-    study: Word
-    models: dict[str, Any]
-    references: dict[str, ReferenceResults] = Field(default_factory=dict)
-    rows: Annotated[dict[Word, RowResults], Field(min_length=1)]
-
-    @property
-    def reference_by_seed(self) -> dict[int, ReferenceResults]:
-        """The reference's own results, once for each seed.
-
-        Rows of one seed have one reference, unless machines made them whose last digits differ;
-        then it is the first row's.
-        """
-        return {
-            row.params.seed: self.references[row.reference]
-            for row in reversed(self.rows.values())
-            if row.reference is not None
-        }
-
-    @model_validator(mode="after")
-    def _references_fit(self):
-        for name, row in self.rows.items():
-            if row.reference is None:
-                continue
-            reference = self.references.get(row.reference)
-            if reference is None:
-                raise ValueError(f"rows.{name}.reference = {row.reference!r}: not in references")
-            if row.heldout is None or any(
-                values is not None and len(values) != len(reference.prompts)
-                for values in vars(row.heldout).values()
-            ):
-                raise ValueError(f"rows.{name}.heldout: not one entry for each prompt")
-        return self
+def files_of(row: Path) -> list[Path]:
+    """The files of a finished row: its reference's, which others share, and its own."""
+    return [row.parent / "references" / f"{read_row(row).reference}.json", row]
 
 
-def read_results(path: Path) -> SweepResults:
-    """Read one results file.
+def write_row(path: Path, row: RowResults, reference: ReferenceResults) -> None:
+    """Write a row's file, and before it its reference's."""
+    _write(path.parent / "references" / f"{reference.digest}.json", reference)
+    _write(path, row)
 
-    Raises `UserError` when it cannot be read or does not have this format.
-    """
+
+def _read(path: Path, kind: type[BaseModel]) -> Any:
     try:
-        content = path.read_bytes()
-        results = SweepResults.model_validate_json(content)
-        json.loads(content, object_pairs_hook=distinct_keys)
-        return results
-    except ValueError as error:  # pydantic's among them
-        problem = first_problem(error) if isinstance(error, ValidationError) else error
-        raise UserError(
-            f"{path}: {problem}; restore it with `git checkout {path}`, or move it away and run"
-            " the sweep"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        return kind.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        said = problems(error)[0] if isinstance(error, ValidationError) else error.strerror
+        raise UserError(f"{path}: {said}; restore it with `git checkout`, or run the row") from None
 
 
-def write_results(path: Path, results: SweepResults) -> None:
-    """Write one results file, whole or not at all, with a line for each row and reference."""
-    parts = []
-    for key, value in sorted(results.model_dump().items()):
-        if key in ("references", "rows"):
-            lines = (f"{_json(name)}: {_json(entry)}" for name, entry in sorted(value.items()))
-            parts.append(f"{_json(key)}: {{\n" + ",\n".join(lines) + "\n}")
-        else:
-            parts.append(f"{_json(key)}: {_json(value)}")
+def _write(path: Path, content: BaseModel) -> None:
+    """JSON with sorted keys, and a line for each key at the top, so that Git shows what changed."""
+    lines = (
+        f"{json.dumps(key)}: {json.dumps(value, sort_keys=True, ensure_ascii=False)}"
+        for key, value in sorted(content.model_dump().items())
+    )
     with replacing(path) as scratch:
-        scratch.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(
-        value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
-
-
-def read_sweeps(names: list[str], folder: Path = SWEEP_RESULTS) -> list[SweepResults]:
-    """The results of the named sweeps, or of all that have some, by name.
-
-    Raises `UserError` when there are none, or a file is missing or has another format.
-    """
-    available = sorted(path.stem for path in folder.glob("*.json"))
-    if not available:
-        raise UserError(f"{folder}: no results; run `make sweep SWEEP=NAME` first")
-    for name in names:
-        if name not in available:
-            raise UserError(f"{name}: no results in {folder}; choose from {', '.join(available)}")
-    return [read_results(folder / f"{name}.json") for name in dict.fromkeys(names or available)]
-
-
-def differences(before: RowResults, now: RowResults) -> tuple[list[str], int]:
-    """Names of the measured values that are not exactly equal, and how many were compared."""
-    old, new = (
-        dict(_flat(row.model_dump(exclude={"params", "made"}), "")) for row in (before, now)
-    )
-    names = sorted(old.keys() | new.keys())
-    missing = object()
-    return [name for name in names if old.get(name, missing) != new.get(name, missing)], len(names)
-
-
-def _flat(value: Any, name: str) -> list[tuple[str, Any]]:
-    """The single values in nested maps and lists, each with its dotted name."""
-    if isinstance(value, dict):
-        prefix = f"{name}." if name else ""
-        return list(chain(*(_flat(item, f"{prefix}{key}") for key, item in value.items())))
-    if isinstance(value, list | tuple):
-        return list(chain(*(_flat(item, f"{name}[{i}]") for i, item in enumerate(value))))
-    return [(name, value)]
+        scratch.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

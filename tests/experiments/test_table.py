@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments import outcome, table
+from experiments import summary, table
 from fdpo.core.errors import UserError
 
 SHOWN = {
@@ -82,13 +82,13 @@ def metrics(value: float, low: float | None, high: float | None) -> dict:
     return {"value": value, "low": low, "high": high}
 
 
-def test_the_outcome_says_what_rose_and_what_is_noise():
+def test_the_summary_says_what_rose_and_what_is_noise():
     measured = {
         "reward_difference": metrics(0.307, 0.184, 0.433),
         "judge_difference": metrics(-0.046, -0.122, 0.032),
         "kl": metrics(2.687, 2.5, 2.9),
     }
-    first, where, following = outcome.lines(measured)
+    first, where, following = summary.lines(measured)
     assert first == (
         "Against the reference, reward rose by 0.307 (difference +0.184 to +0.433); judge fell by"
         " 0.046 (difference -0.122 to +0.032, within noise); KL 2.69 nats."
@@ -101,9 +101,9 @@ def test_the_outcome_says_what_rose_and_what_is_noise():
 
 def test_a_metric_without_an_interval_is_said_to_have_none():
     measured = {"reward_difference": metrics(0.3, None, None), "kl": metrics(1.0, None, None)}
-    assert "reward rose by 0.300 (no interval); KL 1.00" in outcome.lines(measured)[0]
+    assert "reward rose by 0.300 (no interval); KL 1.00" in summary.lines(measured)[0]
 
 
-def test_the_outcome_does_without_a_judge():
+def test_the_summary_does_without_a_judge():
     measured = {"reward_difference": metrics(0.3, 0.1, 0.5), "kl": metrics(1.0, 0.9, 1.1)}
-    assert "judge" not in outcome.lines(measured)[0]
+    assert "judge" not in summary.lines(measured)[0]

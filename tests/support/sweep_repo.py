@@ -8,26 +8,24 @@ from pathlib import Path
 
 from tests.support.clone import IDENTITY, PYTHON_FOLDER, ROOT
 
-# Its numbers follow from the params alone, unless a file `noise` says otherwise. It notes every
-# run, fails for the losses named in the file `broken` and waits where there is a file `slow`.
+# Its numbers follow from the params alone. It notes every run, fails for the losses named in the
+# file `broken` and waits where there is a file `slow`.
 WORK = """
 import json, os, sys, time
 from pathlib import Path
 import yaml
 
 params = yaml.safe_load(Path("params.yaml").read_text())
-prepare = params["studies"]["embedded"]["prepare"]
+prepare = yaml.safe_load(Path("studies/embedded.yaml").read_text())["prepare"]
 control = Path(os.environ["CONTROL"])
-slow = (control / "slow").exists()
 with (control / "ran").open("a") as ran:
     print(params["loss"], params["beta"], params["lr"], params["seed"], os.getpid(),
           os.environ.get("OMP_NUM_THREADS"), file=ran)
-if slow:
+if (control / "slow").exists():
     time.sleep(60)
 if params["loss"] in (control / "broken").read_text().split():
     print("half a progress bar\\rerror: the GPU is on fire", file=sys.stderr)
     sys.exit(2)
-noise = float((control / "noise").read_text()) if (control / "noise").exists() else 0.0
 
 def write(path, text):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -40,9 +38,7 @@ write("models/reference/source.json", json.dumps({"name": "tiny"}))
 write("results/metrics.json", json.dumps({"reward": params["beta"]}))
 baselines = [{"baseline": "best_of", "n": 2, "seed": params["seed"]}]
 write("results/baselines.json", json.dumps(baselines))
-reward = {"value": params["beta"] + params["seed"] + noise, "low": None, "high": 1 / 3}
-others = ("reward_difference", "judge_difference", "kl", "entropy", "distinct_2")
-metrics = {"reward": reward} | {name: {"value": 1.0, "low": 0.5, "high": 1.5} for name in others}
+metrics = {"reward": {"value": params["beta"] + params["seed"], "low": None, "high": 1 / 3}}
 write("results/evaluate/metrics.json", json.dumps(metrics))
 bins = [{"confidence": 0.5, "accuracy": 0.6, "count": 2}]
 write("results/evaluate/calibration.json", json.dumps(bins))
@@ -52,38 +48,31 @@ for split in ("train", "eval"):
         points = f"step\\t{Path(curve).name}\\n1\\t0.1\\n2\\tnan\\n"
         write(f"results/train/plots/metrics/{split}/{curve}.tsv", points)
 """
-# It notes every run too, and that no other one is at the same seed's data.
 SPLIT = """
-import json, os, time
+import json, os
 from pathlib import Path
 import yaml
 
 params = yaml.safe_load(Path("params.yaml").read_text())
-control = Path(os.environ["CONTROL"])
-with (control / "data-ran").open("a") as ran:
+prepare = yaml.safe_load(Path("studies/embedded.yaml").read_text())["prepare"]
+with (Path(os.environ["CONTROL"]) / "data-ran").open("a") as ran:
     print(params["seed"], file=ran)
-busy = control / f"busy-{params['seed']}"
-busy.touch(exist_ok=False)
-time.sleep(0.5)
 Path("data").mkdir(exist_ok=True)
 source = {"snippets": {"name": "made", "version": "1"}}
 Path("data/source.json").write_text(json.dumps(source))
-Path("data/train.jsonl").write_text(
-    "{}\\n" * params["studies"]["embedded"]["prepare"]["train_prompts"]
-)
+Path("data/train.jsonl").write_text("{}\\n" * prepare["train_prompts"])
 Path("data/test.jsonl").write_text("{}\\n" * 2)
-busy.unlink()
 """
 DVC_YAML = """
 stages:
   split:
     cmd: python3 split.py
-    params: [seed, studies.embedded.prepare]
+    params: [seed, "studies/${study}.yaml": [prepare]]
     outs: [data]
   work:
     cmd: python3 work.py
     deps: [data]
-    params: [loss, beta, alpha, lr, seed, studies.embedded.prepare]
+    params: [loss, beta, alpha, lr, seed, "studies/${study}.yaml": [prepare]]
     outs: [models, results/train, results/evaluate/samples.jsonl,
            results/evaluate/calibration.json]
     plots: [results/evaluate/metrics.json: {cache: false},
@@ -93,8 +82,7 @@ stages:
 SWEEP = """
 study: embedded
 seeds: [1, 2]
-params: {alpha: 0.5, lr: 0.00001, studies.embedded.prepare.train_prompts: 8,
-         studies.embedded.prepare.heldout_prompts: 5}
+params: {lr: 0.00001, prepare.train_prompts: 8, prepare.heldout_prompts: 5}
 rows:
   - {name: sigmoid-b1, loss: sigmoid, beta: 1}
   - {name: fkl-b0.1, loss: fkl, beta: 0.1}
@@ -107,12 +95,10 @@ class SweepRepo:
     control: Path
     environment: dict[str, str]
 
-    def start(
-        self, *arguments: str, jobs: int | None = 1, **environment: str
-    ) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "experiments.sweep", *arguments]
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """A command of `python -m experiments.sweep`."""
         return subprocess.Popen(
-            [*command, "--jobs", str(jobs)] if jobs is not None else command,
+            [sys.executable, "-m", "experiments.sweep", *arguments],
             cwd=self.folder,
             env=self.environment | environment,
             stdout=subprocess.PIPE,
@@ -120,11 +106,9 @@ class SweepRepo:
             text=True,
         )
 
-    def sweep(
-        self, *arguments: str, jobs: int | None = 1, **environment: str
-    ) -> tuple[int, str, str]:
-        """Run a sweep to its end: exit code, stdout, stderr."""
-        process = self.start(*arguments, jobs=jobs, **environment)
+    def sweep(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        """Run a command to its end: exit code, stdout, stderr."""
+        process = self.start(*arguments, **environment)
         out, err = process.communicate(timeout=400)
         return process.returncode, out, err
 
@@ -135,9 +119,10 @@ class SweepRepo:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def commit(self) -> None:
+    def commit(self) -> str:
         self.call("git", "add", "--all")
         self.call("git", "commit", "--quiet", "--message=more")
+        return self.call("git", "rev-parse", "HEAD").strip()
 
     def write(self, path: str, text: str) -> None:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +154,6 @@ def make(scratch: Path) -> SweepRepo:
         "HOME": str(home),
         "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
         "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc"),
-        "DVC_SITE_CACHE_DIR": str(home / "site"),
         "DVC_NO_ANALYTICS": "1",
     }
     repo = SweepRepo(folder, control, environment)
@@ -177,11 +161,12 @@ def make(scratch: Path) -> SweepRepo:
     repo.write("work.py", WORK)
     repo.write("split.py", SPLIT)
     repo.write("dvc.yaml", DVC_YAML)
-    repo.write("params.yaml", (ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for path in ("params.yaml", "studies/embedded.yaml"):
+        repo.write(path, (ROOT / path).read_text(encoding="utf-8"))
     repo.write("experiments/sweeps/tiny.yaml", SWEEP)
     repo.write(
         ".gitignore",
-        "/data/\n/models/\n/results/*\n!/results/metrics.json\n!/results/baselines.json\n"
+        "/data/\n/models/\n/.ckpt/\n/results/*\n!/results/metrics.json\n!/results/baselines.json\n"
         "!/results/evaluate/\n/results/evaluate/*\n!/results/evaluate/metrics.json\n",
     )
     repo.call("git", "init", "--quiet", "--initial-branch=main")

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import yaml
+from tests.support.trials import SIGNALS, Outcome
 
 from tests.support import sweep_repo
-from tests.support.trials import SIGNALS, Outcome
 
 SEEDS = (1, 2)
 

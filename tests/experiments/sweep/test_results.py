@@ -3,8 +3,8 @@
 import json
 
 import pytest
-
 from experiments.report.analysis.points import points
+
 from experiments.sweep.results import (
     HeldoutScores,
     ReferenceResults,

@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 import pytest
 
 from experiments.sweep import spec
+from fdpo.config.params import load_params
 from fdpo.core.errors import UserError
 from fdpo.losses import LOSSES
-from fdpo.config.params import load_params
 
 BASE = load_params()
 ONE = """

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from experiments.sweep.commands import last_error
 
 from experiments.sweep import finished, machine, spec
-from experiments.sweep.commands import last_error
 from experiments.sweep.results import NEEDED_METRICS
 from fdpo.config.params import load_params
 from tests.support import sweep_repo

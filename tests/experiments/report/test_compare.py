@@ -1,0 +1,112 @@
+"""Comparisons at equal KL: interpolation, intervals, outcomes and tests."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.stats import t, ttest_rel
+
+from experiments.report import compare as comparing
+from experiments.report.compare import compare, omnibus, power, score_at, smallest_found
+from fdpo.baselines.intervals import Interval
+
+SCORES = {
+    "a": {1: 1.0, 2: 2.0, 3: 3.5},
+    "b": {1: 0.5, 2: 1.5, 3: 2.5},
+    "c": {1: 0.0, 2: 9.0},
+}
+
+
+def row(kl: float, reward: float) -> SimpleNamespace:
+    metrics = {"kl": Interval(kl, None, None), "reward_difference": Interval(reward, None, None)}
+    return SimpleNamespace(metrics=metrics | {"distinct_2": Interval(reward, None, None)})
+
+
+@pytest.mark.parametrize(
+    ("kl", "score", "expected"),
+    [
+        (1.0, "reward_difference", 0.5),  # half of the way from (0, 0) to √4
+        (4.0, "reward_difference", 1.0),
+        (6.25, "reward_difference", 1.5),  # half of the way from √4 to √9
+        (9.5, "reward_difference", None),
+        (1.0, "distinct_2", None),  # what the reference has is not known
+        (6.25, "distinct_2", 1.5),
+    ],
+)
+def test_a_score_is_a_line_over_the_root_of_kl(kl, score, expected):
+    assert score_at([row(9.0, 2.0), row(4.0, 1.0)], kl, score) == pytest.approx(expected)
+
+
+def test_a_pair_by_hand():
+    first, second, third = compare(SCORES, margin=None)
+    assert (first.name, first.value, first.seeds) == ("a − b", pytest.approx(2 / 3), 3)
+    error = np.std([0.5, 0.5, 1.0], ddof=1) / 3**0.5
+    reach = t.ppf(0.975, 2) * error  # one pair has three seeds
+    assert (first.low, first.high) == pytest.approx((2 / 3 - reach, 2 / 3 + reach))
+    assert second.outcome == third.outcome == "too few seeds"
+    assert second.low is None
+
+
+@pytest.mark.parametrize(
+    ("lead", "margin", "outcome"),
+    [
+        (1.0, 0.1, "ahead"),
+        (0.0, 0.1, "equivalent"),
+        (0.0, 0.001, "undecided"),
+        (0.0, None, "undecided"),
+    ],
+)
+def test_outcomes(lead, margin, outcome):
+    noise = {1: 0.001, 2: -0.001, 3: 0.002, 4: -0.002}
+    scores = {
+        "a": {seed: value + lead for seed, value in noise.items()},
+        "b": dict.fromkeys(noise, 0.0),
+    }
+    (pair,) = compare(scores, margin)
+    assert pair.outcome == outcome
+    assert pair.leader == ("a" if outcome == "ahead" else None)
+
+
+def test_a_pair_is_ahead_where_its_paired_t_test_says_so_by_bonferroni():
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(4, 12)) + np.array([[0.0], [0.5], [1.0], [2.0]])
+    scores = {str(n): dict(enumerate(values)) for n, values in enumerate(table)}
+    outcomes = set()
+    for pair in compare(scores, None):
+        p = ttest_rel(table[int(pair.first)], table[int(pair.second)]).pvalue
+        assert (pair.outcome == "ahead") == (p * 6 < 0.05)
+        outcomes.add(pair.outcome)
+    assert outcomes == {"ahead", "undecided"}
+
+
+def test_the_omnibus_test_sees_differences_and_no_others(monkeypatch):
+    monkeypatch.setattr(comparing, "PERMUTATIONS", 199)
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for draw in range(400):
+        level = rng.normal(size=6)
+        equal = {str(n): dict(enumerate(level + rng.normal(0, 0.1, 6))) for n in range(4)}
+        alarms += omnibus(equal, str(draw))[0] <= 0.05
+    assert alarms / 400 == pytest.approx(0.05, abs=0.03)
+    better = equal | {"0": {seed: value + 0.5 for seed, value in equal["0"].items()}}
+    assert omnibus(better, "better")[0] < 0.01
+    assert omnibus(SCORES, "c has two seeds")[1:] == (2, 3)
+    assert omnibus({"a": SCORES["a"], "c": SCORES["c"]}, "one") is None
+
+
+@pytest.mark.parametrize(
+    ("pairs", "seeds", "difference"), [(1, 5, 1.2), (10, 8, 2.0), (36, 16, 1.2)]
+)
+def test_power_is_that_of_the_procedure(pairs, seeds, difference):
+    rng = np.random.default_rng(0)
+    reach = comparing.critical_value(pairs, seeds)
+    draws = rng.normal(difference, 1.0, size=(20_000, seeds))
+    ratio = np.abs(draws.mean(axis=1)) / (draws.std(axis=1, ddof=1) / seeds**0.5)
+    assert power(difference, 1.0, pairs, seeds) == pytest.approx((ratio > reach).mean(), abs=0.015)
+
+
+def test_the_smallest_difference_found_has_the_stated_power():
+    size, seeds = smallest_found(SCORES)
+    spread = np.std([0.5, 0.5, 1.0], ddof=1)
+    assert seeds == 3
+    assert power(size, spread, 1, 3) == pytest.approx(comparing.POWER, abs=1e-3)

@@ -1,0 +1,98 @@
+"""The report of the committed rows: one source for Markdown, figures and page."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import vl_convert
+
+from experiments.report import __main__ as report
+from experiments.report.compare import scores_at
+from experiments.report.evidence import gather
+from experiments.report.pages import escape, markdown, page, part
+from experiments.report.points import FELL, optimised
+from experiments.sweep.results import load_rows
+from tests.support import browser
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    return gather(load_rows("controlled", ROOT / "experiments/results"))
+
+
+@pytest.fixture(scope="module")
+def parts(evidence):
+    return [part(evidence)]
+
+
+def test_the_committed_report_is_that_of_the_committed_rows(parts):
+    committed = (ROOT / "results/report/controlled.md").read_text(encoding="utf-8")
+    assert committed == markdown(parts[0]), "run `make report`"
+
+
+def test_every_pair_of_the_table_is_in_the_verdict_or_counted(evidence, parts):
+    level = evidence.primary
+    tested = [pair for pair in level.differences if pair.low is not None]
+    (undecided, of) = map(int, re.search(r"(\d+) of (\d+) pairs stay", parts[0].verdict).groups())
+    assert of == len(tested)
+    assert undecided == sum(pair.outcome == "undecided" for pair in tested)
+    for pair in tested:
+        if pair.outcome == "equivalent":
+            assert f"{pair.first}–{pair.second}" in parts[0].verdict
+
+
+def test_rows_that_did_not_optimise_are_in_no_comparison(evidence):
+    curves = {name: list(points) for name, points in evidence.curves.items()}
+    point = curves["sigmoid"][-1]
+    row = point.rows[1]
+    assert optimised(row) is None
+    failed = row.model_copy(update={"curves": {FELL: [(0, 0.0), (16, 0.4)]}})
+    assert optimised(failed) is False
+    before = scores_at({"sigmoid": curves["sigmoid"]}, 4.0, "reward_difference")
+    point.rows[1] = failed
+    try:
+        after = scores_at({"sigmoid": curves["sigmoid"]}, 4.0, "reward_difference")
+    finally:
+        point.rows[1] = row
+    assert before["sigmoid"].keys() - after["sigmoid"].keys() <= {1}
+    assert before != after
+
+
+def test_figures_are_drawn(parts):
+    for spec in parts[0].figures.values():
+        drawn = vl_convert.vegalite_to_svg(json.dumps(spec))
+        assert drawn.count("<path") > 10
+
+
+def test_a_report_of_one_sweep_leaves_the_others_files(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "experiments/results/seed-table", tmp_path / "experiments/results/mine")
+    other = tmp_path / "results/report/controlled-kl.svg"
+    other.parent.mkdir(parents=True)
+    other.write_text("theirs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["report", "mine"])
+    report.main()
+    assert other.read_text() == "theirs"
+    assert (tmp_path / "results/report/mine.md").exists()
+    assert (tmp_path / "results/report/mine-pairs.svg").exists()
+
+
+@pytest.mark.parametrize("text", ["a|b", "*a* _b_", "<b>", "a\nb", "[x](y)", "`c`"])
+def test_text_stays_text_in_markdown(text):
+    shown = escape(text)
+    assert "\n" not in shown
+    assert not re.search(r"(?<!\\)[|*_`\[\]]|<", shown)
+
+
+@pytest.mark.browser
+def test_the_page_draws_its_figures_without_a_network(parts, tmp_path):
+    (tmp_path / "index.html").write_text(page(parts), encoding="utf-8")
+    with browser.opened(tmp_path / "index.html") as opened:
+        assert opened.page.locator(".figure svg").count() == len(parts[0].figures)
+        assert parts[0].verdict in opened.page.inner_text("body")
+        assert opened.errors == []
+        assert {url.split(":")[0] for url in opened.requests} <= {"file", "data"}
