@@ -94,15 +94,10 @@ def load_causal_lm(
     require_none_unused(loading["unexpected_keys"], model, folder)
     require_all(loading["missing_keys"], folder, remedy)
     require_finite(model, folder, remedy)
-    lacks = None
     if not isinstance(model.get_output_embeddings(), nn.Linear):
-        lacks = "no linear LM head"
-    elif backbone(model) is model:
-        lacks = "no part of its own below the LM head"
-    if lacks:
         raise UserError(
-            f"{folder}: {type(model).__name__} has {lacks}; choose a model of a family in"
-            " docs/models.md"
+            f"{folder}: {type(model).__name__} has no linear LM head; choose a model of a family"
+            " in docs/models.md"
         )
     model = model.eval().to(device())
     use_branch_attention(model)
