@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fdpo.config.params import load_params
 from fdpo.config.study_sources import (
+    ExactSource,
     FromDisk,
     HubModels,
     HubRepo,
@@ -52,6 +53,8 @@ def main() -> None:
             from_prompts(source, settings.seed)
         case PairsSource() as source:
             from_pairs(source, settings.seed)
+        case ExactSource() as source:
+            from_letters(source, settings.seed)
     require_unchanged()
 
 
@@ -164,6 +167,19 @@ def from_pairs(source: PairsSource, seed: int) -> None:
     write_texts(map(chat.with_messages, rows), origins)
     for problem, count in skipped.most_common():
         print(f"prepare: {count} rows skipped: {problem}")
+
+
+def from_letters(source: ExactSource, seed: int) -> None:
+    """The study `exact`: a random model whose completions can all be listed."""
+    from fdpo.sources import exact  # not above: it imports Transformers' models
+
+    drawn = exact.prompts(
+        source.letters, source.prompt_letters, seed, source.train_prompts, source.heldout_prompts
+    )
+    exact.write(paths.REFERENCE_MODEL, source.letters, seed)
+    fetch_scorer(source.reward, paths.REWARD_MODEL)
+    fetch_scorer(None, paths.JUDGE_MODEL)
+    write_texts(drawn, {})
 
 
 def fetch_models(models: HubModels) -> None:

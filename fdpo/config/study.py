@@ -4,7 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fdpo.config.study_sources import Count, PackagesSource, PairsSource, PromptsSource
+from fdpo.config.study_sources import (
+    Count,
+    ExactSource,
+    PackagesSource,
+    PairsSource,
+    PromptsSource,
+)
 from fdpo.core.validation import Strict, Text
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
@@ -233,7 +239,9 @@ class Evaluate(Strict):
 class Study(Strict):
     """The settings of one study, one section per stage."""
 
-    prepare: Annotated[PackagesSource | PromptsSource | PairsSource, Field(discriminator="source")]
+    prepare: Annotated[
+        PackagesSource | PromptsSource | PairsSource | ExactSource, Field(discriminator="source")
+    ]
     generate: Generate
     score: Score
     pair: PairParams

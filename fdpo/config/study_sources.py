@@ -318,6 +318,17 @@ class PairsSource(HubModels):
         return self
 
 
+class ExactSource(Strict):
+    """A tiny random language model over a few letters, whose completions can all be listed."""
+
+    source: Literal["exact"]
+    letters: Annotated[int, Field(ge=2, le=26)]
+    prompt_letters: Annotated[int, Field(ge=1, le=16)]
+    train_prompts: Count
+    heldout_prompts: Annotated[int, Field(ge=2)]
+    reward: PythonFunction
+
+
 def local_sections(section: BaseModel) -> Iterator[FromDisk | PythonFunction]:
     """The sections, at or below `section`, that name a file or folder of the user's own."""
     if isinstance(section, FromDisk | PythonFunction):

@@ -1,0 +1,1 @@
+"""What theory says: every completion enumerated, so that no number has sampling noise."""

@@ -1,0 +1,105 @@
+"""Rewards of the losses at equal divergence from the reference, with intervals over seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from experiments.exact.training import (
+    Labels,
+    draw_pairs,
+    loss_of_everything,
+    loss_of_pairs,
+    train,
+)
+from experiments.exact.world import Measures, World
+from fdpo.losses import Objective
+
+LOSSES = ("sigmoid", "hinge", "jsd", "fkl", "alpha", "jeffreys", "chi2", "ipo", "squared")
+BETAS = tuple(float(f"{beta:.2g}") for beta in np.geomspace(0.05, 10, 8))
+ALPHA = 0.5
+LEVELS = {"kl": 1.0, "forward_kl": 0.5}  # nats
+SEEDS = 20
+
+
+@dataclass(frozen=True)
+class AtLevel:
+    """A loss's rewards where its policies have come to a divergence, by seed, at its best β."""
+
+    loss: str
+    rewards: np.ndarray  # [seeds], NaN where the level is not reached
+    betas: list[float]  # the most frequent first
+
+    def row(self, baseline: np.ndarray, comparisons: int) -> dict:
+        """Mean and 95 % interval, and those of the difference from `baseline`, seed by seed.
+
+        The intervals of differences hold together for so many `comparisons` (Bonferroni).
+        """
+        mean, half = _mean_and_half(self.rewards, 0.05)
+        row = {"loss": self.loss, "betas": self.betas, "reward": mean, "half": half}
+        if self.rewards is not baseline:
+            mean, half = _mean_and_half(self.rewards - baseline, 0.05 / comparisons)
+            row |= {"difference": mean, "difference_half": half}
+        return row
+
+
+def _mean_and_half(values: np.ndarray, error: float) -> tuple[float | None, float | None]:
+    if not np.isfinite(values).all():
+        return None, None
+    if len(values) < 2:
+        return float(values.mean()), None
+    spread = values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(spread * stats.t.ppf(1 - error / 2, len(values) - 1))
+
+
+def paths(
+    world: World, loss: str, labels: Labels, pairs: int | None, seeds: int
+) -> list[list[Measures]]:
+    """Training paths of a loss, one for each β of `BETAS`; `pairs` None is infinite data."""
+    draws = draw_pairs(world, labels, pairs, seeds) if pairs else None
+    found = []
+    for beta in BETAS:
+        objective = Objective(loss, beta, ALPHA)
+        if draws is None:
+            found.append(train(world, objective, loss_of_everything(world, objective, labels), 1))
+        else:
+            found.append(train(world, objective, loss_of_pairs(world, objective, draws), seeds))
+    return found
+
+
+def at_level(loss: str, by_beta: Sequence[Sequence[Measures]], name: str, level: float) -> AtLevel:
+    """Rewards where the paths first come to `level` of the divergence `name`.
+
+    Each seed's β is the one with the greatest mean reward over the other seeds there, so that no
+    seed chooses by its own noise.
+    """
+    rewards = np.array([first_crossing(path, name, level) for path in by_beta])  # [betas, seeds]
+    seeds = rewards.shape[1]
+    chosen = np.empty(seeds, dtype=int)
+    for seed in range(seeds):
+        others = np.delete(rewards, seed, 1) if seeds > 1 else rewards
+        means = others.mean(1)  # NaN where a seed does not get there
+        chosen[seed] = np.nanargmax(means) if np.isfinite(means).any() else 0
+    counts = np.bincount(chosen, minlength=len(by_beta))
+    betas = [BETAS[place] for place in np.argsort(-counts, kind="stable") if counts[place]]
+    return AtLevel(loss, rewards[chosen, np.arange(seeds)], betas)
+
+
+def first_crossing(path: Sequence[Measures], name: str, level: float) -> np.ndarray:
+    """Reward [seeds] where a path first comes to `level`, linear between measured steps."""
+    levels = np.array([getattr(measures, name).numpy() for measures in path])  # [steps, seeds]
+    rewards = np.array([measures.reward.numpy() for measures in path])
+    above = levels >= level
+    step = np.maximum(above.argmax(0), 1)
+    seeds = np.arange(levels.shape[1])
+    low, high = levels[step - 1, seeds], levels[step, seeds]
+    share = (level - low) / (high - low)
+    between = rewards[step - 1, seeds] + share * (rewards[step, seeds] - rewards[step - 1, seeds])
+    return np.where(above.any(0), between, np.nan)
+
+
+def compare(found: Sequence[AtLevel]) -> list[dict]:
+    """The rows of losses at one level, each against the first."""
+    baseline = found[0].rewards
+    return [one.row(baseline, len(found) - 1) for one in found]
