@@ -1,6 +1,6 @@
 #!/bin/bash
 # What is out of date of the pipeline, on several nodes: from the clone, which all nodes share,
-#   sbatch configs/slurm.sh
+#   sbatch launch/slurm.sh
 # `dvc repro` runs on the first node; its stages generate, train and evaluate start one torchrun a
 # node, which starts a process a GPU and meets the others at the first node. Arguments go to DVC.
 #SBATCH --job-name=fdpo

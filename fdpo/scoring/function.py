@@ -6,7 +6,6 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -60,11 +59,11 @@ class FunctionScorer:
         anything but a finite number for each completion.
         """
         scores: list[float] = []
-        with closing(progress_of(self.name, len(items), "completions", leave=False)) as progress:
+        with progress_of(self.name, len(items), "completions", leave=False) as progress:
             for start in range(0, len(items), CALL_SIZE):
                 batch = items[start : start + CALL_SIZE]
                 scores += self._call(batch)
-                progress.advance(len(batch))
+                progress.update(len(batch))
         _require_alone(self.file)
         return np.array(scores, dtype=np.float64)
 
