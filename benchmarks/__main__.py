@@ -42,14 +42,15 @@ def parsed() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", choices=[[], *NAMES], help="default: all of them"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
     parser.add_argument("--rounds", type=int, help="of each comparison; default 3, or 2 if quick")
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument("--quick", action="store_true", help="smaller samples; writes nothing")
     sizes.add_argument("--tiny", action="store_true", help="tiny models; writes nothing")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"{', '.join(unknown)}: choose from {', '.join(NAMES)}")
+    return options
 
 
 def record(name: str, rows: list[Row]) -> None:

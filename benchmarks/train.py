@@ -10,6 +10,7 @@ activations, which is its fastest way, or checkpoints gradients, its default and
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from benchmarks.measure import Row, Run, alone, alternate, compared, module, note
 
@@ -65,35 +66,27 @@ def rows(rounds: int, size: str) -> list[Row]:
 def rows_of(case: Case, rounds: int) -> Iterable[Row]:
     """Make a case's model and pairs, run all sides on them in turn, and compare."""
     note(case.title)
+    gemm: list[Run] = []
     with tempfile.TemporaryDirectory() as folder:
+
+        def fdpo() -> Run:
+            ran = module("benchmarks.train_sides", "fdpo", *own, "--tokens", case.tokens)
+            gemm.append(module("benchmarks.clock", *ran.report["gemm"]))
+            return ran
+
+        def trl(*options: str) -> Run:
+            at_a_time = ("--pairs-at-a-time", case.pairs_at_a_time)
+            return module("benchmarks.train_sides", "trl", *own, *at_a_time, *options)
+
+        own = (folder, case.study)
         module("benchmarks.workload", folder, case.model, case.shape, case.prompts)
-        runs = alternate(
-            rounds,
-            {
-                "fdpo": lambda: module(
-                    "benchmarks.train_sides", "fdpo", folder, case.study, "--tokens", case.tokens
-                ),
-                **{
-                    name: lambda options=options: module(
-                        "benchmarks.train_sides",
-                        *(
-                            "trl",
-                            folder,
-                            case.study,
-                            "--pairs-at-a-time",
-                            case.pairs_at_a_time,
-                            *options,
-                        ),
-                    )
-                    for name, options in case.peers.items()
-                },
-            },
-        )
+        peers = {name: partial(trl, *options) for name, options in case.peers.items()}
+        runs = alternate(rounds, {"fdpo": fdpo, **peers})
     norms = {name: runs[name][0].report["grad_norm"] for name in ("fdpo", TRL)}
     note("gradient norm of the first step: " + ", ".join(f"{n} {v:.6g}" for n, v in norms.items()))
     for name in case.peers:
         yield from beside(f"{case.title}, beside {name}", runs["fdpo"], runs[name])
-    yield from of_fdpo(case.title, runs["fdpo"])
+    yield from of_fdpo(case.title, runs["fdpo"], gemm)
 
 
 def beside(title: str, fdpo: list[Run], trl: list[Run]) -> Iterable[Row]:
@@ -120,12 +113,12 @@ def beside(title: str, fdpo: list[Run], trl: list[Run]) -> Iterable[Row]:
         yield compared(f"{title}: GPU memory", "MiB", *costs(lambda run: run.report["gpu_mib"]))
 
 
-def of_fdpo(title: str, fdpo: list[Run]) -> Iterable[Row]:
+def of_fdpo(title: str, fdpo: list[Run], gemm: list[Run]) -> Iterable[Row]:
     """The arithmetic that the mathematics needs per second, and the machine's own rate."""
-    reports = [run.report for run in fdpo]
-    reached = [1e-9 * report["flops"] / report["loop"]["wall"] for report in reports]
-    shares = [100 * a / report["gflops"] for a, report in zip(reached, reports, strict=True)]
-    peaks = [report["gflops"] for report in reports]
+    loops = [run.report for run in fdpo]
+    reached = [1e-9 * report["flops"] / report["loop"]["wall"] for report in loops]
+    peaks = [run.report["gflops"] for run in gemm]
+    shares = [100 * a / b for a, b in zip(reached, peaks, strict=True)]
     yield alone(f"{title}: loop, necessary arithmetic", "GFLOP/s", reached)
     yield alone(f"{title}: peak of a matrix product", "GFLOP/s", peaks)
     yield alone(f"{title}: loop, share of that peak", "%", shares)

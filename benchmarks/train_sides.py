@@ -22,7 +22,7 @@ from transformers import (
 )
 from trl import DPOConfig, DPOTrainer
 
-from benchmarks.clock import gflops, peak_gpu_mib, timing
+from benchmarks.clock import peak_gpu_mib, timing
 from benchmarks.flops import distinct, sizes, training_flops
 from benchmarks.measure import ROOT
 from fdpo.config.study import Train
@@ -98,7 +98,7 @@ def fdpo(
         "grad_norm": trainer.state.log_history[0]["grad_norm"],
         "pairs": len(pairs),
         "flops": training_flops(tokens, positions, size),
-        "gflops": gflops(options.tokens, *size.largest),
+        "gemm": [options.tokens, *size.largest],
     }
 
 
