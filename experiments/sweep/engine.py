@@ -75,7 +75,7 @@ def connected(jobs: int, cluster: str | None) -> Iterator[tuple[Client, int | No
             threads_per_worker=1,
             memory_limit=0,
             host="127.0.0.1",
-            dashboard_address="127.0.0.1:8787",
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )
         signal.signal(signal.SIGINT, ours)
