@@ -64,7 +64,7 @@ class FunctionScorer:
             for start in range(0, len(items), CALL_SIZE):
                 batch = items[start : start + CALL_SIZE]
                 scores += self._call(batch)
-                progress.advance(len(batch))
+                progress.update(len(batch))
         _require_alone(self.file)
         return np.array(scores, dtype=np.float64)
 
