@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fdpo.config.study_sources import HubReference, HubRepo, LocalModel, LocalReference
+from fdpo.config.sources import HubReference, HubRepo, LocalModel, LocalReference
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, replacing, write_json
 from fdpo.core.local_files import local_files, sha256_of
