@@ -98,9 +98,8 @@ def _same(value: Any, wanted: Any) -> bool:
     if isinstance(value, str) == isinstance(wanted, str):
         return value == wanted
     try:
-        return Decimal(str(value)) == Decimal(
-            str(wanted)
-        )  # exact: a float confuses ids above 2**53
+        # Exact: floats confuse ids above 2**53.
+        return Decimal(str(value)) == Decimal(str(wanted))
     except ArithmeticError:
         return False
 
