@@ -123,4 +123,9 @@ def _explained(repo: str, revision: str, repo_type: RepoType) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # this machine's own, such as a full disk
         where = f"{repo_type} {repo} at revision {revision}"
-        raise UserError(f"{where}: {type(error).__name__}: {short_message(error)}") from None
+        problem = f"{type(error).__name__}: {short_message(error)}"
+        # The Hub answers 401 to a wrong name too.
+        response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+        if response is not None and response.status_code in (401, 403, 404):
+            problem = f"check name and revision, its terms, and `hf auth login` ({problem})"
+        raise UserError(f"{where}: {problem}") from None
