@@ -82,6 +82,6 @@ def require_vocabulary(tokenizer: Sized, rows: int, folder: str | Path) -> None:
         )
 
 
-def short_message(error: Exception) -> str:
+def short_message(error: Exception | str) -> str:
     """The first 200 characters of a library's message, on one line, to quote in a `UserError`."""
     return " ".join(str(error).split())[:200] or type(error).__name__
