@@ -1,79 +1,34 @@
-"""Diverse beam search: ours, in one batch, beside Transformers 4.49, a prompt at a time.
+"""Sampling from a GPT-2 of 124 million random weights: 32 prompts × 6 completions × 64 tokens.
 
-GPT-2 of 124 million parameters, 32 prompts × 6 completions × 64 tokens, float32 on the CPU. Each
-measurement is a process of its own and counts CPU seconds (user and system, all threads) of
-decoding alone. The peer needs an environment of its own:
-
-    python3.11 -m venv /tmp/peer
-    /tmp/peer/bin/pip install torch==2.13.0 transformers==4.49.0 "numpy<2.3"
-    python -m benchmarks.decoding --peer-python /tmp/peer/bin/python
+Beside Transformers' `generate` (one batch, padded on the left) and `generate_batch` (continuous
+batching), both with their defaults, from the model's own distribution; no token ends a completion.
+`generate_batch` sizes its cache by the machine's free memory, so its memory says little.
 """
 
-import argparse
-import sys
-from typing import Any
+from collections.abc import Iterator
 
-from benchmarks.measure import Row, compared, note, run, shown
+from benchmarks.measure import Row, alternate, compared, module
 
-OURS = "benchmarks.decoding_ours"
-PEER = "benchmarks.decoding_peer"
-
-
-def rows(
-    peer_python: str,
-    rounds: int = 3,
-    prompts: int = 32,
-    peer_prompts: int = 32,
-    new_tokens: int = 64,
-    threads: int = 1,
-) -> list[Row]:
-    """Measure ours and the peer in turn, `rounds` times; one row for speed, one for peak memory.
-
-    `ours` and `peer` are medians; `ratio` is the median of the rounds' ratios of the peer's cost to
-    ours, which `rounds` holds. A prompt's cost to the peer is its own, so `peer_prompts`
-    may be fewer.
-    """
-    pairs = []
-    for number in range(1, rounds + 1):
-        ours = _measure(sys.executable, OURS, prompts, new_tokens, threads)
-        peer = _measure(peer_python, PEER, peer_prompts, new_tokens, threads)
-        pairs.append((ours, peer))
-        note(f"round {number}: ours {_shown(ours)}; peer {_shown(peer)}")
-
-    def column(key: str) -> list[list[float]]:
-        return [[side[key] for side in sides] for sides in zip(*pairs, strict=True)]
-
-    return [
-        compared("diverse beam search", "tokens per CPU-second", *column("rate"), rate=True),
-        compared("diverse beam search, peak memory", "MiB", *column("peak_mib")),
-    ]
+# Prompts, tokens of a completion, layers of the model.
+SIZES = {"full": (32, 64, 12), "quick": (8, 32, 12), "tiny": (2, 4, 1)}
+OTHERS = ("generate", "generate_batch")
 
 
-def _measure(
-    python: str, module: str, prompts: int, new_tokens: int, threads: int
-) -> dict[str, Any]:
-    sizes = {"--prompts": prompts, "--new-tokens": new_tokens, "--threads": threads}
-    options = [str(part) for option in sizes.items() for part in option]
-    return run([python, "-m", module, *options]).report
-
-
-def _shown(result: dict[str, float]) -> str:
-    return f"{result['rate']:.1f} tokens per CPU-second, peak {result['peak_mib']:.0f} MiB"
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def rows(rounds: int, size: str) -> Iterator[Row]:
+    runs = alternate(
+        rounds,
+        {
+            side: lambda side=side: module("benchmarks.decoding_sides", side, *SIZES[size])
+            for side in ("fdpo", *OTHERS)
+        },
     )
-    parser.add_argument("--peer-python", required=True, help="python with transformers==4.49.0")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--prompts", type=int, default=32, help="prompts in our batch")
-    parser.add_argument("--peer-prompts", type=int, default=32, help="prompts of the peer's loop")
-    parser.add_argument("--new-tokens", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=1, help="threads of either")
-    for row in rows(**vars(parser.parse_args(argv))):
-        print(shown(row))
-
-
-if __name__ == "__main__":
-    main()
+    for other in OTHERS:
+        reports = [[run.report for run in runs[side]] for side in ("fdpo", other)]
+        for clock, unit in (("cpu", "tokens per CPU-second"), ("wall", "tokens/s")):
+            rates = ([report["tokens"] / report[clock] for report in side] for side in reports)
+            yield compared(f"beside {other}", unit, *rates, rate=True)
+        memory = ([run.peak_mib for run in runs[side]] for side in ("fdpo", other))
+        yield compared(f"beside {other}: peak memory", "MiB", *memory)
+        if reports[0][0]["gpu_mib"]:
+            on_gpu = ([report["gpu_mib"] for report in side] for side in reports)
+            yield compared(f"beside {other}: GPU memory", "MiB", *on_gpu)

@@ -1,6 +1,5 @@
 """Processes measured by the operating system, and the rows of results/bench.json."""
 
-import contextlib
 import json
 import os
 import platform
@@ -43,13 +42,11 @@ class Run:
 def run(command: Sequence[str | Path], cwd: Path = ROOT, **environment: str) -> Run:
     """Run a command to its end. Raises `UserError` with its last line when it fails."""
     command = [str(part) for part in command]
-    env = {**os.environ, **environment}
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as messages:
         start = time.perf_counter()
-        try:
-            process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=messages)  # noqa: S603
-        except OSError as error:
-            raise UserError(f"{command[0]}: can't be run ({error.strerror}); correct it") from None
+        process = subprocess.Popen(  # noqa: S603
+            command, cwd=cwd, env={**os.environ, **environment}, stdout=output, stderr=messages
+        )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -66,10 +63,9 @@ def run(command: Sequence[str | Path], cwd: Path = ROOT, **environment: str) -> 
         )
 
 
-def module(name: str, *arguments: str | Path, cwd: Path = ROOT, **environment: str) -> Run:
-    """Run `python -m name`, which sees this project wherever `cwd` is."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return run([sys.executable, "-m", name, *arguments], cwd, PYTHONPATH=path, **environment)
+def module(name: str, *arguments: object) -> Run:
+    """Run `python -m name`."""
+    return run([sys.executable, "-m", name, *map(str, arguments)])
 
 
 def alternate(rounds: int, sides: dict[str, Callable[[], Run]]) -> dict[str, list[Run]]:
@@ -80,8 +76,8 @@ def alternate(rounds: int, sides: dict[str, Callable[[], Run]]) -> dict[str, lis
             one = side()
             runs[name].append(one)
             note(
-                f"round {number}, {name}: {one.cpu:.1f} CPU s, {one.wall:.1f} s, "
-                f"{one.peak_mib:.0f} MiB"
+                f"round {number}, {name}: {one.cpu:.1f} CPU s, {one.wall:.1f} s,"
+                f" {one.peak_mib:.0f} MiB"
             )
     return runs
 
@@ -92,62 +88,47 @@ def note(message: str) -> None:
 
 
 def compared(
-    name: str, unit: str, ours: Sequence[float], peer: Sequence[float], rate: bool = False
+    name: str, unit: str, fdpo: Sequence[float], other: Sequence[float], rate: bool = False
 ) -> Row:
-    """A row beside a peer: medians, and the peer's cost over ours, the median of each round's.
+    """A row of two sides: medians, and the other's cost over this project's, of each round.
 
-    With `rate` larger values are better, so the ratio is ours over the peer's. `rounds` holds a
-    ratio a round.
+    With `rate` larger values are better, so the ratio is the other way round: above 1 always says
+    that this project's side is cheaper.
     """
-    ratios = [a / b if rate else b / a for a, b in zip(ours, peer, strict=True)]
+    ratios = [a / b if rate else b / a for a, b in zip(fdpo, other, strict=True)]
     return {
         "name": name,
-        "ours": statistics.median(ours),
-        "peer": statistics.median(peer),
-        "ratio": statistics.median(ratios),
         "unit": unit,
+        "fdpo": statistics.median(fdpo),
+        "other": statistics.median(other),
+        "ratio": statistics.median(ratios),
         "rounds": ratios,
     }
 
 
-def alone(name: str, unit: str, ours: Sequence[float]) -> Row:
-    """A row that has no peer; `rounds` holds a value a round."""
-    return {
-        "name": name,
-        "ours": statistics.median(ours),
-        "peer": None,
-        "ratio": None,
-        "unit": unit,
-        "rounds": list(ours),
-    }
-
-
-def machine() -> str:
-    """The processor, its threads, and the memory."""
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):  # Linux
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        name = named[0] if named else name
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{name}, {os.cpu_count()} threads, {memory:.0f} GiB"
+def alone(name: str, unit: str, values: Sequence[float]) -> Row:
+    """A row with nothing to compare; `rounds` holds a value per round."""
+    return {"name": name, "unit": unit, "fdpo": statistics.median(values), "rounds": list(values)}
 
 
 def shown(row: Row) -> str:
     """A row as one line."""
     low, high, count = min(row["rounds"]), max(row["rounds"]), len(row["rounds"])
-    if row["peer"] is None:
-        return f"{row['name']}: {row['ours']:.4g} {row['unit']} ({low:.4g} to {high:.4g})"
-    if row["ratio"] is None:
-        ours, peer = (f"{row[side]:.3f}{_interval(row, side)}" for side in ("ours", "peer"))
-        apart = f", apart by {statistics.mean(row['rounds']):.3f}{_interval(row, 'difference')}"
-        return f"{row['name']}: {ours} beside {peer} {row['unit']}{apart}"
+    if "ratio" not in row:
+        return f"{row['name']}: {row['fdpo']:.4g} {row['unit']} ({low:.4g} to {high:.4g})"
     return (
-        f"{row['name']}: {row['ours']:.4g} beside {row['peer']:.4g} {row['unit']}, "
-        f"ratio {row['ratio']:.2f} ({low:.2f} to {high:.2f}, {count} rounds)"
+        f"{row['name']}: ratio {row['ratio']:.2f} ({low:.2f} to {high:.2f}, {count} rounds),"
+        f" {row['fdpo']:.4g} beside {row['other']:.4g} {row['unit']}"
     )
 
 
-def _interval(row: Row, side: str) -> str:
-    low, high = row.get(f"{side}_interval", (None, None))
-    return "" if low is None else f" [{low:.3f}, {high:.3f}]"
+def machine() -> str:
+    """The processor, its threads, and the memory."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = named[0] if named else name
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{name}, {os.cpu_count()} threads, {memory:.0f} GiB"

@@ -44,10 +44,15 @@ lie in `results/train/plots/metrics`, and `dvc plots show` draws the main ones.
 """
 ENDING = """## Intervals
 
-Intervals are over prompts, since completions of one prompt resemble each other: a percentile
-bootstrap for means, half-samples for distinct-n, unigram entropy and what is measured on pairs (a
-resample that holds a text twice understates how much is distinct). With a single prompt there is no
-interval. Divergences and entropy come from plain temperature-1 samples only, because samples with
+Intervals are over prompts, since completions of one prompt resemble each other. Means have
+Student's; shares from 0 to 1 have Wilson's, with as many draws as the spread between prompts
+implies, so they stay in [0, 1]. For unigram entropy and what is measured on pairs the spread is
+that of subsamples of a third of the prompts, for distinct-n a jackknife's. What they hold, in 95 of
+100 cases, is the metric's expectation with as much data as here; `python -m benchmarks.coverage`
+simulates it. Where nearly all prompts have one value, as of `length` at a limit, the interval of a
+mean is too short. With a single prompt there is none.
+
+Divergences and entropy come from plain temperature-1 samples only, because samples with
 top-k or a temperature are not draws from the policy.
 """
 

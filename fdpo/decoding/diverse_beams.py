@@ -24,9 +24,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
-from fdpo.core.errors import UserError
 from fdpo.decoding.cached_decoder import ABSENT, CachedDecoder, compaction_order, left_padded
-from fdpo.models.causal_lm import position_limit
 
 
 @dataclass(frozen=True)
@@ -78,18 +76,14 @@ def diverse_beam_search(
 
     Args:
         model: a causal LM, within `cached_attention`.
-        prompts: token ids of each prompt, of any lengths.
+        prompts: token ids of each prompt; with `max_new_tokens` within the model's positions.
         config: how to search.
         end_ids: the ids that end a completion.
         pad_id: what an ended group is taken to choose (see above).
 
     Returns: the G completions of each prompt, the best score first. Their log-probabilities are the
     model's own, at temperature 1 before any bias or penalty.
-
-    Raises:
-        UserError: a prompt is too long.
     """
-    _check_lengths(model, prompts, config)
     rows = _first_rows(prompts, config.groups, model.device)
     ends = torch.tensor(list(end_ids), device=model.device)
     biases = _SequenceBiases(config, end_ids, model.device)
@@ -111,16 +105,6 @@ def diverse_beam_search(
         decoder.advance(rows.history)
     # On equal scores Transformers returns the later group first.
     return [[decoded for *_, decoded in sorted(ends, reverse=True)] for ends in ended_groups]
-
-
-def _check_lengths(model: PreTrainedModel, prompts: list[list[int]], config: BeamSettings) -> None:
-    longest = max(len(prompt) for prompt in prompts)
-    limit = position_limit(model)
-    if limit and longest + config.max_new_tokens > limit:
-        raise UserError(
-            f"max_new_tokens = {config.max_new_tokens} after a prompt of {longest} tokens exceeds "
-            f"the model's {limit} positions; lower max_new_tokens or shorten the prompts"
-        )
 
 
 def _first_rows(prompts: list[list[int]], groups: int, device: torch.device) -> _Rows:

@@ -1,6 +1,7 @@
 """Language models from local folders, and the parts of them that the stages call."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from fdpo.core.device import device
 from fdpo.core.errors import UserError
+from fdpo.core.files import read_json_object
 from fdpo.core.origin import read_origin
 from fdpo.core.weights import (
     require_all,
@@ -70,10 +72,11 @@ def load_causal_lm(
     What it computes is checked by `fdpo.models.packing_probe`, before anything is made of it.
 
     Raises:
-        UserError: files or weights are missing or damaged (`remedy` says what to do then), or it
-            is no causal language model with a linear head.
+        UserError: files are missing or damaged (`remedy` says what to do then), their weights are
+            not those of the model, or it is no causal language model with a linear head.
     """
     require_safetensors(folder, "model.safetensors", remedy)
+    _require_loadable(Path(folder))
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(folder),
@@ -88,6 +91,7 @@ def load_causal_lm(
         raise UserError(
             f"{folder}: no readable causal LM ({short_message(error)}); {remedy}"
         ) from None
+    require_none_unused(loading["unexpected_keys"], model, folder)
     require_all(loading["missing_keys"], folder, remedy)
     require_finite(model, folder, remedy)
     if not isinstance(model.get_output_embeddings(), nn.Linear):
@@ -98,6 +102,39 @@ def load_causal_lm(
     model = model.eval().to(device())
     use_branch_attention(model)
     return model
+
+
+# Constants that old checkpoints hold beside the weights: causal masks and rotary frequencies.
+_BUFFERS = re.compile(
+    r"(^|\.)(attn\.bias|attention\.bias|masked_bias|rotary_emb\.inv_freq|position_ids)$"
+)
+
+
+def require_none_unused(names: Iterable[str], model: PreTrainedModel, folder: str | Path) -> None:
+    """Raise `UserError` when the file has weights that the model does not take, buffers apart."""
+    for name in sorted(names):
+        if not _BUFFERS.search(name):
+            raise UserError(
+                f"{folder}: holds weights {name}, which {type(model).__name__} with this"
+                " config.json does not use; take the class and config that they were saved with"
+            )
+
+
+def _require_loadable(folder: Path) -> None:
+    """Raise `UserError` where config.json asks for what is not to be had, whatever is rebuilt."""
+    config = read_json_object(folder / "config.json")
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
+        raise UserError(
+            f"{folder}/config.json: quantization_config = {method!r}: quantised weights are not"
+            " read; choose the model in float32, float16 or bfloat16"
+        )
+    for key in ("attn_implementation", "_attn_implementation"):
+        if config.get(key) not in (None, "eager", "sdpa"):
+            raise UserError(
+                f"{folder}/config.json: {key} = {config[key]!r}: must be eager or sdpa; remove the"
+                " key, which a model does not need"
+            )
 
 
 def turn_off_randomness(model: PreTrainedModel) -> None:

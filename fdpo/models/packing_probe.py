@@ -16,7 +16,12 @@ from transformers import PreTrainedModel
 from fdpo.core.errors import UserError
 from fdpo.core.weights import short_message
 from fdpo.models.attention import CACHED
-from fdpo.models.causal_lm import attention_implementation, full_precision, position_limit
+from fdpo.models.causal_lm import (
+    attention_implementation,
+    backbone,
+    full_precision,
+    position_limit,
+)
 from fdpo.models.lm_head import lm_head
 from fdpo.models.logprobs import completion_hidden, token_logps
 from fdpo.models.packing import pack
@@ -51,13 +56,19 @@ def probe_packing(model: PreTrainedModel, longest: int) -> PlainForward:
     Raises:
         UserError: they differ, or the model cannot be run so.
     """
+    if backbone(model) is model:
+        raise refusal(model, "has no part of its own below the LM head")
     with full_precision(model):
-        plain = _plain_forward(model, longest)
+        try:
+            plain = _plain_forward(model, longest)
+        except Exception as error:  # what a model lacks shows in what its code then does
+            problem = f"does not run by its own forward pass ({short_message(error)})"
+            raise refusal(model, problem) from None
         try:
             branches = pack([(plain.prompt, plain.completions)]).to(model.device)
             hidden = completion_hidden(model, branches)
             logps = token_logps(hidden, lm_head(model), branches.targets)
-        except Exception as error:  # what a model lacks shows in whatever its code then does
+        except Exception as error:
             raise refusal(model, f"does not run in packed rows ({short_message(error)})") from None
     of_branches = logps.split([len(ids) for ids in plain.completions])
     packed = [branch[-len(last) :] for branch, last in zip(of_branches, plain.logps, strict=True)]
@@ -66,10 +77,8 @@ def probe_packing(model: PreTrainedModel, longest: int) -> PlainForward:
 
 
 def require_equal(model: PreTrainedModel, how: str, computed: Tensor, plain: Tensor) -> None:
-    """Raise `UserError` where log-probabilities [N] are not the plain ones, NaN included."""
-    difference = (computed - plain).abs()
-    if not (difference <= ABSOLUTE + RELATIVE * plain.abs()).all():
-        worst = difference.nan_to_num(nan=torch.inf).max().item()
+    """Raise `UserError` where log-probabilities are not the plain ones."""
+    if worst := worst_difference(computed, plain):
         raise refusal(
             model,
             f"gives other log-probabilities {how} than by its own forward pass, by up to"
@@ -77,8 +86,23 @@ def require_equal(model: PreTrainedModel, how: str, computed: Tensor, plain: Ten
         )
 
 
+def worst_difference(computed: Tensor, plain: Tensor) -> float:
+    """The largest difference of log-probabilities in nats where one exceeds rounding, else 0.
+
+    A value that is not a number differs by infinity.
+    """
+    difference = (computed - plain).abs()
+    if (difference <= ABSOLUTE + RELATIVE * plain.abs()).all():
+        return 0.0
+    return difference.nan_to_num(nan=torch.inf).max().item()
+
+
 def refusal(model: PreTrainedModel, problem: str) -> UserError:
-    """One line that names the model, what is wrong with it, and what to choose."""
+    """One line: the model, what is wrong with it, the cause where a config tells it, what to do."""
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    of_layers = [rope, *(value for value in rope.values() if isinstance(value, dict))]
+    if any(rope.get("rope_type") in ("longrope", "dynamic") for rope in of_layers):
+        problem += " (its rotary frequencies depend on the longest text of a pass)"
     return UserError(
         f"{model.name_or_path}: {type(model).__name__} {problem}; choose a model of a family that"
         " docs/models.md lists"

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,17 +64,21 @@ class FunctionScorer:
             for start in range(0, len(items), CALL_SIZE):
                 batch = items[start : start + CALL_SIZE]
                 scores += self._call(batch)
-                progress.advance(len(batch))
+                progress.update(len(batch))
         _require_alone(self.file)
         return np.array(scores, dtype=np.float64)
 
     def _call(self, batch: Sequence[PromptedText]) -> list[float]:
         prompts, completions = [i.prompt for i in batch], [i.completion for i in batch]
         try:
-            returned = list(self.function(prompts, completions))
+            # Copies: the function may consume its lists.
+            returned = self.function(list(prompts), list(completions))
+            returned = returned if isinstance(returned, Mapping) else list(returned)
         except (Exception, SystemExit) as error:
             raise _raised(error, self.name, self.file, self.line) from None
         where = f"{self.file}:{self.line}: {self.name}"
+        if isinstance(returned, Mapping):
+            raise UserError(f"{where} returned a mapping; return a list with one number for each")
         if len(returned) != len(batch):
             raise UserError(
                 f"{where} returned {len(returned)} values for {len(batch)} completions; return one"

@@ -2,17 +2,14 @@
 
 import shutil
 import tempfile
-import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from fdpo.config.study_sources import HubReference, HubRepo, LocalModel, LocalReference
+from fdpo.config.sources import HubReference, HubRepo, LocalModel, LocalReference
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, replacing, write_json
+from fdpo.core.files import replacing, write_json
 from fdpo.core.local_files import local_files, sha256_of
 from fdpo.core.origin import ORIGIN_FILE, LocalOrigin, Origin, add_to_origin, present_fields
-from fdpo.core.weights import require_finite, short_message
 from fdpo.sources import hub
 from fdpo.sources.model_files import ADAPTER, MODEL, TOKENIZER_FILES, WeightFiles, gather
 
@@ -70,32 +67,14 @@ def merge_adapter(model: Path, adapter: Path, name: str) -> None:
     with it. `name` names the adapter in an error.
 
     Raises:
-        UserError: it is no LoRA adapter, or one of another model.
+        UserError: it is no LoRA adapter, one of another model, or one that merging would change.
     """
-    import torch  # not above: these take seconds
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
+    from fdpo.models import adapters, causal_lm  # not above: these take seconds
 
-    config = read_json(adapter / "adapter_config.json")
-    peft_type = config.get("peft_type") if isinstance(config, dict) else None
-    if peft_type != "LORA":
-        raise UserError(f"{name}: an adapter of the kind {peft_type}; name a LoRA adapter")
-    try:
-        base: Any = AutoModelForCausalLM.from_pretrained(
-            model, dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
-        with warnings.catch_warnings():
-            # Adapter weights that the file lacks would be those before training: no change at all.
-            warnings.filterwarnings("error", message="Found missing adapter keys")
-            merged = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
-    except Exception as error:  # what a damaged file leads to is not documented
-        raise UserError(
-            f"{name}: not an adapter of this reference ({short_message(error)}); name the model"
-            " that it was trained on as the reference"
-        ) from None
-    require_finite(merged, name, "name another adapter")
+    base = causal_lm.load_causal_lm(model, "name another reference")
+    result = adapters.merged(base, adapter, "name a LoRA adapter of this reference", name)
     with tempfile.TemporaryDirectory(dir=model.parent) as scratch:
-        merged.save_pretrained(scratch, max_shard_size="100TB")
+        result.save_pretrained(scratch, max_shard_size="100TB")
         for file in ("config.json", MODEL.safe):
             shutil.move(Path(scratch, file), model / file)
     if (adapter / "tokenizer_config.json").exists():

@@ -165,7 +165,7 @@ class FDPOTrainer(DPOTrainer):
 
     def _compute_loss(self, model: nn.Module, inputs: MicroBatch, return_outputs: bool = False):
         chosen_logps, rejected_logps = model(inputs)
-        if self.state.global_step == 0:
+        if self.is_in_train and self.state.global_step == 0:
             self._check_start(chosen_logps, rejected_logps, inputs)
         losses, chosen, rejected = f_dpo_loss(
             self.objective,

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
-from fdpo.core.errors import UserError
 from fdpo.decoding.cached_decoder import ROOM
 from fdpo.decoding.diverse_beams import BeamCompletion, BeamSettings, diverse_beam_search
 from fdpo.models.causal_lm import cached_attention
@@ -52,11 +51,6 @@ def plain_logp(model: PreTrainedModel, prompt: list[int], ids: list[int]) -> flo
     return logits.double().log_softmax(-1)[torch.arange(len(ids)), ids].sum().item()
 
 
-def test_vectors_are_those_of_the_cases():
-    assert list(VECTORS) == list(CASES)
-    assert all(len(VECTORS[name]) == 8 for name in CASES)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_equals_transformers_4_49_in_any_batch(name):
     case, expected = CASES[name], VECTORS[name]
@@ -97,24 +91,6 @@ def test_logp_stays_right_when_the_cache_outgrows_its_room_and_rows_end(model):
         assert [logp for _, logp in completions] == pytest.approx(logps, abs=1e-4)
 
 
-def test_strong_penalty_gives_each_group_a_first_token_of_its_own():
-    model = build(CASES["never ends"])
-    config = BeamSettings(5, 50.0, 2, 1, bias={}, banned=[])
-
-    (found,) = diverse_beam_search(model, [[5, 6, 7]], config, [EOS], PAD)
-
-    with torch.no_grad():
-        ranked = model(torch.tensor([[5, 6, 7]])).logits[0, -1].topk(5).indices
-    assert [ids for ids, _ in found] == [[token] for token in ranked.tolist()]
-
-
-def test_prompt_too_long_for_the_model_is_one_clear_line():
-    config = BeamSettings(2, 1.0, 2, 62, bias={}, banned=[])
-
-    with pytest.raises(UserError, match=r"max_new_tokens = 62 .* 3 tokens .* 64 positions"):
-        diverse_beam_search(MODEL, [[5, 6, 7]], config, [EOS], PAD)
-
-
 tokens = st.integers(2, 89)
 prompt_lists = st.lists(st.lists(tokens, min_size=3, max_size=9), min_size=1, max_size=4)
 sequences = st.lists(tokens, min_size=1, max_size=3).map(tuple)
@@ -151,15 +127,3 @@ def test_nothing_forbidden_is_generated(prompts, config):
                 assert all(tuple(text[end - len(ban) : end]) != ban for ban in config.banned)
             assert EOS not in ids[:-1]
             assert ids[-1] == EOS or len(ids) == config.max_new_tokens
-
-
-@repeatable
-@given(prompt_lists, search_settings)
-def test_a_prompt_does_not_depend_on_its_neighbours(prompts, config):
-    together = diverse_beam_search(MODEL, prompts, config, [EOS], PAD)
-
-    for prompt, completions in zip(prompts, together, strict=True):
-        (alone,) = diverse_beam_search(MODEL, [prompt], config, [EOS], PAD)
-        assert [ids for ids, _ in alone] == [ids for ids, _ in completions]
-        logps = [logp for _, logp in completions]
-        assert [logp for _, logp in alone] == pytest.approx(logps, abs=1e-4)

@@ -47,20 +47,6 @@ def test_words_stand_behind_a_space_and_markup_behind_one_or_not(tokenizer):
     assert [tokenizer.decode(ids) for ids in config.banned] == ["<br", " <br", "**", " **"]
 
 
-def test_searched_completions_say_whether_they_ended():
-    plain = SEARCH.model_copy(update={"bias": [], "banned": []})
-    with causal_lm.cached_attention(MODEL):
-        rows = decode_train(MODEL, tiny.tokenizer(), NUMBERS, PROMPTS, plain, streams_of(0))
-        found = [completion for row in rows for completion in row]
-        ended = [completion.ids[-1] == tiny.END for completion in found]
-        assert [completion.finished for completion in found] == ended
-        assert set(ended) == {True, False}
-        for prompt, row in zip(PROMPTS, rows, strict=True):
-            assert len(row) == 3
-            for one in row:
-                assert one.logp == pytest.approx(tiny.plain_logp(MODEL, prompt, one.ids).item())
-
-
 def published(prompts: list[list[int]], numbers: list[int], **changes) -> list[Sampled]:
     settings = {"top_k": 3, "no_repeat_ngram": 2, "max_new_tokens": 25, **changes}
     with causal_lm.cached_attention(MODEL), torch.no_grad():
@@ -86,26 +72,10 @@ def test_published_decoding_takes_the_likeliest_tokens_that_repeat_no_bigram():
     assert beyond_the_likeliest > 0
 
 
-def test_published_decoding_of_a_prompt_does_not_depend_on_its_neighbours():
-    together = published(PROMPTS, NUMBERS)
-    for prompt, number, completion in zip(PROMPTS, NUMBERS, together, strict=True):
-        (alone,) = published([prompt], [number])
-        assert alone.ids == completion.ids
-        assert alone.logp == pytest.approx(completion.logp)
-
-
 def test_padding_counts_among_no_bigrams():
     prompts = [[5, 0]] * 200 + [[8, 9, 10, 11, 12]]  # padded with 0s, as if a 0 followed a 0
     sampled = published(prompts, list(range(201)), top_k=0, max_new_tokens=1)
     assert 0 in {completion.ids[0] for completion in sampled[:200]}
-
-
-def test_published_and_plain_samples_are_independent_draws():
-    plain = Heldout(samples=2, max_new_tokens=25)
-    with causal_lm.cached_attention(MODEL):
-        rows = decode_heldout(MODEL, NUMBERS, PROMPTS, plain, streams_of(0), "policy")
-    (unrestricted,) = published(PROMPTS[:1], NUMBERS[:1], top_k=0, no_repeat_ngram=0)
-    assert unrestricted.ids not in [completion.ids for completion in rows[0]]
 
 
 def test_a_cut_completion_is_recorded_as_what_is_left_of_it():
@@ -123,11 +93,6 @@ def test_a_cut_completion_is_recorded_as_what_is_left_of_it():
         for index in (0, 2):
             expected = tiny.plain_logp(MODEL, prompt, cut[index].ids).item()
             assert cut[index].logp == pytest.approx(expected, rel=1e-5)
-
-
-def test_what_fits_is_left_alone():
-    whole = [Sampled([4, 4, 7, 8], False, -1.0), Sampled([1], False, -2.0)]
-    assert length_limit.cut(MODEL, [5, 9, 2], whole, max_length=7) == whole
 
 
 ENDS = [3, tiny.END, 30]

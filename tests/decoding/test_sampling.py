@@ -55,13 +55,6 @@ def test_numbers_near_1_end_within_a_large_vocabulary():
     assert (invert_cdf(rows, largest) < 40_000).all()
 
 
-def test_equal_shares_of_numbers_give_the_probabilities():
-    probabilities = [0.1, 0.0, 0.45, 0.05, 0.4]
-    numbers = (torch.arange(1000) + 0.5) / 1000
-    tokens = invert_cdf(logits(*probabilities).expand(1000, 5), numbers)
-    assert torch.bincount(tokens, minlength=5).tolist() == [100, 0, 450, 50, 400]
-
-
 def draws_of(number: int, samples: int = 3, steps: int = 8) -> np.ndarray:
     return uniforms(streams_of(1), "test", number, samples, steps)
 
@@ -117,12 +110,6 @@ def test_end_of_text_is_kept_where_it_was_drawn_and_nowhere_else():
             assert completion.finished == (last in ends)
             assert completion.finished or len(completion.ids) == 8
     assert finished == {True, False}
-
-
-def test_when_all_have_ended_sampling_stops():
-    model = tiny.llama(torch.float32)
-    rows = sampled(model, range(5), end_ids=range(tiny.VOCABULARY))
-    assert all(len(c.ids) == 1 and c.finished for row in rows for c in row)
 
 
 def enumerated(model, prompt: list[int], steps: int, vocabulary: int) -> dict[tuple, float]:
@@ -194,14 +181,6 @@ def test_a_log_probability_is_the_model_s_whatever_the_temperature():
                 assert completion.logp == pytest.approx(plain, rel=1e-5)
 
 
-def test_top_k_draws_from_the_k_most_probable_tokens():
-    model = tiny.llama(torch.float32)
-    row = decoded(model, top_k=3, max_new_tokens=1, completions=200)[0]
-    with torch.no_grad(), cached_attention(model):
-        best = model(torch.tensor([PROMPTS[0]])).logits[0, -1].topk(3).indices.tolist()
-    assert {completion.ids[0] for completion in row} == set(best)
-
-
 def test_held_out_samples_of_reference_and_policy_draw_their_own_numbers():
     model = tiny.llama(torch.float32)
     settings = Heldout(samples=3, max_new_tokens=8)
@@ -257,26 +236,3 @@ def test_a_tempered_completion_sums_kl_and_entropy_over_its_own_tokens():
             places = places[len(prompt) - 1 : -1]
             expected = tempered_kl_and_entropy(places, 0.6).sum(dim=0).tolist()
             assert completion.measured == pytest.approx(expected, rel=1e-4)
-
-
-def test_tempered_completions_do_not_depend_on_the_batch():
-    model = tiny.llama(torch.float32)
-    together = tempered(model, range(5), 0.7)
-    alone = [tempered(model, [number], 0.7)[0] for number in range(5)]
-    assert [[c.ids for c in row] for row in together] == [[c.ids for c in row] for row in alone]
-
-
-def test_kl_of_a_temperature_agrees_with_monte_carlo():
-    """Mean log p_T - log p_1 over many completions of one token is KL(p_T‖p_1), exactly known."""
-    model = tiny.llama(torch.float32)
-    prompt, temperature = PROMPTS[0], 0.5
-    with torch.no_grad(), cached_attention(model):
-        last = model(torch.tensor([prompt])).logits[0, -1]
-    draws = [uniforms(streams_of(1), "many", 0, 4000, 1)]
-    with cached_attention(model):
-        (row,) = sample(model, [prompt], draws, [tiny.END], lambda _, scores: scores / temperature)
-    ids = torch.tensor([completion.ids[0] for completion in row])
-    ratio = (last / temperature).log_softmax(0)[ids] - last.log_softmax(0)[ids]
-    exact = tempered_kl_and_entropy(last[None], temperature)[0, 0].item()
-    error = ratio.std().item() / len(ids) ** 0.5
-    assert ratio.mean().item() == pytest.approx(exact, abs=4 * error)

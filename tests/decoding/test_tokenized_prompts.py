@@ -64,12 +64,6 @@ def test_of_equal_prompts_that_for_evaluation_is_kept(roles, kept):
     assert left_out == {tokenized_prompts.REPEATED: 1}
 
 
-def test_a_prompt_without_room_or_token_is_left_out_and_counted():
-    ids, left_out, _ = tokenized(prompt(0, "fine " * 20), prompt(1, "fine"), max_length=4)
-    assert ids == [1]
-    assert left_out == {tokenized_prompts.TOO_LONG: 1}
-
-
 def test_given_completions_have_the_ids_of_their_texts_each_once():
     _, left_out, (item,) = tokenized(
         prompt(0, "explain", "train", (" fine", "number"), (" fine", " number</s>"))
@@ -103,14 +97,6 @@ def test_a_completion_without_a_token_takes_its_pairs_with_it(monkeypatch):
     assert ids == [0]
     assert items[0].given == [[0, 1]]
     assert left_out == {tokenized_prompts.EMPTY_COMPLETION: 2, tokenized_prompts.UNPAIRED: 1}
-
-
-def test_given_completions_keep_the_length_limit():
-    _, _, (item,) = tokenized(
-        prompt(0, "explain", "train", (" fine" * 9, " number</s>")), max_length=5
-    )
-    assert [len(ids) for ids in item.completions] == [3, 2]
-    assert item.longest == 5
 
 
 def settings(train, max_length: int = 150, published: Published | None = None) -> Generate:
@@ -166,13 +152,6 @@ def test_given_completions_beyond_the_positions_are_refused_too():
     check_positions(items_of("train", 100, 28, 5), given, MODEL)
     with pytest.raises(UserError, match=r"100 tokens and a completion of 29 .*generate.max_length"):
         check_positions(items_of("train", 100, 29, 5), given, MODEL)
-
-
-def test_a_published_sample_counts_as_well():
-    published = Published(top_k=5, no_repeat_ngram=2, max_new_tokens=60)
-    items = items_of("heldout", 60)
-    assert longest_sequence(items, settings(SAMPLING, published=published)) == 120
-    assert longest_sequence(items, settings(SAMPLING)) == 80
 
 
 def test_records_have_the_text_that_was_generated_behind_the_prompt():

@@ -134,9 +134,3 @@ def test_a_step_equals_the_pair_by_pair_computation(
     ours, theirs = (torch.cat([g.flatten() for g in gs]) for gs in (gradients, expected_gradients))
     assert (ours - theirs).norm() <= tolerance * theirs.norm()
     assert theirs.norm() > 1e-3
-
-
-def test_the_steps_have_as_many_micro_batches_as_meant(case):
-    pairs = to_trl_columns(case("llama", torch.float64).steps["unequal"])
-    assert len(micro_batches(pairs, 1)) == 2  # one a prompt
-    assert len(micro_batches(pairs, 10_000)) == 1

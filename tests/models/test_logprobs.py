@@ -6,9 +6,7 @@ import torch.nn.functional as F
 
 from fdpo.models import logprobs
 from fdpo.models.lm_head import LMHead
-from fdpo.models.logprobs import sequence_logps, token_logps
-from fdpo.models.packing import pack
-from tests.support import tiny
+from fdpo.models.logprobs import token_logps
 
 
 def tokens(dtype=torch.float64, count=13, hidden=6, vocabulary=11):
@@ -63,18 +61,6 @@ def test_a_head_that_is_trained_has_its_gradient_too(monkeypatch, rows):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
-def test_gradients_are_those_of_finite_differences():
-    hidden, head, targets = tokens(count=3)
-    assert torch.autograd.gradcheck(lambda h: token_logps(h, LMHead(head), targets), hidden)
-
-
-def test_a_vocabulary_larger_than_a_tile_goes_a_row_at_a_time(monkeypatch):
-    monkeypatch.setattr(logprobs, "TILE_ELEMENTS", 3)
-    hidden, head, targets = tokens()
-    expected = by_autograd(hidden, head, targets)
-    torch.testing.assert_close(token_logps(hidden, LMHead(head), targets), expected)
-
-
 def test_extreme_logits_neither_overflow_nor_vanish():
     head = torch.tensor([[1.0], [-1.0]])
     hidden = torch.tensor([[1e4], [-1e4]], requires_grad=True)
@@ -93,20 +79,3 @@ def test_half_precision_states_give_float32_log_probabilities():
     torch.testing.assert_close(
         values, by_autograd(hidden.float(), head.float(), targets), rtol=0.05, atol=0.2
     )
-
-
-def test_without_gradients_none_are_made():
-    hidden, head, targets = tokens()
-    with torch.no_grad():
-        values = token_logps(hidden, LMHead(head), targets)
-    assert not values.requires_grad
-    torch.testing.assert_close(values, by_autograd(hidden, head, targets))
-
-
-def test_tiles_change_no_sequence(monkeypatch):
-    model = tiny.llama()
-    branches = pack([([3, 1, 4], [[1, 5, 9, 2], [6]]), ([5, 3], [[5, 8, 9]])])
-    with torch.no_grad():
-        whole = sequence_logps(model, branches)
-        monkeypatch.setattr(logprobs, "TILE_ELEMENTS", 2 * tiny.VOCABULARY)
-        torch.testing.assert_close(sequence_logps(model, branches), whole, rtol=1e-13, atol=0)

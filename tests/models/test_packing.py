@@ -2,15 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fdpo.models.logprobs import sequence_logps
 from fdpo.models.packing import pack
 from tests.support import tiny
-
-IDS = st.lists(st.integers(0, tiny.VOCABULARY - 1), min_size=1, max_size=7)
-PROMPTS = st.lists(st.tuples(IDS, st.lists(IDS, min_size=1, max_size=4)), min_size=1, max_size=4)
 
 
 def test_two_completions_of_a_prompt_by_hand():
@@ -24,22 +19,6 @@ def test_two_completions_of_a_prompt_by_hand():
     assert branches.targets.tolist() == [7, 8, 9, 4, 2, 1]
     assert branches.sequence.tolist() == [0, 0, 0, 1, 2, 2]
     assert branches.sequences == 3
-
-
-@given(PROMPTS)
-def test_each_sequence_can_be_read_back(prompts):
-    branches = pack(prompts)
-    sequences = [(prompt, completion) for prompt, own in prompts for completion in own]
-    assert branches.sequences == len(sequences)
-    shared = sum(len(prompt) for prompt, _ in prompts)
-    assert branches.input_ids.shape[1] == shared + sum(len(c) - 1 for _, c in sequences)
-    for number, (prompt, completion) in enumerate(sequences):
-        row = branches.gather_index[number, : len(prompt) + len(completion) - 1]
-        assert branches.input_ids[0, row].tolist() == [*prompt, *completion[:-1]]
-        assert branches.position_ids[0, row].tolist() == list(range(len(row)))
-        own = branches.sequence == number
-        assert branches.targets[own].tolist() == completion
-        assert branches.predictor_index[own].tolist() == row[len(prompt) - 1 :].tolist()
 
 
 @pytest.mark.parametrize("prompts", [[([], [[1]])], [([1], [[2], []])]])

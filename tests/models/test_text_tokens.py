@@ -58,15 +58,6 @@ def test_a_completion_s_ids_give_back_its_text_behind_the_prompt(text, append_en
     assert tokenizer.decode([*prompt, *ids], skip_special_tokens=True) == f"explain{text}"
 
 
-def test_alone_such_a_tokenizer_invents_and_loses_a_space():
-    """What the functions above are for."""
-    tokenizer = tiny.sentencepiece_like()
-    prompt = prompt_tokens(tokenizer, "explain")
-    alone = tokenizer("number", add_special_tokens=False).input_ids
-    assert completion_text(tokenizer, prompt, alone) == " number"
-    assert tokenizer.decode(completion_tokens(tokenizer, prompt, " number")) == "number"
-
-
 @pytest.mark.parametrize("text", [*COMPLETIONS, " 日本", "💡 great"])
 def test_byte_level_completions_are_tokenised_apart_as_they_are(byte_level, text):
     prompt = prompt_tokens(byte_level, "It was")

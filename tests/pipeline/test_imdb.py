@@ -23,6 +23,7 @@ from fdpo.scoring.loading import load_scorer
 from tests.support import hub_repos, tiny
 from tests.support.hub_standin import TOKEN, Hub, serving
 from tests.support.hub_store import Repo
+from tests.support.settings import edited_study
 
 pytestmark = pytest.mark.slow
 
@@ -49,30 +50,28 @@ def clone(hub, tmp_path_factory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
     (folder / "dvc.lock").unlink(missing_ok=True)
-    (folder / "params.yaml").write_text(yaml.safe_dump(small_params(), sort_keys=False))
+    shrink(folder)
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
         run(hub, folder, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", *command)
     return folder
 
 
-def small_params() -> dict:
-    """params.yaml with numbers that suit models of 30 thousand weights."""
-    settings = yaml.safe_load((ROOT / "params.yaml").read_text())
+def shrink(folder: Path) -> None:
+    """Give both studies numbers that suit models of 30 thousand weights."""
     for name in ("imdb", "imdb-published"):
-        study = settings["studies"][name]
-        study["generate"]["heldout"] = {
-            "samples": 2,
-            "max_new_tokens": 6,
-            "published": {"top_k": 5, "no_repeat_ngram": 2, "max_new_tokens": 12},
-        }
-        study["generate"]["prompts_per_batch"] = 1
-        study["train"] |= {"epochs": 1, "log_every": 1}
-        study["evaluate"]["distinct_budget"] = 10
-    imdb = settings["studies"]["imdb"]
-    imdb["prepare"] |= {"train_prompts": 10, "heldout_prompts": 4}
-    imdb["generate"]["max_length"] = MAX_LENGTH
-    imdb["generate"]["train"]["max_new_tokens"] = 12
-    return settings
+        with edited_study(folder, name) as study:
+            study["generate"]["heldout"] = {
+                "samples": 2,
+                "max_new_tokens": 6,
+                "published": {"top_k": 5, "no_repeat_ngram": 2, "max_new_tokens": 12},
+            }
+            study["generate"]["prompts_per_batch"] = 1
+            study["train"] |= {"epochs": 1, "log_every": 1}
+            study["evaluate"]["distinct_budget"] = 10
+    with edited_study(folder, "imdb") as imdb:
+        imdb["prepare"] |= {"train_prompts": 10, "heldout_prompts": 4}
+        imdb["generate"]["max_length"] = MAX_LENGTH
+        imdb["generate"]["train"]["max_new_tokens"] = 12
 
 
 def run(hub: Hub, folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:

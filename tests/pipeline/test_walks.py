@@ -52,7 +52,7 @@ def walk(clone: Clone, number: int) -> dict[str, dict]:
         rf"^### Walk {number}:.*?(?=^##)", PAGE.read_text(), re.DOTALL | re.MULTILINE
     )
     (typed,) = re.findall(r"^```sh\n(.*?)^```", section.group(), re.DOTALL | re.MULTILINE)
-    (study,) = re.findall(r"^dvc exp run -S study=(\w+)\n", typed, re.MULTILINE)
+    (study,) = re.findall(r"^dvc exp run -S study=([\w-]+)\n", typed, re.MULTILINE)
     script = typed.replace(f"dvc exp run -S study={study}\n", FIRST_STAGES.format(study=study))
     reached = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
     end_what_it_started = "trap 'set +u; kill $! 2> /dev/null || true' EXIT\n"
@@ -74,7 +74,7 @@ def rows(clone: Clone, name: str, kind: type) -> list:
 def test_own_prompts_and_a_python_reward(clone):
     metrics = walk(clone, 1)
     assert not [name for name in metrics if name.startswith("judge")]
-    reward = runpy.run_path(str(clone.folder / "examples/length.py"))["reward"]
+    reward = runpy.run_path(str(clone.folder / "user_data/length.py"))["reward"]
     generations = rows(clone, "scores.jsonl", ScoredGeneration)
     given = [c.reward for generation in generations for c in generation.completions]
     texts = [c.text for generation in generations for c in generation.completions]
@@ -82,7 +82,7 @@ def test_own_prompts_and_a_python_reward(clone):
     assert len(set(given)) > 1
     heldout = [c.reward for g in generations if g.role == "heldout" for c in g.completions]
     assert metrics["reward_reference"]["value"] == pytest.approx(np.mean(heldout))
-    questions = (clone.folder / "examples/prompts.csv").read_text()
+    questions = (clone.folder / "user_data/prompts.csv").read_text()
     for prompt in rows(clone, "prompts.jsonl", Prompt):
         asked = re.fullmatch(
             r"<\|im_start\|>user\n(.*)<\|im_end\|>\n<\|im_start\|>assistant\n", prompt.prompt
@@ -92,7 +92,7 @@ def test_own_prompts_and_a_python_reward(clone):
 
 def test_own_pairs_of_messages(clone):
     walk(clone, 2)
-    lines = (clone.folder / "examples/pairs.jsonl").read_text().splitlines()
+    lines = (clone.folder / "user_data/pairs.jsonl").read_text().splitlines()
     prompts = rows(clone, "prompts.jsonl", Prompt)
     tokenizer = AutoTokenizer.from_pretrained(clone.folder / "models/reference")
     rendered = {

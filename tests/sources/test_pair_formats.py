@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from fdpo.config.study_sources import FilePairs, FilePrompts, PairsSource
+from fdpo.config.sources import FilePairs, FilePrompts, PairsSource
 from fdpo.core.errors import UserError
 from fdpo.sources.chat import ChatFormat
 from fdpo.sources.given_pairs import read_pairs
@@ -73,11 +73,11 @@ def test_a_shape_in_a_local_file_is_read_by_its_section_alone(name, suffix, tmp_
 def test_a_bad_row_is_refused_with_its_place_unless_it_may_be_skipped(tmp_path):
     good = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
     pinned = write(tmp_path / "pairs.jsonl", [good, {**good, "chosen": None}, {"prompt": "So?"}])
-    with pytest.raises(UserError, match=r"split train, row 2: chosen = null: must be text, and"):
+    with pytest.raises(UserError, match=r"split train, row 2: chosen = None: must be text, and"):
         read_pairs(FilePairs(**pinned))
     pairs, skipped, _ = read_pairs(FilePairs(**pinned, bad_rows="skip"))
     assert pairs == {"train": [TEXT]}
-    assert skipped == {"chosen = null: must be text, and not empty": 1, "no chosen": 1}
+    assert skipped == {"chosen = None: must be text, and not empty": 1, "no chosen": 1}
 
 
 def test_a_text_with_a_comma_and_no_quotes_is_no_pair(tmp_path):

@@ -16,12 +16,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from benchmarks.families import REFUSED, SUPPORTED, Family, plain_logp
 from fdpo.core import records
 from fdpo.core.origin import add_to_origin
 from fdpo.core.records import Generation, ScoredGeneration
 from fdpo.models.causal_lm import load_tokenizer
 from fdpo.scoring import classifier
+from tests.models.families import REFUSED, SUPPORTED, Family, plain_logp
 from tests.support import stage_runs, tiny
 from tests.support.settings import edited_study
 from tests.support.stage_runs import Workspace

@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-from fdpo.config.params import load_params
 from tests.support import stage_runs
 from tests.support.settings import edited_study
 
@@ -58,11 +57,3 @@ def test_scores_without_a_judge_are_refused_where_the_study_has_one(finished, tm
 
     assert ended.code == 2
     assert "completions[0].judge: missing; rebuild the file with `dvc repro`" in ended.stderr
-
-
-@pytest.mark.parametrize("study", ["embedded", "imdb", "imdb-published"])
-def test_every_kind_of_study_may_do_without(finished, tmp_path, study):
-    shutil.copy(finished.folder / "params.yaml", tmp_path)
-    param(f"studies.{study}.prepare.judge", None)(tmp_path)
-
-    assert load_params(tmp_path / "params.yaml").studies[study].prepare.judge is None

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 
-from benchmarks.families import SUPPORTED
 from fdpo.core.errors import UserError
 from fdpo.losses import Objective, f_dpo_loss
 from fdpo.models.attention import UnknownAttention
@@ -19,6 +18,7 @@ from fdpo.models.causal_lm import attention_implementation, is_linear
 from fdpo.models.logprobs import pair_logps
 from fdpo.models.micro_batches import micro_batches, to_trl_columns
 from fdpo.training.pair_order import PromptOrder
+from tests.models.families import SUPPORTED
 from tests.support import tiny, tiny_trainer
 from tests.support.tiny_trainer import adapter_of, copy_adapter, move_adapter, recorded
 

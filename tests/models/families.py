@@ -1,36 +1,19 @@
-"""Which language models are computed right: `python -m benchmarks.families` writes docs/models.md.
+"""Families of language models, each built from its config class with tiny random weights.
 
-Each family is built from its config class with tiny random weights, far from uniform so that
-mistakes show, with windows shorter than the texts, scales and caps where the family has them. What
-packed rows and the decoder make of it is compared with its own forward pass, one sequence at a time
-by its eager attention.
+They are far from uniform so that mistakes show, with windows shorter than the texts, and scales and
+caps where the family has them.
 """
 
-import argparse
-import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
-from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from fdpo.core.errors import UserError
-from fdpo.decoding.decoder_probe import probe_model
-from fdpo.decoding.sampling import Sampled, sample
-from fdpo.models.causal_lm import (
-    attention_implementation,
-    cached_attention,
-    use_branch_attention,
-)
-from fdpo.models.logprobs import sequence_logps
-from fdpo.models.packing import pack
+from fdpo.models.causal_lm import attention_implementation, use_branch_attention
 
 VOCABULARY, POSITIONS, WINDOW = 37, 64, 6
-PAGE = Path(__file__).parent.parent / "docs/models.md"
 _SIZES = {
     "vocab_size": VOCABULARY,
     "hidden_size": 16,
@@ -200,13 +183,23 @@ REFUSED = {
         },
         "linear attention",
     ),
+    "Llama 4": Family(
+        "Llama4TextConfig",
+        _GROUPED
+        | {
+            "head_dim": 4,
+            "num_local_experts": 2,
+            "intermediate_size_mlp": 24,
+            "attention_chunk_size": WINDOW,
+        },
+        "attention in chunks, experts",
+    ),
+    "XLM": Family(
+        "XLMConfig",
+        {"vocab_size": VOCABULARY, "emb_dim": 16, "n_layers": 2, "n_heads": 4, "eos_token_id": 0},
+        "attention in both directions",
+    ),
 }
-
-
-def draw_ids(count: int, seed: int) -> list[int]:
-    """Random token ids, end-of-text not among them."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(1, VOCABULARY, (count,), generator=generator).tolist()
 
 
 def plain_logp(model: PreTrainedModel, prompt: list[int], completion: list[int]) -> float:
@@ -216,125 +209,3 @@ def plain_logp(model: PreTrainedModel, prompt: list[int], completion: list[int])
         logits = model(input_ids=sequence, use_cache=False).logits[0, len(prompt) - 1 : -1]
     targets = torch.tensor(completion)[:, None]
     return logits.double().log_softmax(dim=1).gather(1, targets).sum().item()
-
-
-def packed_difference(model: PreTrainedModel) -> float:
-    """The largest error of a packed row in nats per sequence, of 2 tokens to all positions."""
-    lengths = [(1, [1, 2]), (3, [5, POSITIONS - 3, 20]), (POSITIONS - 2, [2, 1]), (20, [30, 7])]
-    prompts = [
-        (draw_ids(prompt, seed), [draw_ids(count, 100 * seed + count) for count in completions])
-        for seed, (prompt, completions) in enumerate(lengths)
-    ]
-    with torch.inference_mode():
-        packed = sequence_logps(model, pack(prompts))
-    plain = [plain_logp(model, prompt, ids) for prompt, branches in prompts for ids in branches]
-    return (packed - torch.tensor(plain, dtype=torch.float64)).abs().max().item()
-
-
-def decode(model: PreTrainedModel) -> list[tuple[list[int], list[Sampled]]]:
-    """Prompts of unequal length with sampled completions, up to all of the model's positions."""
-    prompts = [draw_ids(count, count) for count in (1, 4, 30)]
-    steps = POSITIONS - 30
-    draws = [
-        np.random.default_rng(number).random((3, steps), dtype=np.float32)
-        for number in range(len(prompts))
-    ]
-    with cached_attention(model):
-        return list(zip(prompts, sample(model, prompts, draws, end_ids=[0, 1, 2]), strict=True))
-
-
-def decoder_difference(
-    model: PreTrainedModel, decoded: list[tuple[list[int], list[Sampled]]]
-) -> float:
-    """The largest error of the log-probabilities recorded at sampling, in nats per sequence."""
-    return max(
-        abs(sampled.logp - plain_logp(model, prompt, sampled.ids))
-        for prompt, row in decoded
-        for sampled in row
-    )
-
-
-def first_margin(model: PreTrainedModel, decoded: list[tuple[list[int], list[Sampled]]]) -> float:
-    """The largest margin of two completions, packed against recorded: 0 but for rounding."""
-    margins = []
-    for prompt, row in decoded:
-        with torch.inference_mode():
-            packed: Tensor = sequence_logps(model, pack([(prompt, [s.ids for s in row])]))
-        ratios = packed - torch.tensor([sampled.logp for sampled in row], dtype=torch.float64)
-        margins.append((ratios.max() - ratios.min()).item())
-    return max(margins)
-
-
-def verdict(model: PreTrainedModel) -> str | None:
-    """Why the probe refuses a model; None if it does not."""
-    try:
-        probe_model(model, POSITIONS)
-    except UserError as error:
-        return str(error)
-    return None
-
-
-def page() -> str:
-    """docs/models.md as it is to be."""
-    lines = [INTRODUCTION, "| family | tested with | packed | decoder | first margin | runs as |"]
-    lines.append("|---|---|---|---|---|---|")
-    for name, family in SUPPORTED.items():
-        model = family.build()
-        if problem := verdict(model):
-            raise SystemExit(f"{name}: {problem}")
-        decoded = decode(model)
-        numbers = (
-            packed_difference(model),
-            decoder_difference(model, decoded),
-            first_margin(model, decoded),
-        )
-        cells = " | ".join(f"{number:.0e}" for number in numbers)
-        before = model.config._attn_implementation
-        way = "packed rows" if before == "branches" else "one row per completion"
-        lines.append(f"| {name} | {family.what} | {cells} | {way} |")
-    lines += [REFUSALS, "| family | has | what the probe says |", "|---|---|---|"]
-    for name, family in REFUSED.items():
-        problem = verdict(family.build())
-        if problem is None:
-            raise SystemExit(f"{name}: not refused")
-        problem = problem.split(": ", 1)[1].split(";")[0]
-        lines.append(f"| {name} | {family.what} | {problem} |")
-    return "\n".join(lines) + "\n"
-
-
-INTRODUCTION = f"""# Which language models work
-
-<!-- Written by `python -m benchmarks.families`. -->
-
-Any causal language model that Transformers reads may be a study's reference; whether what is
-computed from it is right is checked when it is loaded. A probe compares a packed row of two
-branches and a few steps of the cached decoder with the model's own forward pass, one sequence at a
-time, up to the longest sequence of the run. Where they differ by more than rounding, the stage ends
-in one line before any work. Training also checks that the first margin is 0.
-
-The families below are tested so, each built from its config class with tiny random weights: packed
-rows, the decoder on prompts of unequal length, and gradients. Numbers are the largest differences
-in nats per sequence, over sequences of 2 to {POSITIONS} tokens, whose log-probabilities are about
-−4 per token. Windows of {WINDOW} tokens bind nearly everywhere. Other families run if the probe
-lets them.
-
-"Packed rows" run a prompt once for all of its completions. A model whose attention is not
-Transformers' attention interface runs one row per completion, prompt and all: as right, and slower.
-"""
-REFUSALS = """
-## Refused
-
-A state that runs from token to token would run on from one branch into the next, or has no
-key-value cache. Attention sinks are not computed.
-"""
-
-
-def main() -> None:
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE}")
-
-
-if __name__ == "__main__":
-    argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0]).parse_args()
-    main()
