@@ -37,25 +37,26 @@ def data_set(rng: np.random.Generator) -> Iterator[tuple[str, Interval]]:
         topic = rng.integers(VOCABULARY, size=(PROMPTS, 1, 1)) + rng.integers(
             15, size=frequent.shape
         )
-        ids = np.where(rng.random(frequent.shape) < 0.25, topic % VOCABULARY, frequent).tolist()
+        tokens = np.where(rng.random(frequent.shape) < 0.25, topic % VOCABULARY, frequent)
+        ids, by_prompt = tokens.tolist(), tokens.reshape(PROMPTS, -1)
         yield f"distinct-1, {name}", distinct_interval(ids, 1, BUDGET)
         yield f"distinct-2, {name}", distinct_interval(ids, 2, BUDGET)
 
-        def entropy(prompts: np.ndarray, ids: list[list[list[int]]] = ids) -> float:
-            return unigram_entropy([row for p in prompts for row in ids[p]])
+        def entropy(prompts: np.ndarray, by_prompt: np.ndarray = by_prompt) -> float:
+            return unigram_entropy(list(by_prompt[prompts]))
 
         yield f"unigram entropy, {name}", statistic_interval(entropy, PROMPTS, rng)
     for name, scale in (("calibrated", 1), ("overconfident", 3)):
         odds = np.abs(rng.normal(0.3, 0.8, PAIRS))
         margins = scale * np.where(rng.random(PAIRS) < 1 / (1 + np.exp(-odds)), odds, -odds)
         none = np.zeros(PAIRS)
-        for metric in (calibration_error, accuracy):
+        for metric, kept in ((calibration_error, 0.5), (accuracy, 0.75)):
 
             def statistic(pairs: np.ndarray, of=metric, margins=margins, none=none) -> float:
                 return of(margins[pairs], none[pairs])
 
             label = f"{metric.__name__.replace('_', ' ')}, {name}"
-            yield label, statistic_interval(statistic, PAIRS, rng, share=True)
+            yield label, statistic_interval(statistic, PAIRS, rng, True, kept)
 
 
 def intervals_of(number: int) -> dict[str, Interval]:

@@ -92,14 +92,16 @@ def statistic_interval(
     n_prompts: int,
     rng: np.random.Generator,
     share: bool = False,
+    kept: float = 0.75,
 ) -> Interval:
     """A statistic of the prompts together (unigram entropy, calibration error), with its interval.
 
     `statistic` takes an index array into the prompts; the value is `statistic(arange(n_prompts))`.
-    Its standard error comes from 400 subsamples: m = P // 3 prompts drawn without replacement,
+    Its standard error comes from 400 subsamples: m = `kept` · P prompts drawn without replacement,
     whose spread times sqrt(m / (P - m)) estimates that of the whole (the delete-d jackknife, Shao
-    and Wu, Annals of Statistics 17, 1989). The usual bootstrap holds the same text twice, which
-    lowers an entropy; the delete-1 jackknife is too wide where a calibration error is all noise.
+    and Wu, Annals of Statistics 17, 1989). Few prompts understate the spread of an entropy; many
+    overstate that of a calibration error, which is not smooth. The usual bootstrap holds the same
+    text twice, which lowers an entropy.
 
     Not for a count under a fixed budget: fewer prompts fill it with more samples of each
     (`fdpo.baselines.distinct.distinct_interval`).
@@ -111,7 +113,7 @@ def statistic_interval(
     value = float(statistic(np.arange(n_prompts)))
     if n_prompts == 1:
         return interval(value, 0.0, 1, share)
-    size = max(1, n_prompts // 3)
+    size = min(max(1, round(kept * n_prompts)), n_prompts - 1)
     parts = (np.sort(rng.permutation(n_prompts)[:size]) for _ in range(SUBSAMPLES))
     draws = np.array([statistic(prompts) for prompts in parts])
     if not np.isfinite(draws).all():

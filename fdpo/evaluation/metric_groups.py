@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -25,7 +26,6 @@ from fdpo.evaluation.metrics.divergence import (
 )
 
 MetricTable = dict[str, Interval]  # by the names of fdpo.evaluation.metric_registry
-SHARES_OF_PAIRS = ("accuracy", "calibration_error")  # from 0 to 1, so are their intervals
 
 
 @dataclass(frozen=True)
@@ -159,28 +159,27 @@ def preference_metrics(pairs: PairMeasures, streams: RandomStreams) -> MetricTab
     prompts = list(dict.fromkeys(pairs.prompts.tolist()))
     members = [np.flatnonzero(pairs.prompts == prompt) for prompt in prompts]
 
-    def over(name: str, statistic: Callable[..., float], *columns: np.ndarray) -> Interval:
+    def over(
+        name: str, statistic: Callable[..., float], *columns: np.ndarray, **kind: Any
+    ) -> Interval:
         def of(chosen_prompts: np.ndarray) -> float:
             places = np.concatenate([members[prompt] for prompt in chosen_prompts])
             return statistic(*(column[places] for column in columns))
 
-        return statistic_interval(
-            of, len(members), streams("bootstrap", name), share=name in SHARES_OF_PAIRS
-        )
+        return statistic_interval(of, len(members), streams("bootstrap", name), **kind)
 
     rewards = (pairs.chosen_reward, pairs.rejected_reward)
-    measured: dict[str, tuple] = {
-        "accuracy": (preferences.accuracy, *rewards),
-        "margin": (preferences.margin, *rewards),
-        "calibration_error": (preferences.calibration_error, *rewards),
-        "chosen_logp_change": (_array_mean, pairs.chosen_logp_change),
-        "rejected_logp_change": (_array_mean, pairs.rejected_logp_change),
+    table = {
+        "accuracy": over("accuracy", preferences.accuracy, *rewards, share=True),
+        "margin": over("margin", preferences.margin, *rewards),
+        "calibration_error": over(
+            "calibration_error", preferences.calibration_error, *rewards, share=True, kept=0.5
+        ),
     }
-    return {name: over(name, *of) for name, of in measured.items()}
-
-
-def _array_mean(values: np.ndarray) -> float:
-    return float(values.mean())
+    for side in ("chosen", "rejected"):
+        name = f"{side}_logp_change"
+        table[name] = over(name, lambda values: float(values.mean()), getattr(pairs, name))
+    return table
 
 
 def published_metrics(
@@ -214,9 +213,9 @@ def _unigram_entropy(
 def headline(table: MetricTable) -> dict[str, float]:
     """The numbers to rank experiments by, rounded for `dvc exp show`."""
     return {
-        metric.headline: round(table[metric.name].value, 4)
+        metric.name: round(table[metric.name].value, 4)
         for metric in HEADLINE_METRICS
-        if metric.headline and metric.name in table  # a study without a judge has no score of it
+        if metric.name in table  # a study without a judge has no score of it
     }
 
 

@@ -112,9 +112,8 @@ def test_the_headline_is_eight_rounded_numbers_of_the_table():
     table = whole_table()
     headline = metric_groups.headline(table)
     assert len(headline) == 8
-    names = {"win_rate": "reward_win_rate"}
     for name, value in headline.items():
-        assert value == round(table[names.get(name, name)].value, 4)
+        assert value == round(table[name].value, 4)
     assert headline["reward"] == 1.0
     assert headline["accuracy"] == 0.6667
 

@@ -162,6 +162,21 @@ def test_self_bleu_of_equal_texts_is_one_and_of_unrelated_texts_nought():
     assert self_bleu(["a b c d", "e f g h"]) == 0
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["这部电影非常好看我很喜欢它", "这部电影非常好看我很喜欢他"],
+        ["この映画はとても面白かったです", "この映画はとても面白かったよ。"],
+        ["หนังเรื่องนี้สนุกมากจริงๆ", "หนังเรื่องนี้สนุกมากจริง"],
+    ],
+)
+def test_self_bleu_counts_characters_where_words_have_no_spaces(texts):
+    spaced = [" ".join(text) for text in texts]
+    assert self_bleu(texts) == pytest.approx(self_bleu(spaced))
+    assert self_bleu(texts) > 0.7
+    assert self_bleu([texts[0], "abc def"]) < 0.05
+
+
 @given(st.lists(st.text("abc ", min_size=1, max_size=12), min_size=2, max_size=4))
 def test_self_bleu_lies_in_its_range_and_knows_no_order(texts):
     value = self_bleu(texts)
