@@ -1,8 +1,7 @@
 """Sampling from a GPT-2 of 124 million random weights: 32 prompts × 6 completions × 64 tokens.
 
 Beside Transformers' `generate` (one batch, padded on the left) and `generate_batch` (continuous
-batching), both with their defaults, from the model's own distribution; no token ends a completion.
-`generate_batch` sizes its cache by the machine's free memory, so its memory says little.
+batching), from the model's own distribution; no token ends a completion.
 """
 
 from collections.abc import Iterator

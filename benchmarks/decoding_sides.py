@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import ContinuousBatchingConfig, GPT2Config, GPT2LMHeadModel
 
 from benchmarks.clock import peak_gpu_mib, timing
 from benchmarks.workload import build
@@ -15,6 +15,7 @@ from fdpo.decoding.sampling import sample, uniforms
 from fdpo.models.causal_lm import cached_attention, use_branch_attention
 
 SAMPLES = 6  # of each prompt
+PAGE = 32  # tokens of a block of generate_batch's cache
 
 Prompts = list[list[int]]
 
@@ -56,11 +57,14 @@ def generate(model: GPT2LMHeadModel, prompts: Prompts, new_tokens: int) -> int:
 
 
 def generate_batch(model: GPT2LMHeadModel, prompts: Prompts, new_tokens: int) -> int:
+    """With a cache as large as all completions need; by default it fills the free memory."""
     config = model.generation_config
     config.do_sample, config.top_k, config.eos_token_id = True, 0, -1
     requests = [prompt for prompt in prompts for _ in range(SAMPLES)]
+    pages = -(-(max(map(len, prompts)) + new_tokens) // PAGE)
+    cache = ContinuousBatchingConfig(page_size=PAGE, num_blocks=pages * len(requests))
     with autocast():
-        found = model.generate_batch(requests, config, max_new_tokens=new_tokens)
+        found = model.generate_batch(requests, config, cache, max_new_tokens=new_tokens)
     return sum(len(output.generated_tokens) for output in found.values())
 
 
