@@ -44,29 +44,34 @@ lie in `results/train/plots/metrics`, and `dvc plots show` draws the main ones.
 """
 ENDING = """## Intervals
 
-Intervals are over prompts, since completions of one prompt resemble each other: a percentile
-bootstrap for means, half-samples for distinct-n, unigram entropy and what is measured on pairs (a
-resample that holds a text twice understates how much is distinct). With a single prompt there is no
-interval. Divergences and entropy come from plain temperature-1 samples only, because samples with
+Intervals are over prompts, since completions of one prompt resemble each other. Means have
+Student's; shares from 0 to 1 have Wilson's, with as many draws as the spread between prompts
+implies, so they stay in [0, 1]. For unigram entropy and what is measured on pairs the spread is
+that of subsamples of prompts, for distinct-n a jackknife's. What they hold, in 95 of 100 cases, is
+the metric's expectation with as much data as here; `python -m benchmarks.coverage` simulates it.
+Where nearly all prompts have one value, as of `length` at a limit, the interval of a
+mean is too short. With a single prompt there is none.
+
+Divergences and entropy come from plain temperature-1 samples only, because samples with
 top-k or a temperature are not draws from the policy.
 """
 
 
 def page() -> str:
     """The whole page as Markdown."""
-    headline = _table("metric in results/metrics.json", HEADLINE_METRICS, key="headline")
+    headline = _table("metric", HEADLINE_METRICS)
     groups = "".join(
         f"## {group}\n\n{_table('metric', metrics_of(group))}\n" for group in MetricGroup
     )
     return f"{BEGINNING}\n{headline}\n{groups}{CURVES_BEGINNING}\n{_curves()}\n{ENDING}"
 
 
-def _table(first_column: str, metrics: Iterable[Metric], key: str = "name") -> str:
+def _table(first_column: str, metrics: Iterable[Metric]) -> str:
     lines = [f"| {first_column} | unit | better | meaning |", "|---|---|---|---|"]
     for metric in metrics:
         meaning = metric.meaning.replace("|", "\\|")  # else it would end the cell
-        name, better = getattr(metric, key), metric.better or "–"
-        lines.append(f"| `{name}` | {metric.unit} | {better} | {meaning} |")
+        better = metric.better or "–"
+        lines.append(f"| `{metric.name}` | {metric.unit} | {better} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TemperatureLo
 from experiments.samples import column_width, on_one_line, print_beside
 from experiments.trained_models import TrainedModels, load_trained_models
 from fdpo.config.params import Params, load_params
-from fdpo.config.study_sources import HubModels
+from fdpo.config.sources import HubModels
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json_object

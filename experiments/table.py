@@ -27,7 +27,7 @@ FIRST_WIDTH = 80  # columns of a terminal that show all of FIRST_COLUMNS
 
 def columns() -> list[str]:
     """Params and headline metrics, the most wanted first; no metric of the reference alone."""
-    metrics = [metric.headline for metric in HEADLINE_METRICS if metric.headline and metric.better]
+    metrics = [metric.name for metric in HEADLINE_METRICS if metric.better]
     others = [name for name in metrics if name not in FIRST_COLUMNS]
     return [*FIRST_COLUMNS, *others, *LAST_COLUMNS]
 
@@ -92,9 +92,7 @@ def intervals_of(row: Mapping[str, Any]) -> dict[str, Any]:
             " --intervals out"
         ) from None
     return {
-        metric.headline: measured[metric.name]
-        for metric in HEADLINE_METRICS
-        if metric.headline and metric.name in measured
+        metric.name: measured[metric.name] for metric in HEADLINE_METRICS if metric.name in measured
     }
 
 

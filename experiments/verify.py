@@ -1,4 +1,4 @@
-"""Run the committed pipeline anew in a clone and compare with the committed results.
+"""Run the committed pipeline again in a clone and compare with the committed results.
 
 On a machine with the same arithmetic dvc.lock comes out the same, byte for byte. On another one
 (other processor, other number of threads) a few sampled tokens differ, so the policy is trained on
@@ -15,8 +15,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fdpo.run.dvc_rwlock import remove_damaged_rwlock
-
 from experiments.metrics_io import read_metrics
 from fdpo.core.errors import UserError, run
 from stages import paths
@@ -31,7 +29,6 @@ def main(arguments: list[str] | None = None) -> None:
     argparse.ArgumentParser(
         prog="experiments.verify", description=(__doc__ or "").split("\n")[0]
     ).parse_args(arguments)
-    remove_damaged_rwlock()
     if subprocess.run(["git", "diff", "--quiet", "HEAD"], stderr=subprocess.DEVNULL).returncode:
         print("verify: the last commit is what is run; changes since then are not")
     # DVC's lock on the clone may be given back in the moment in which the folder goes.

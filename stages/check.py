@@ -10,8 +10,8 @@ notes the content of the files that the study names, so that `prepare` runs when
 from pathlib import Path
 
 from fdpo.config.params import load_params
+from fdpo.config.sources import LocalFile, local_sections
 from fdpo.config.study import Study
-from fdpo.config.study_sources import LocalFile, local_sections
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
 from fdpo.core.local_files import sha256_of

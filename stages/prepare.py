@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fdpo.config.params import load_params
-from fdpo.config.study_sources import (
+from fdpo.config.sources import (
     ExactSource,
     FromDisk,
     HubModels,

@@ -12,7 +12,6 @@ from fdpo.config.params import Params, load_params
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
-from fdpo.core.randomness import streams_of
 from fdpo.core.records import Completion, Generation, ScoredCompletion, ScoredGeneration
 from fdpo.run import stage
 from fdpo.run.progress import counted
@@ -64,7 +63,7 @@ def measured_baselines(
     settings: Params, reward: Scorer, judge: Scorer | None
 ) -> list[dict[str, Any]]:
     """The entries of results/baselines.json, none where the study asks for none."""
-    study, streams = settings.active, streams_of(settings.seed)
+    study = settings.active
     asked, best_of = study.generate.baselines, study.score.best_of or []
     if asked is None and not best_of:
         return []
@@ -106,10 +105,9 @@ def measured_baselines(
                 entropy=np.array([[completion.entropy for completion in row] for row in rows]),
                 ids=[[completion.ids for completion in row] for row in rows],
                 distinct_budget=study.evaluate.distinct_budget,
-                streams=streams,
             )
         )
-    return entries + [best_of_row(n, plain, streams) for n in best_of]
+    return entries + [best_of_row(n, plain) for n in best_of]
 
 
 def recorded_scores(judged: bool) -> PromptScores:

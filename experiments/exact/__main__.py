@@ -116,23 +116,21 @@ def main() -> None:
     """Compute all parts, each in a process of its own, then write them and the figures."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(max_workers=2) as pool:
-        parts = {"optima": pool.submit(timed, optima)}
-        parts |= {
+        explained = pool.submit(timed, explanation)
+        compared = {
             (name, pairs): pool.submit(timed, comparison, name, pairs)
             for name in LABELS
             for pairs in PAIRS
         }
-        parts["explanation"] = pool.submit(timed, explanation)
-        found = {}
-        for name, part in parts.items():
-            found[name], seconds = part.result()
-            print(f"{name}: {seconds:.0f} CPU-seconds", flush=True)
+        best = pool.submit(timed, optima)
+        for name, part in {"explanation": explained, **compared, "optima": best}.items():
+            print(f"{name}: {part.result()[1]:.0f} CPU-seconds", flush=True)
     settings = {"alpha": ALPHA, "betas": BETAS, "levels": LEVELS, "seeds": SEEDS}
-    write_json(FOLDER / "optima.json", {"alpha": ALPHA, "rows": found["optima"]})
-    rows = [row for name, part in found.items() if isinstance(name, tuple) for row in part]
+    write_json(FOLDER / "optima.json", {"alpha": ALPHA, "rows": best.result()[0]})
+    rows = [row for part in compared.values() for row in part.result()[0]]
     write_json(FOLDER / "pairs.json", settings | {"rows": rows})
     write_json(
-        FOLDER / "explanation.json", {"pairs": EXPLAINED_PAIRS, "rewards": found["explanation"]}
+        FOLDER / "explanation.json", {"pairs": EXPLAINED_PAIRS, "rewards": explained.result()[0]}
     )
     figures.draw(rows, FOLDER)
 

@@ -17,7 +17,7 @@ from experiments.exact.world import Measures, World
 from fdpo.losses import Objective
 
 LOSSES = ("sigmoid", "hinge", "jsd", "fkl", "alpha", "jeffreys", "chi2", "ipo", "squared")
-BETAS = tuple(float(f"{beta:.2g}") for beta in np.geomspace(0.05, 10, 8))
+BETAS = tuple(float(f"{beta:.2g}") for beta in np.geomspace(0.1, 5, 6))
 ALPHA = 0.5
 LEVELS = {"kl": 1.0, "forward_kl": 0.5}  # nats
 SEEDS = 20

@@ -17,7 +17,6 @@ import dask
 from dask.system import CPU_COUNT  # with a container's limits, as the memory
 from distributed import Client, LocalCluster, as_completed, get_worker
 from distributed.system import MEMORY_LIMIT
-from torch.cuda import device_count
 
 from experiments.sweep.results import files_of, row_file
 from experiments.sweep.spec import RowSpec
@@ -34,6 +33,8 @@ def default_jobs() -> int:
 
 def gpus() -> list[str]:
     """The GPUs that rows here may use, as CUDA_VISIBLE_DEVICES names them."""
+    from torch.cuda import device_count  # here, as workers import this module too
+
     listed = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(device_count()))))
     return [name for name in listed.split(",") if name]
 
@@ -75,7 +76,7 @@ def connected(jobs: int, cluster: str | None) -> Iterator[tuple[Client, int | No
             threads_per_worker=1,
             memory_limit=0,
             host="127.0.0.1",
-            dashboard_address="127.0.0.1:8787",
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )
         signal.signal(signal.SIGINT, ours)

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 from scipy.special import comb
 
-from fdpo.baselines.distinct import distinct_n
+from fdpo.baselines.distinct import distinct_interval
 from fdpo.baselines.intervals import (
     Interval,
     mean_interval,
     paired_difference,
-    statistic_interval,
 )
-from fdpo.core.randomness import RandomStreams
 
 
 @dataclass(frozen=True)
@@ -64,13 +62,13 @@ def best_of_n_kl_bound(n: int) -> float:
     return math.log(n) - (n - 1) / n
 
 
-def best_of_row(n: int, plain: PromptScores, streams: RandomStreams) -> dict[str, Any]:
+def best_of_row(n: int, plain: PromptScores) -> dict[str, Any]:
     """The entry of results/baselines.json for the best of n of the reference's plain samples."""
     chances = best_of_n(plain.reward, n)
     selected = PromptScores.each(
         lambda scores: (chances * scores).sum(axis=1, keepdims=True), plain
     )
-    metrics = _score_metrics(selected, plain, streams, f"best of {n}")
+    metrics = _score_metrics(selected, plain)
     return {
         "baseline": "best_of",
         "n": n,
@@ -88,7 +86,6 @@ def temperature_row(
     entropy: np.ndarray,
     ids: Sequence[Sequence[Sequence[int]]],
     distinct_budget: int,
-    streams: RandomStreams,
 ) -> dict[str, Any]:
     """The entry of results/baselines.json for the reference at a temperature.
 
@@ -101,18 +98,12 @@ def temperature_row(
         ids: each prompt's samples as token ids.
         distinct_budget: how many n-grams distinct-2 counts over; with fewer it is None, as it
             would not compare with a policy's.
-        streams: the run's random streams, for the intervals.
     """
-    name = f"temperature {temperature}"
-    metrics: dict[str, Interval | None] = {**_score_metrics(tempered, plain, streams, name)}
+    metrics: dict[str, Interval | None] = {**_score_metrics(tempered, plain)}
     tokens = np.array([sum(map(len, row)) for row in ids])
-
-    def rng(metric: str) -> np.random.Generator:
-        return streams("bootstrap", "baseline", name, metric)
-
-    metrics["kl"] = mean_interval(kl.mean(axis=1), rng("kl"))
-    metrics["entropy"] = mean_interval(entropy.sum(axis=1) / tokens, rng("entropy"))
-    metrics["distinct_2"] = _distinct_2(ids, distinct_budget, rng("distinct_2"))
+    metrics["kl"] = mean_interval(kl.mean(axis=1))
+    metrics["entropy"] = mean_interval(entropy.sum(axis=1) / tokens)
+    metrics["distinct_2"] = _distinct_2(ids, distinct_budget)
     return {
         "baseline": "temperature",
         "temperature": temperature,
@@ -121,34 +112,19 @@ def temperature_row(
     }
 
 
-def _distinct_2(
-    ids: Sequence[Sequence[Sequence[int]]], budget: int, rng: np.random.Generator
-) -> Interval | None:
+def _distinct_2(ids: Sequence[Sequence[Sequence[int]]], budget: int) -> Interval | None:
     bigrams = sum(max(0, len(completion) - 1) for row in ids for completion in row)
-    if bigrams < budget:
-        return None
-    return statistic_interval(
-        lambda prompts: distinct_n(
-            [ids[p][s] for s in range(len(ids[0])) for p in prompts], 2, budget
-        ),
-        len(ids),
-        rng,
-    )
+    return distinct_interval(ids, 2, budget) if bigrams >= budget else None
 
 
-def _score_metrics(
-    scores: PromptScores, plain: PromptScores, streams: RandomStreams, name: str
-) -> dict[str, Interval]:
+def _score_metrics(scores: PromptScores, plain: PromptScores) -> dict[str, Interval]:
     """Mean scores, and their difference to the mean of all plain samples, paired by prompt."""
     metrics = {}
     for scorer in ("reward", "judge") if plain.judge is not None else ("reward",):
         of_baseline = getattr(scores, scorer).mean(axis=1)
         of_reference = getattr(plain, scorer).mean(axis=1)
-        own, difference = scorer, f"{scorer}_difference"
-        metrics[own] = mean_interval(of_baseline, streams("bootstrap", "baseline", name, own))
-        metrics[difference] = paired_difference(
-            of_baseline, of_reference, streams("bootstrap", "baseline", name, difference)
-        )
+        metrics[scorer] = mean_interval(of_baseline)
+        metrics[f"{scorer}_difference"] = paired_difference(of_baseline, of_reference)
     return metrics
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fdpo.config.study_sources import (
+from fdpo.config.sources import (
     Count,
     ExactSource,
     PackagesSource,

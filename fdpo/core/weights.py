@@ -1,8 +1,9 @@
 """Checks of weights before they are used: safetensors, complete, finite, enough rows."""
 
-from collections.abc import Iterable, Sized
+import re
+from collections.abc import Iterable, Mapping, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fdpo.core.errors import UserError
 
@@ -13,6 +14,10 @@ _PICKLED = {
     "model.safetensors": "pytorch_model.bin",
     "adapter_model.safetensors": "adapter_model.bin",
 }
+# Older files hold what a model computes from its config: positions, causal masks, rotary angles.
+_BUFFER = re.compile(
+    r"(^|\.)(position_ids|token_type_ids|inv_freq|masked_bias|(attn|attention)\.bias)$"
+)
 
 
 def require_safetensors(folder: str | Path, name: str, remedy: str) -> None:
@@ -34,6 +39,33 @@ def require_all(missing: Iterable[str], folder: str | Path, remedy: str) -> None
         raise UserError(f"{folder}: no weights for {name}; {remedy}")
 
 
+def require_exact(
+    loading: Mapping[str, Any], folder: str | Path, remedy: str, unused: str = ""
+) -> None:
+    """Raise `UserError` unless file and model hold the same weights; the file may have buffers too.
+
+    A weight that the model does not take is as wrong as one that it lacks: the file was then saved
+    from another architecture, or with other settings than its config's.
+
+    Args:
+        loading: what `from_pretrained(..., output_loading_info=True)` returns beside the model.
+        folder: named in the error.
+        remedy: what to do about weights that are missing.
+        unused: prefix of weights that the caller never uses, so that either side may lack them.
+    """
+
+    def counted(key: str) -> list[str]:
+        return sorted(n for n in loading[key] if not unused or not n.startswith(unused))
+
+    require_all(counted("missing_keys"), folder, remedy)
+    for name in counted("unexpected_keys"):
+        if not _BUFFER.search(name):
+            raise UserError(
+                f"{folder}: its model has no place for the weights {name}; correct config.json,"
+                " which describes another model than the file holds"
+            )
+
+
 def require_finite(model: "nn.Module", folder: str | Path, remedy: str) -> None:
     """Raise `UserError` when a weight is NaN or infinite, as everything computed would be too."""
     for name, weights in model.named_parameters():
@@ -50,6 +82,6 @@ def require_vocabulary(tokenizer: Sized, rows: int, folder: str | Path) -> None:
         )
 
 
-def short_message(error: Exception) -> str:
+def short_message(error: Exception | str) -> str:
     """The first 200 characters of a library's message, on one line, to quote in a `UserError`."""
     return " ".join(str(error).split())[:200] or type(error).__name__

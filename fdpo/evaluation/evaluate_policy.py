@@ -104,9 +104,9 @@ def evaluate_policy(
             policy, inputs, batches, heldout.published, streams, work
         )
     metrics = {
-        **metric_groups.score_metrics("reward", rewards, streams),
-        **(metric_groups.score_metrics("judge", judgements, streams) if judgements else {}),
-        **metric_groups.divergence_metrics(samples, divergences, streams),
+        **metric_groups.score_metrics("reward", rewards),
+        **(metric_groups.score_metrics("judge", judgements) if judgements else {}),
+        **metric_groups.divergence_metrics(samples, divergences),
         **metric_groups.diversity_metrics(
             samples, texts, unigrams, evaluate.distinct_budget, streams
         ),

@@ -1,12 +1,13 @@
 """The metrics of fdpo.evaluation.metric_registry, computed group by group, with intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from fdpo.baselines.distinct import distinct_n
+from fdpo.baselines.distinct import distinct_interval
 from fdpo.baselines.intervals import (
     Interval,
     mean_interval,
@@ -58,37 +59,26 @@ class PairMeasures:
     prompts: np.ndarray
 
 
-def score_metrics(name: str, scores: Scores, streams: RandomStreams) -> MetricTable:
+def score_metrics(name: str, scores: Scores) -> MetricTable:
     """Mean score, the reference's, their paired difference and the win rate; ties count half.
 
     Args:
-        name: "reward" or "judge": the scorer, which the metrics and the random stream are named by.
+        name: "reward" or "judge": the scorer, which the metrics are named by.
         scores: of both models' samples.
-        streams: the run's random streams, for the bootstrap.
     """
     policy, reference = scores.policy.mean(axis=1), scores.reference.mean(axis=1)
     wins = preferences.win_rate(scores.policy, scores.reference)
-    difference = f"{name}_difference"
     return {
-        difference: paired_difference(policy, reference, streams("bootstrap", difference)),
-        **_means({name: policy, f"{name}_reference": reference, f"{name}_win_rate": wins}, streams),
-    }
-
-
-def _means(
-    columns: Mapping[str, Sequence[float] | np.ndarray], streams: RandomStreams
-) -> MetricTable:
-    """The mean of each column [prompts], resampled in a random stream of the metric's own."""
-    return {
-        name: mean_interval(np.asarray(values), streams("bootstrap", name))
-        for name, values in columns.items()
+        name: mean_interval(policy),
+        f"{name}_reference": mean_interval(reference),
+        f"{name}_difference": paired_difference(policy, reference),
+        f"{name}_win_rate": mean_interval(wins, share=True),
     }
 
 
 def divergence_metrics(
     samples: Sequence[Sequence[Sampled]],
     divergences: Sequence[TokenDivergences],
-    streams: RandomStreams,
 ) -> MetricTable:
     """How far the policy is from the reference on its own samples, in nats.
 
@@ -109,7 +99,7 @@ def divergence_metrics(
         columns["forward_kl_token_sum"].append(_mean(divergence_sums(tokens.forward_kl, lengths)))
         columns["jsd_token_sum"].append(_mean(divergence_sums(tokens.jsd, lengths)))
         columns["entropy"].append(_mean(tokens.entropy))
-    return _means(columns, streams)
+    return {name: mean_interval(np.array(values)) for name, values in columns.items()}
 
 
 def sample_divergences(
@@ -144,35 +134,22 @@ def diversity_metrics(
             has published figures, the reward model's, special tokens included, of the whole texts
             decoded as those were; elsewhere the policy's own, of prompt and completion.
         budget: how many n-grams distinct-n looks at.
-        streams: the run's random streams, for the half-samples.
+        streams: the run's random streams, for the subsamples of prompts.
     """
     ids = [[completion.ids for completion in completions] for completions in samples]
 
-    def distinct(n: int) -> Interval:
-        # A sample of each prompt, then the next: the budget reaches every prompt.
-        return statistic_interval(
-            lambda prompts: distinct_n(
-                [ids[p][s] for s in range(len(ids[0])) for p in prompts], n, budget
-            ),
-            len(ids),
-            streams("bootstrap", f"distinct_{n}"),
-        )
-
-    def over(function) -> list[float]:
-        return [float(np.mean([function(completion) for completion in row])) for row in samples]
+    def over(function: Callable[[Sampled], float]) -> np.ndarray:
+        return np.array([np.mean([function(completion) for completion in row]) for row in samples])
 
     return {
-        "distinct_1": distinct(1),
-        "distinct_2": distinct(2),
+        "distinct_1": distinct_interval(ids, 1, budget),
+        "distinct_2": distinct_interval(ids, 2, budget),
         "unigram_entropy": _unigram_entropy(unigrams, streams("bootstrap", "unigram_entropy")),
-        **_means(
-            {
-                "self_bleu": [diversity.self_bleu(row) for row in texts],
-                "length": over(lambda completion: len(completion.ids)),
-                "finished": over(lambda completion: completion.finished),
-                "repeated_4grams": over(lambda c: diversity.repeated_ngram_share(c.ids, 4)),
-            },
-            streams,
+        "self_bleu": mean_interval(np.array(list(map(diversity.self_bleu, texts))), share=True),
+        "length": mean_interval(over(lambda completion: len(completion.ids))),
+        "finished": mean_interval(over(lambda completion: completion.finished), share=True),
+        "repeated_4grams": mean_interval(
+            over(lambda completion: diversity.repeated_ngram_share(completion.ids, 4)), share=True
         ),
     }
 
@@ -182,26 +159,27 @@ def preference_metrics(pairs: PairMeasures, streams: RandomStreams) -> MetricTab
     prompts = list(dict.fromkeys(pairs.prompts.tolist()))
     members = [np.flatnonzero(pairs.prompts == prompt) for prompt in prompts]
 
-    def over(name: str, statistic: Callable[..., float], *columns: np.ndarray) -> Interval:
+    def over(
+        name: str, statistic: Callable[..., float], *columns: np.ndarray, **kind: Any
+    ) -> Interval:
         def of(chosen_prompts: np.ndarray) -> float:
             places = np.concatenate([members[prompt] for prompt in chosen_prompts])
             return statistic(*(column[places] for column in columns))
 
-        return statistic_interval(of, len(members), streams("bootstrap", name))
+        return statistic_interval(of, len(members), streams("bootstrap", name), **kind)
 
     rewards = (pairs.chosen_reward, pairs.rejected_reward)
-    measured: dict[str, tuple] = {
-        "accuracy": (preferences.accuracy, *rewards),
-        "margin": (preferences.margin, *rewards),
-        "calibration_error": (preferences.calibration_error, *rewards),
-        "chosen_logp_change": (_array_mean, pairs.chosen_logp_change),
-        "rejected_logp_change": (_array_mean, pairs.rejected_logp_change),
+    table = {
+        "accuracy": over("accuracy", preferences.accuracy, *rewards, share=True),
+        "margin": over("margin", preferences.margin, *rewards),
+        "calibration_error": over(
+            "calibration_error", preferences.calibration_error, *rewards, share=True, kept=0.5
+        ),
     }
-    return {name: over(name, *of) for name, of in measured.items()}
-
-
-def _array_mean(values: np.ndarray) -> float:
-    return float(values.mean())
+    for side in ("chosen", "rejected"):
+        name = f"{side}_logp_change"
+        table[name] = over(name, lambda values: float(values.mean()), getattr(pairs, name))
+    return table
 
 
 def published_metrics(
@@ -217,13 +195,8 @@ def published_metrics(
     name = "unigram_entropy_reference"
     return {
         name: _unigram_entropy(reference_unigrams, streams("bootstrap", name)),
-        **_means(
-            {
-                "published_reward": rewards.policy.mean(axis=1),
-                "published_reward_reference": rewards.reference.mean(axis=1),
-            },
-            streams,
-        ),
+        "published_reward": mean_interval(rewards.policy.mean(axis=1)),
+        "published_reward_reference": mean_interval(rewards.reference.mean(axis=1)),
     }
 
 
@@ -240,9 +213,9 @@ def _unigram_entropy(
 def headline(table: MetricTable) -> dict[str, float]:
     """The numbers to rank experiments by, rounded for `dvc exp show`."""
     return {
-        metric.headline: round(table[metric.name].value, 4)
+        metric.name: round(table[metric.name].value, 4)
         for metric in HEADLINE_METRICS
-        if metric.headline and metric.name in table  # a study without a judge has no score of it
+        if metric.name in table  # a study without a judge has no score of it
     }
 
 

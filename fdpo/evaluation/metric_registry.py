@@ -35,8 +35,8 @@ class Metric:
     """One line for a reader of the report."""
     better: Better | None = None
     """Which way is better; None where neither is."""
-    headline: str | None = None
-    """Its key in results/metrics.json; None where it is not one of the eight headline numbers."""
+    headline: bool = False
+    """Whether it is one of the eight headline numbers, those of results/metrics.json."""
     in_overview: bool = False
     """Whether the report's first table of all rows shows it."""
 
@@ -48,14 +48,14 @@ ALL_METRICS = (
         "reward",
         "mean reward of the policy's samples of held-out prompts",
         better="higher",
-        headline="reward",
+        headline=True,
     ),
     Metric(
         "reward_reference",
         MetricGroup.REWARD,
         "reward",
         "mean reward of the reference's samples of the same prompts",
-        headline="reward_reference",
+        headline=True,
     ),
     Metric(
         "reward_difference",
@@ -72,7 +72,7 @@ ALL_METRICS = (
         "how often a sample of the policy has more reward than one of the reference for the same"
         " prompt; ties count half",
         better="higher",
-        headline="win_rate",
+        headline=True,
         in_overview=True,
     ),
     Metric(
@@ -82,7 +82,7 @@ ALL_METRICS = (
         "mean score of the policy's samples by the judge, which nothing was trained on: a reward"
         " that rises while the judge falls is gamed",
         better="higher",
-        headline="judge",
+        headline=True,
     ),
     Metric(
         "judge_reference",
@@ -111,7 +111,7 @@ ALL_METRICS = (
         "nats per completion",
         "KL(π‖π_ref): the exact next-token KL summed over each of the policy's samples",
         better="lower",
-        headline="kl",
+        headline=True,
         in_overview=True,
     ),
     Metric(
@@ -143,7 +143,7 @@ ALL_METRICS = (
         "nats per token",
         "mean entropy of the policy's next-token distribution on its own samples",
         better="higher",
-        headline="entropy",
+        headline=True,
         in_overview=True,
     ),
     Metric(
@@ -167,7 +167,7 @@ ALL_METRICS = (
         "share of bigrams",
         "distinct bigrams among the first `evaluate.distinct_budget` of the samples",
         better="higher",
-        headline="distinct_2",
+        headline=True,
         in_overview=True,
     ),
     Metric(
@@ -183,7 +183,7 @@ ALL_METRICS = (
         "share of pairs",
         "test pairs that the implicit reward β·g(ρ) orders as the reward did",
         better="higher",
-        headline="accuracy",
+        headline=True,
         in_overview=True,
     ),
     Metric(

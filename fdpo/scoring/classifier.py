@@ -25,7 +25,7 @@ from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, write_json
 from fdpo.core.records import ChatMessage
 from fdpo.core.weights import (
-    require_all,
+    require_exact,
     require_finite,
     require_safetensors,
     require_vocabulary,
@@ -159,7 +159,7 @@ def load(folder: str | Path) -> Classifier:
         dtype=torch.float32,
         output_loading_info=True,
     )
-    require_all(loading["missing_keys"], folder, "name a model that has that head")
+    require_exact(loading, folder, "name a model that has that head")
     require_finite(model, folder, _REBUILD)
     tokenizer = _from_folder(AutoTokenizer, folder)
     require_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, folder)

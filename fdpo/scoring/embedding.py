@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTo
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing, write_json
 from fdpo.core.validation import Strict
-from fdpo.core.weights import require_all, require_finite, require_safetensors, short_message
+from fdpo.core.weights import require_exact, require_finite, require_safetensors, short_message
 from fdpo.scoring.quality import FitQuality, RatedTexts, measure
 from fdpo.scoring.scorer import REMEDY, SCORER_FILE, read_settings
 
@@ -64,8 +64,7 @@ class Encoder:
             output_loading_info=True,
         )
         # A sentence is the mean of its tokens, so the head for the first token goes unused.
-        missing = [name for name in loading["missing_keys"] if not name.startswith("pooler.")]
-        require_all(missing, folder, REMEDY)
+        require_exact(loading, folder, REMEDY, unused="pooler.")
         require_finite(self._model, folder, REMEDY)
         self._model.eval()
         self._tokenizer: PreTrainedTokenizerBase = _from_folder(AutoTokenizer, folder)

@@ -5,7 +5,8 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -59,7 +60,7 @@ class FunctionScorer:
         anything but a finite number for each completion.
         """
         scores: list[float] = []
-        with progress_of(self.name, len(items), "completions", leave=False) as progress:
+        with closing(progress_of(self.name, len(items), "completions", leave=False)) as progress:
             for start in range(0, len(items), CALL_SIZE):
                 batch = items[start : start + CALL_SIZE]
                 scores += self._call(batch)
@@ -70,10 +71,14 @@ class FunctionScorer:
     def _call(self, batch: Sequence[PromptedText]) -> list[float]:
         prompts, completions = [i.prompt for i in batch], [i.completion for i in batch]
         try:
-            returned = list(self.function(prompts, completions))
+            # Copies: the function may consume its lists.
+            returned = self.function(list(prompts), list(completions))
+            returned = returned if isinstance(returned, Mapping) else list(returned)
         except (Exception, SystemExit) as error:
             raise _raised(error, self.name, self.file, self.line) from None
         where = f"{self.file}:{self.line}: {self.name}"
+        if isinstance(returned, Mapping):
+            raise UserError(f"{where} returned a mapping; return a list with one number for each")
         if len(returned) != len(batch):
             raise UserError(
                 f"{where} returned {len(returned)} values for {len(batch)} completions; return one"

@@ -1,10 +1,20 @@
 """Load a scorer, the reward model or the judge, from its folder, whatever its kind."""
 
+from importlib import import_module
 from pathlib import Path
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json
-from fdpo.scoring.scorer import NO_SCORER, SCORER_FILE, Scorer
+from fdpo.scoring.scorer import NO_SCORER, REMEDY, SCORER_FILE, Scorer
+
+# By the `kind` in scorer.json: the module whose `load(folder)` reads the rest. Each imports
+# libraries of its own (a classifier torch), so only the one that is needed is imported.
+KINDS = {
+    "ridge": "fdpo.scoring.ridge",
+    "embedding": "fdpo.scoring.embedding",
+    "classifier": "fdpo.scoring.classifier",
+    "python": "fdpo.scoring.function",
+}
 
 
 def load_judge(folder: str | Path) -> Scorer | None:
@@ -22,25 +32,7 @@ def load_scorer(folder: str | Path) -> Scorer:
     path = Path(folder) / SCORER_FILE
     settings = read_json(path)
     kind = settings.get("kind") if isinstance(settings, dict) else None
-    # Each kind imports libraries of its own (a classifier imports torch), so load only one.
-    match kind:
-        case "ridge":
-            from fdpo.scoring import ridge
-
-            return ridge.load(folder)
-        case "embedding":
-            from fdpo.scoring import embedding
-
-            return embedding.load(folder)
-        case "classifier":
-            from fdpo.scoring import classifier
-
-            return classifier.load(folder)
-        case "python":
-            from fdpo.scoring import function
-
-            return function.load(folder)
-    raise UserError(
-        f"{path}: kind = {kind!r}: must be ridge, embedding, classifier or python;"
-        " run `dvc repro` to rebuild the folder"
-    )
+    if kind not in KINDS:
+        raise UserError(f"{path}: kind = {kind!r}: must be {' or '.join(KINDS)}; {REMEDY}")
+    scorer: Scorer = import_module(KINDS[kind]).load(folder)
+    return scorer

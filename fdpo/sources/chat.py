@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from fdpo.config.study_sources import ChatTemplate
+from fdpo.config.sources import ChatTemplate
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json_object, write_json
 from fdpo.core.local_files import local_file

@@ -9,10 +9,11 @@ import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fdpo.config.study_sources import HubDataset, LocalFile
+from fdpo.config.sources import HubDataset, LocalFile
 from fdpo.core.errors import UserError
 from fdpo.core.local_files import local_file, sha256_of
 from fdpo.core.origin import Origin
@@ -97,8 +98,9 @@ def _same(value: Any, wanted: Any) -> bool:
     if isinstance(value, str) == isinstance(wanted, str):
         return value == wanted
     try:
-        return float(value) == float(wanted)
-    except (TypeError, ValueError):
+        # Exact: floats confuse ids above 2**53.
+        return Decimal(str(value)) == Decimal(str(wanted))
+    except ArithmeticError:
         return False
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from fdpo.config.study_sources import Choice, FilePairs, HubPairs
+from fdpo.config.sources import Choice, FilePairs, HubPairs
 from fdpo.core.errors import UserError
 from fdpo.core.origin import Origin
 from fdpo.core.randomness import stream

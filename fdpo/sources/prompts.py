@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fdpo.config.study_sources import Cut, FilePrompts, HubPrompts
+from fdpo.config.sources import Cut, FilePrompts, HubPrompts
 from fdpo.core.errors import UserError
 from fdpo.core.origin import Origin
 from fdpo.core.randomness import stream

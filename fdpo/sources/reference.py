@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from fdpo.config.study_sources import HubReference, HubRepo, LocalModel, LocalReference
+from fdpo.config.sources import HubReference, HubRepo, LocalModel, LocalReference
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing, write_json
 from fdpo.core.local_files import local_files, sha256_of

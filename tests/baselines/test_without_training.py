@@ -13,7 +13,6 @@ from fdpo.baselines.without_training import (
     best_of_row,
     temperature_row,
 )
-from fdpo.core.randomness import streams_of
 
 
 def test_chances_by_hand():
@@ -67,13 +66,13 @@ def scores(prompts: int, samples: int, seed: int = 0) -> PromptScores:
 
 def test_the_entry_of_best_of_n():
     plain = scores(6, 4)
-    entry = best_of_row(4, plain, streams_of(1))
+    entry = best_of_row(4, plain)
     gain = (plain.reward.max(axis=1) - plain.reward.mean(axis=1)).mean()
     assert entry["metrics"]["reward_difference"]["value"] == pytest.approx(gain)
     of_best = plain.judge[np.arange(6), plain.reward.argmax(axis=1)].mean()
     assert entry["metrics"]["judge"]["value"] == pytest.approx(of_best)
     assert (entry["n"], entry["samples"], entry["kl_bound"]) == (4, 4, best_of_n_kl_bound(4))
-    assert entry == best_of_row(4, plain, streams_of(1))
+    assert entry == best_of_row(4, plain)
 
 
 @pytest.mark.parametrize(("budget", "distinct"), [(8, 3 / 8), (9, None)])
@@ -82,7 +81,7 @@ def test_the_entry_of_a_temperature(budget, distinct):
     ids = [[[1, 2, 1], [1, 2, 1]], [[1, 2, 3], [1, 2, 3]]]
     kl, entropy = np.array([[1.0, 2.0], [3.0, 6.0]]), np.array([[3.0, 6.0], [9.0, 12.0]])
     tempered, plain = scores(2, 2, seed=1), scores(2, 4)
-    entry = temperature_row(0.7, tempered, plain, kl, entropy, ids, budget, streams_of(1))
+    entry = temperature_row(0.7, tempered, plain, kl, entropy, ids, budget)
     metrics = entry["metrics"]
     assert metrics["kl"]["value"] == 3.0
     assert metrics["entropy"]["value"] == pytest.approx((9 / 6 + 21 / 6) / 2)

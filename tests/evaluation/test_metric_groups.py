@@ -52,18 +52,16 @@ def tokens(*kl: float) -> TokenDivergences:
 
 def whole_table() -> metric_groups.MetricTable:
     return {
-        **metric_groups.score_metrics("reward", SCORES, STREAMS),
-        **metric_groups.score_metrics("judge", SCORES, STREAMS),
-        **metric_groups.divergence_metrics(
-            SAMPLES, [tokens(*[0.5] * 6), tokens(*[0.25] * 6)], STREAMS
-        ),
+        **metric_groups.score_metrics("reward", SCORES),
+        **metric_groups.score_metrics("judge", SCORES),
+        **metric_groups.divergence_metrics(SAMPLES, [tokens(*[0.5] * 6), tokens(*[0.25] * 6)]),
         **metric_groups.diversity_metrics(SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, STREAMS),
         **metric_groups.preference_metrics(PAIRS, STREAMS),
     }
 
 
 def test_scores_are_means_over_prompts_and_ties_win_half():
-    assert values(metric_groups.score_metrics("reward", SCORES, STREAMS)) == {
+    assert values(metric_groups.score_metrics("reward", SCORES)) == {
         "reward": 1.0,
         "reward_reference": 0.0,
         "reward_difference": 1.0,
@@ -75,7 +73,7 @@ def test_scores_are_means_over_prompts_and_ties_win_half():
 def test_divergences_are_sums_over_tokens_and_means_over_samples():
     found = values(
         metric_groups.divergence_metrics(
-            SAMPLES, [tokens(1, 1, 1, 1, 2, 2), tokens(0, 0, 0, 4, 1, 1)], STREAMS
+            SAMPLES, [tokens(1, 1, 1, 1, 2, 2), tokens(0, 0, 0, 4, 1, 1)]
         )
     )
     # Samples have 4 and 2 tokens: sums (4, 4) and (4, 2).
@@ -114,9 +112,8 @@ def test_the_headline_is_eight_rounded_numbers_of_the_table():
     table = whole_table()
     headline = metric_groups.headline(table)
     assert len(headline) == 8
-    names = {"win_rate": "reward_win_rate"}
     for name, value in headline.items():
-        assert value == round(table[names.get(name, name)].value, 4)
+        assert value == round(table[name].value, 4)
     assert headline["reward"] == 1.0
     assert headline["accuracy"] == 0.6667
 
@@ -179,9 +176,9 @@ def test_plots_are_lists_of_rows():
 def test_one_prompt_has_no_interval_and_a_summary_all_the_same():
     one = Scores(policy=np.array([[1.0, 3.0]]), reference=np.array([[1.0, 1.0]]))
     table = {
-        **metric_groups.score_metrics("reward", one, STREAMS),
-        **metric_groups.score_metrics("judge", one, STREAMS),
-        **metric_groups.divergence_metrics(SAMPLES[:1], [tokens(*[0.5] * 6)], STREAMS),
+        **metric_groups.score_metrics("reward", one),
+        **metric_groups.score_metrics("judge", one),
+        **metric_groups.divergence_metrics(SAMPLES[:1], [tokens(*[0.5] * 6)]),
     }
     assert metric_groups.summary(table) == (
         "reward 2.000, +1.000 to the reference; judge +1.000; KL 1.50 nats"

@@ -30,7 +30,7 @@ def test_the_committed_headline_has_the_declared_numbers():
     measured = json.loads((ROOT / "results/evaluate/metrics.json").read_text())
     headline = json.loads((ROOT / "results/metrics.json").read_text())
     assert headline == {
-        metric.headline: round(measured[metric.name]["value"], 4) for metric in HEADLINE_METRICS
+        metric.name: round(measured[metric.name]["value"], 4) for metric in HEADLINE_METRICS
     }
     assert len(headline) == 8
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdpo.baselines.distinct import distinct_n
-from fdpo.baselines.intervals import statistic_interval
+from fdpo.baselines.distinct import distinct_interval, distinct_n
 from fdpo.core.randomness import stream
 from fdpo.evaluation.metrics.diversity import (
     repeated_ngram_share,
@@ -106,23 +105,31 @@ def test_distinct_n_refuses_an_empty_budget():
             distinct_n(COMPLETIONS, n, budget)
 
 
-def test_half_samples_measure_the_spread_of_distinct_2_over_data_sets():
-    """The usual bootstrap fails this: its standard error comes out at more than twice the truth."""
+def test_the_interval_of_distinct_2_is_as_wide_as_data_sets_spread():
+    """The usual bootstrap's standard error is twice too large, half-samples' too small."""
 
-    def draw(name):
-        ranks = stream(0, "zipf", name).zipf(1.4, size=(40, 30)) % 1000
-        return ranks.tolist()
+    def interval(name):
+        ranks = stream(0, "zipf", name).zipf(1.4, size=(40, 3, 12)) % 1000
+        return distinct_interval(ranks.tolist(), 2, budget=800)  # of 1,320
 
-    def distinct_2(completions):
-        return distinct_n(completions, 2, budget=500)
+    intervals = [interval(trial) for trial in range(200)]
+    true_spread = np.std([found.value for found in intervals], ddof=1)
+    reach = np.mean([found.high - found.low for found in intervals]) / 2
+    assert reach / 2.02 == pytest.approx(true_spread, rel=0.15)
 
-    true_spread = np.std([distinct_2(draw(trial)) for trial in range(200)], ddof=1)
-    data = draw("observed")
-    interval = statistic_interval(
-        lambda prompts: distinct_2([data[prompt] for prompt in prompts]), 40, stream(0, "halves")
-    )
-    assert interval.value == distinct_2(data)
-    assert (interval.high - interval.value) / 1.96 == pytest.approx(true_spread, rel=0.35)
+
+def test_the_variance_of_distinct_1_by_hand():
+    # Types of prompt 0 alone: 1, 2; of 1 alone: 3; of 0 and 1: 9. All eight tokens are read.
+    ids = [[[1, 9], [2, 1]], [[9, 9], [3, 3]]]
+    found = distinct_interval(ids, 1, budget=8)
+    # 3 types of one prompt in 8 tokens: the budget would take 3/8 of 4 instead of each prompt's.
+    alone = (2 - 1.5) ** 2 + (1 - 1.5) ** 2
+    assert alone * 2 / 1 - 1 == 0  # less the square of the type in both
+    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+
+
+def test_distinct_n_reads_a_sample_of_each_prompt_before_the_next():
+    assert distinct_interval([[[1, 2], [3, 4]], [[1, 2], [5, 6]]], 1, budget=4).value == 0.5
 
 
 def test_repeated_ngram_share_by_hand():
@@ -153,6 +160,21 @@ def test_self_bleu_of_equal_texts_is_one_and_of_unrelated_texts_nought():
     assert self_bleu(["the cat sat on the mat"] * 3) == 1
     assert self_bleu(["one"] * 2) == 1
     assert self_bleu(["a b c d", "e f g h"]) == 0
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["这部电影非常好看我很喜欢它", "这部电影非常好看我很喜欢他"],
+        ["この映画はとても面白かったです", "この映画はとても面白かったよ。"],
+        ["หนังเรื่องนี้สนุกมากจริงๆ", "หนังเรื่องนี้สนุกมากจริง"],
+    ],
+)
+def test_self_bleu_counts_characters_where_words_have_no_spaces(texts):
+    spaced = [" ".join(text) for text in texts]
+    assert self_bleu(texts) == pytest.approx(self_bleu(spaced))
+    assert self_bleu(texts) > 0.7
+    assert self_bleu([texts[0], "abc def"]) < 0.05
 
 
 @given(st.lists(st.text("abc ", min_size=1, max_size=12), min_size=2, max_size=4))

@@ -157,7 +157,7 @@ def test_published_pairs_can_be_trained_on(hub, project, tmp_path):
     assert client.stdout.split()[-1] == f"{hub.url}/datasets/me/policy-pairs"
 
     code = """
-        from fdpo.config.study_sources import HubPairs
+        from fdpo.config.sources import HubPairs
         from fdpo.sources.given_pairs import read_pairs
         print(read_pairs(HubPairs(repo="me/policy-pairs", revision="main"))[0])
     """

@@ -11,7 +11,7 @@ SHOWN = {
     "reward": 0.13849,
     "kl": 2.68699,
     "judge": 0.2653,
-    "win_rate": 0.625,
+    "reward_win_rate": 0.625,
     "accuracy": 0.6042,
     "entropy": 3.3763,
     "distinct_2": 0.892,

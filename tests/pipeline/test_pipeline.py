@@ -35,7 +35,7 @@ HEADLINE = [
     "kl",
     "reward",
     "reward_reference",
-    "win_rate",
+    "reward_win_rate",
 ]
 
 

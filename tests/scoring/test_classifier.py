@@ -202,3 +202,12 @@ def test_a_model_with_one_output_needs_no_label(distilbert):
     scores = classifier.load(distilbert).score(TEXTS)
     classifier.write_settings(distilbert, 0, "cut")
     assert classifier.load(distilbert).score(TEXTS).tolist() == scores.tolist()
+
+
+def test_weights_that_the_model_does_not_take_are_refused(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    weights = load_file(other / "model.safetensors")
+    save_file(weights | {"head.bias": torch.ones(2)}, other / "model.safetensors", {"format": "pt"})
+
+    with pytest.raises(UserError, match=r"head\.bias"):
+        classifier.load(other)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, GenerationConfig
 
-from fdpo.config.study_sources import ChatTemplate, HubModels
+from fdpo.config.sources import ChatTemplate, HubModels
 from fdpo.core.errors import UserError
 from fdpo.core.records import Prompt
 from fdpo.decoding.tokenized_prompts import tokenize_prompts

@@ -43,7 +43,7 @@ def write_repo(folder: Path, config: dict[str, Any] | None) -> None:
 
 
 CODE = """
-    from fdpo.config.study_sources import HubPrompts
+    from fdpo.config.sources import HubPrompts
     from fdpo.core.errors import UserError
     from fdpo.sources.prompts import read_texts
 

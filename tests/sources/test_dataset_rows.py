@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from fdpo.config.study_sources import LocalFile
+from fdpo.config.sources import LocalFile
 from fdpo.core.errors import UserError
 from fdpo.sources.dataset_rows import read_file
 

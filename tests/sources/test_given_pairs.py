@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from fdpo.config.study_sources import FilePairs, FilePrompts
+from fdpo.config.sources import FilePairs, FilePrompts
 from fdpo.core.errors import UserError
 from fdpo.core.records import Prompt, ScoredCompletion, ScoredGeneration
 from fdpo.pairing import pairs_of
@@ -152,7 +152,7 @@ def test_a_dataset_of_the_hub_keeps_its_splits_and_order(tmp_path):
     code = """
         import json
         from dataclasses import asdict
-        from fdpo.config.study_sources import HubPairs, HubPrompts
+        from fdpo.config.sources import HubPairs, HubPrompts
         from fdpo.core.errors import UserError
         from fdpo.sources import given_pairs, prompts
 

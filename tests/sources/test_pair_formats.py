@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from fdpo.config.study_sources import FilePairs, FilePrompts, PairsSource
+from fdpo.config.sources import FilePairs, FilePrompts, PairsSource
 from fdpo.core.errors import UserError
 from fdpo.sources.chat import ChatFormat
 from fdpo.sources.given_pairs import read_pairs

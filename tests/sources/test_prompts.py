@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdpo.config.study_sources import Cut
+from fdpo.config.sources import Cut
 from fdpo.core.errors import UserError
 from fdpo.sources import prompts as prompts_of
 from tests.support import hub_repos
@@ -106,7 +106,7 @@ def test_prompts_come_from_the_positive_reviews_of_the_train_split(hub, tmp_path
     code = f"""
         import json, sys
         import datasets
-        from fdpo.config.study_sources import Cut, HubPrompts
+        from fdpo.config.sources import Cut, HubPrompts
         from fdpo.sources import dataset_rows, prompts
         from fdpo.core.errors import UserError
 

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from fdpo.config.study_sources import HubModels, HubReference, LocalModel, LocalReference
+from fdpo.config.sources import HubModels, HubReference, LocalModel, LocalReference
 from fdpo.core.errors import UserError
 from fdpo.decoding.decoder_probe import probe_model
 from fdpo.models.causal_lm import held_dtype, load_causal_lm

@@ -28,36 +28,6 @@ def test_reads_ids_ratings_and_texts_without_html_or_line_ends(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["2\t1.5", "2\t1.5\ta\tb", "two\t1.5\ta", "2\tgood\ta", "2\t4.01\ta", "2\tnan\ta", "2\t1.5\t "],
-)
-def test_a_bad_line_is_named(tmp_path, line):
-    path = tmp_path / "ratings.txt"
-    path.write_text(f"1\t1.5\tfine\n{line}\n", encoding="utf-8")
-
-    with pytest.raises(UserError, match=r"ratings\.txt:2: .*rating from -4 to 4"):
-        read_snippets(path)
-
-
-def test_an_id_that_stands_twice_is_refused(tmp_path):
-    path = tmp_path / "ratings.txt"
-    path.write_text("1\t1.5\tfine\n1\t2\tfiner\n", encoding="utf-8")
-
-    with pytest.raises(UserError, match=r"ratings\.txt:2: id 1 is in an earlier line too"):
-        read_snippets(path)
-
-
-@pytest.mark.parametrize("content", [None, b"1\t1.5\tcaf\xe9\n"])
-def test_a_missing_file_and_another_encoding_are_refused(tmp_path, content):
-    path = tmp_path / "ratings.txt"
-    if content:
-        path.write_bytes(content)
-
-    with pytest.raises(UserError, match=r"ratings\.txt: "):
-        read_snippets(path)
-
-
 @given(st.integers(1, 60), st.integers(2, 60), st.integers(0, 2**32))
 def test_prompts_differ_and_share_no_beginning_with_the_snippets_left(train, heldout, seed):
     chosen, left = prompts(SNIPPETS, TEMPLATE, 4, train, heldout, seed)

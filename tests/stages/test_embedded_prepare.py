@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fdpo.config.study_sources import PackagesSource
+from fdpo.config.sources import PackagesSource
 from fdpo.core import records
 from fdpo.core.records import Prompt
 from fdpo.scoring.loading import load_scorer

@@ -1,6 +1,6 @@
 """Scorers that are no models: how prepare fetches them, and what score makes of them."""
 
-from fdpo.config.study_sources import PythonFunction
+from fdpo.config.sources import PythonFunction
 from fdpo.core import records
 from fdpo.core.records import Generation
 from fdpo.scoring.loading import load_judge, load_scorer

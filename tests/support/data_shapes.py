@@ -21,7 +21,7 @@ import pyarrow
 import pyarrow.parquet
 import yaml
 
-from fdpo.config.study_sources import FilePairs
+from fdpo.config.sources import FilePairs
 from fdpo.sources.given_pairs import read_pairs
 from fdpo.sources.pair_formats import GivenPair
 from tests.support.hub_standin import run_client, serving
@@ -188,7 +188,7 @@ def read_all(folder: Path) -> dict[str, tuple[list[Any], int]]:
     code = f"""
         import json
         from dataclasses import astuple
-        from fdpo.config.study_sources import HubPairs
+        from fdpo.config.sources import HubPairs
         from fdpo.sources.given_pairs import read_pairs
 
         for name, section in {sections!r}.items():

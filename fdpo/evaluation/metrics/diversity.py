@@ -7,10 +7,18 @@ completion's ids without prompt, without padding and without what follows end-of
 from collections.abc import Sequence
 
 import numpy as np
+import regex
 from sacrebleu.metrics import BLEU
 from scipy.stats import entropy
 
 from fdpo.baselines.distinct import ngrams
+
+# A sentence of a script without spaces between words would be one token of BLEU's tokenizer.
+UNSPACED = regex.compile(
+    r"[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Thai}\p{scx=Lao}\p{scx=Khmer}"
+    r"\p{scx=Myanmar}--\p{ASCII}]",
+    regex.V1,
+)
 
 
 def unigram_entropy(token_ids_per_text: Sequence[Sequence[int]]) -> float:
@@ -45,8 +53,9 @@ def self_bleu(texts: Sequence[str], max_order: int = 4) -> float:
     Zhu et al. 2018 (arXiv 1802.01886), here within a prompt. texts: the completions alone, S >= 2;
     a prompt in them would be shared by all and raise the score. Sentence BLEU by sacrebleu with n
     up to `max_order`, effective order (a text shorter than `max_order` is judged by the n-grams it
-    has), exponential smoothing, tokenizer 13a, case kept. It rises with S, so compare equal S
-    only. An empty text scores 0: read it beside the mean length.
+    has), exponential smoothing, tokenizer 13a, case kept; a character of a script that leaves no
+    spaces between words (Chinese, Japanese, Thai and others) is a token. It rises with S, so
+    compare equal S only. An empty text scores 0: read it beside the mean length.
 
     Raises ValueError when there are fewer than two texts.
     """
@@ -55,6 +64,7 @@ def self_bleu(texts: Sequence[str], max_order: int = 4) -> float:
     bleu = BLEU(
         max_ngram_order=max_order, effective_order=True, smooth_method="exp", tokenize="13a"
     )
+    texts = [UNSPACED.sub(r" \g<0> ", text) for text in texts]
     scores = []
     for index, text in enumerate(texts):
         others = [*texts[:index], *texts[index + 1 :]]
