@@ -20,8 +20,8 @@ FLOORS = (
     {"losses", "pairing"},
     {"config", "baselines"},
     {"run"},
-    {"models", "scoring", "sources"},
-    {"decoding"},
+    {"models"},
+    {"scoring", "sources", "decoding"},
     {"training", "evaluation"},
 )
 NO_DEP = ("fdpo/config", "fdpo/run")  # DVC tracks the values; how a stage runs changes no output
