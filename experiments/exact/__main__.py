@@ -8,101 +8,73 @@ import numpy as np
 import torch
 from scipy.optimize import brentq
 
-from experiments.exact import figures
-from experiments.exact.comparison import (
-    ALPHA,
-    BETAS,
-    LEVELS,
-    LOSSES,
-    SEEDS,
-    AtLevel,
-    at_level,
-    compare,
-    paths,
-)
-from experiments.exact.explanation import reward_estimates, rewards_by_divergence
-from experiments.exact.optimum import optimum
+from experiments.exact import comparison, explanation, figures
+from experiments.exact.comparison import ALPHA, LEVELS, SEEDS
+from experiments.exact.optimum import optimum, target
 from experiments.exact.training import Labels, draw_pairs, loss_of_everything, minimum
-from experiments.exact.world import World, make_world, measure
+from experiments.exact.world import make_world, measure
 from fdpo.core.files import write_json
-from fdpo.losses import LOSSES as REGISTRY
-from fdpo.losses import Objective, squared_distance
+from fdpo.losses import Objective
 
 FOLDER = Path("results/exact")
-PAIRS = (256, 1024, 4096, 16384, None)  # None: infinitely many
+PAIRS = (256, 1024, 4096, 16384)
 LABELS = {
     "Bradley-Terry": Labels(),
     "a fifth flipped": Labels(flip_rate=0.2),
     "by rank": Labels(by_rank=True),
 }
-KLS = (0.25, 0.5, 1.0, 2.0)  # nats, of the optima that are trained to
+KLS = (0.5, 1.0, 2.0)  # nats, of the optima that are trained to
+OPTIMA_PROMPTS = 4  # half of the others': L-BFGS takes most of the time
 PRIORS = {"prior of the true width": 1.0, "prior ten times as wide": 10.0}
 EXPLAINED_PAIRS = 4096
 
 
-def target(world: World, loss: str) -> torch.Tensor:
-    """What the loss takes for the reward, of infinite data: see `experiments.exact.optimum`."""
-    if REGISTRY[loss].preference_loss is squared_distance:
-        ref = world.log_ref.exp()
-        return (ref[:, None, :] * world.win_probability).sum(-1)
-    return world.reward
-
-
 def optima() -> list[dict]:
-    """Each loss at the strengths of its frontier, in closed form and trained to the minimum."""
-    world, rows = make_world(), []
-    for loss in LOSSES:
-        if loss in ("hinge", "squared"):
-            continue  # without a closed form, and without one at these KLs
+    """Each loss at strengths of its frontier, in closed form and trained to the minimum.
+
+    Not `hinge`, without a closed form, nor `squared`, without an optimum at these KLs.
+    """
+    world, rows = make_world(OPTIMA_PROMPTS), []
+    for loss in (name for name in comparison.LOSSES if name not in ("hinge", "squared")):
+        wanted = target(world, loss)
         warm = world.log_ref
         for kl in KLS:
 
-            def excess(log_beta: float, loss: str = loss, kl: float = kl) -> float:
-                beta = float(np.exp(log_beta))
-                best = optimum(loss, beta, ALPHA, world.log_ref, target(world, loss))
-                return measure(world, best).kl.item() - kl
+            def best(log_beta: float, loss: str = loss, wanted: torch.Tensor = wanted):
+                policy = optimum(loss, float(np.exp(log_beta)), ALPHA, world.log_ref, wanted)
+                return measure(world, policy)
 
-            beta = float(np.exp(brentq(excess, np.log(0.05), np.log(50), xtol=1e-9)))
-            best = optimum(loss, beta, ALPHA, world.log_ref, target(world, loss))
-            everything = loss_of_everything(world, Objective(loss, beta, ALPHA), Labels())
-            cold = minimum(world, everything, world.log_ref)
+            log_beta = brentq(lambda b, kl=kl, best=best: best(b).kl.item() - kl, -3, 4, xtol=1e-9)
+            objective = Objective(loss, float(np.exp(log_beta)), ALPHA)
+            everything = loss_of_everything(world, objective, Labels())
             warm = minimum(world, everything, warm)  # from the minimum at the last, greater β
-            exact = measure(world, best)
-            rows.append(
-                {
-                    "loss": loss,
-                    "beta": beta,
-                    **{name: value.item() for name, value in vars(exact).items()},
-                    "gap": (measure(world, cold).reward - exact.reward).item(),
-                    "gap_warm": (measure(world, warm).reward - exact.reward).item(),
-                }
-            )
+            starts = {"gap": minimum(world, everything, world.log_ref), "gap_warm": warm}
+            exact = {name: value.item() for name, value in vars(best(log_beta)).items()}
+            gaps = {
+                name: measure(world, policy).reward.item() - exact["reward"]
+                for name, policy in starts.items()
+            }
+            rows.append({"loss": loss, "beta": objective.beta, **exact, **gaps})
     return rows
 
 
-def comparison(name: str, pairs: int | None) -> list[dict]:
+def comparisons(name: str, pairs: int) -> list[dict]:
     """All losses with so many pairs and one kind of labels, at equal divergences."""
-    world = make_world()
-    found: dict[str, list[AtLevel]] = {divergence: [] for divergence in LEVELS}
-    for loss in LOSSES:
-        by_beta = paths(world, loss, LABELS[name], pairs, SEEDS)
-        for divergence, level in LEVELS.items():
-            found[divergence].append(at_level(loss, by_beta, divergence, level))
-    return [
-        {"labels": name, "pairs": pairs, "at": divergence, **row}
-        for divergence, of_losses in found.items()
-        for row in compare(of_losses)
-    ]
+    found = comparison.at_levels(make_world(), LABELS[name], pairs)
+    return [{"labels": name, "pairs": pairs, **row} for row in found]
 
 
-def explanation() -> dict[str, list[dict]]:
+def explanations() -> dict[str, list[dict]]:
     """The divergences with the true reward, and with two estimates of it."""
     world = make_world()
     draws = draw_pairs(world, Labels(), EXPLAINED_PAIRS, SEEDS)
-    found = {"true reward": rewards_by_divergence(world, world.reward[None])}
+    estimates = {"true reward": world.reward[None]}
     for name, prior in PRIORS.items():
-        found[name] = rewards_by_divergence(world, reward_estimates(world, draws, prior))
-    return found
+        estimates[name] = explanation.reward_estimates(world, draws, prior)
+    return {
+        name: explanation.rewards_by_divergence(world, estimate)
+        for name, estimate in estimates.items()
+    }
 
 
 def timed(work, *args) -> tuple:
@@ -113,25 +85,22 @@ def timed(work, *args) -> tuple:
 
 
 def main() -> None:
-    """Compute all parts, each in a process of its own, then write them and the figures."""
+    """Compute all parts in two processes, then write them and the figures."""
     FOLDER.mkdir(parents=True, exist_ok=True)
+    parts: dict = {"explanation": (explanations,)}
+    parts |= {(name, pairs): (comparisons, name, pairs) for name in LABELS for pairs in PAIRS}
+    parts["optima"] = (optima,)
     with ProcessPoolExecutor(max_workers=2) as pool:
-        explained = pool.submit(timed, explanation)
-        compared = {
-            (name, pairs): pool.submit(timed, comparison, name, pairs)
-            for name in LABELS
-            for pairs in PAIRS
-        }
-        best = pool.submit(timed, optima)
-        for name, part in {"explanation": explained, **compared, "optima": best}.items():
-            print(f"{name}: {part.result()[1]:.0f} CPU-seconds", flush=True)
-    settings = {"alpha": ALPHA, "betas": BETAS, "levels": LEVELS, "seeds": SEEDS}
-    write_json(FOLDER / "optima.json", {"alpha": ALPHA, "rows": best.result()[0]})
-    rows = [row for part in compared.values() for row in part.result()[0]]
+        futures = {name: pool.submit(timed, *part) for name, part in parts.items()}
+        for name, future in futures.items():
+            print(f"{name}: {future.result()[1]:.0f} CPU-seconds", flush=True)
+    found = {name: future.result()[0] for name, future in futures.items()}
+    rows = [row for name, part in found.items() if isinstance(name, tuple) for row in part]
+    settings = {"alpha": ALPHA, "betas": comparison.BETAS, "levels": LEVELS, "seeds": SEEDS}
     write_json(FOLDER / "pairs.json", settings | {"rows": rows})
-    write_json(
-        FOLDER / "explanation.json", {"pairs": EXPLAINED_PAIRS, "rewards": explained.result()[0]}
-    )
+    write_json(FOLDER / "optima.json", {"alpha": ALPHA, "rows": found["optima"]})
+    explained = {"pairs": EXPLAINED_PAIRS, "rewards": found["explanation"]}
+    write_json(FOLDER / "explanation.json", explained)
     figures.draw(rows, FOLDER)
 
 

@@ -6,13 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from experiments.exact.training import (
-    Labels,
-    draw_pairs,
-    loss_of_everything,
-    loss_of_pairs,
-    train,
-)
+from experiments.exact.training import Labels, draw_pairs, loss_of_pairs, train
 from experiments.exact.world import Measures, World
 from fdpo.losses import Objective
 
@@ -53,19 +47,19 @@ def _mean_and_half(values: np.ndarray, error: float) -> tuple[float | None, floa
     return float(values.mean()), float(spread * stats.t.ppf(1 - error / 2, len(values) - 1))
 
 
-def paths(
-    world: World, loss: str, labels: Labels, pairs: int | None, seeds: int
-) -> list[list[Measures]]:
-    """Training paths of a loss, one for each β of `BETAS`; `pairs` None is infinite data."""
-    draws = draw_pairs(world, labels, pairs, seeds) if pairs else None
-    found = []
-    for beta in BETAS:
-        objective = Objective(loss, beta, ALPHA)
-        if draws is None:
-            found.append(train(world, objective, loss_of_everything(world, objective, labels), 1))
-        else:
-            found.append(train(world, objective, loss_of_pairs(world, objective, draws), seeds))
-    return found
+def at_levels(world: World, labels: Labels, pairs: int) -> list[dict]:
+    """A row per level and loss: rewards of all losses trained on the same drawn pairs."""
+    draws = draw_pairs(world, labels, pairs, SEEDS)
+    found: dict[str, list[AtLevel]] = {name: [] for name in LEVELS}
+    for loss in LOSSES:
+        objectives = [Objective(loss, beta, ALPHA) for beta in BETAS]
+        paths = [
+            train(world, objective, loss_of_pairs(world, objective, draws), SEEDS)
+            for objective in objectives
+        ]
+        for name, level in LEVELS.items():
+            found[name].append(at_level(loss, paths, name, level))
+    return [{"at": name, **row} for name, of in found.items() for row in compare(of)]
 
 
 def at_level(loss: str, by_beta: Sequence[Sequence[Measures]], name: str, level: float) -> AtLevel:

@@ -15,7 +15,7 @@ from experiments.exact.training import Draws
 from experiments.exact.world import World, measure
 
 DIVERGENCES = ("sigmoid", "jsd", "fkl", "alpha", "jeffreys", "chi2")
-STRENGTHS = np.geomspace(60, 0.03, 30)  # β from strong to weak, in units of the target's own
+STRENGTHS = np.geomspace(60, 0.03, 24)  # β from strong to weak, in units of the target's own
 NEWTON_STEPS = 12
 
 

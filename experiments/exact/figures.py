@@ -9,7 +9,6 @@ TITLES = {
     "kl": "reward at KL(π‖π_ref) = 1 nat",
     "forward_kl": "reward at KL(π_ref‖π) = 0.5 nat",
 }
-INFINITE = 65536  # where infinitely many pairs are drawn on the axis
 WIDTH, HEIGHT = 230, 240
 
 
@@ -26,24 +25,18 @@ def _panel(rows: Sequence[dict], name: str, kind: str, title: str) -> alt.LayerC
     points = [
         {
             "loss": row["loss"],
-            "pairs": row["pairs"] or INFINITE,
+            "pairs": row["pairs"],
             "reward": row["reward"],
-            "low": row["reward"] - (row["half"] or 0),
-            "high": row["reward"] + (row["half"] or 0),
+            "low": row["reward"] - row["half"],
+            "high": row["reward"] + row["half"],
         }
         for row in rows
         if (row["labels"], row["at"]) == (kind, name) and row["reward"] is not None
     ]
     ticks = sorted({point["pairs"] for point in points})
     base = alt.Chart(alt.Data(values=points), width=WIDTH, height=HEIGHT, title=f"labels: {kind}")
-    x = alt.X(
-        "pairs:Q",
-        scale=alt.Scale(type="log", base=2),
-        axis=alt.Axis(
-            values=ticks, labelExpr=f"datum.value == {INFINITE} ? '∞' : datum.value", labelAngle=0
-        ),
-        title="pairs",
-    )
+    axis = alt.Axis(values=ticks, labelAngle=0)
+    x = alt.X("pairs:Q", scale=alt.Scale(type="log", base=2), axis=axis)
     order = list(dict.fromkeys(row["loss"] for row in rows))
     color = alt.Color("loss:N", sort=order, scale=alt.Scale(domain=order, scheme="category10"))
     lines = base.mark_line(point=True).encode(x=x, y=alt.Y("reward:Q", title=title), color=color)

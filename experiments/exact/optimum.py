@@ -15,6 +15,7 @@ from scipy.optimize.elementwise import find_root
 from scipy.special import lambertw, wrightomega
 from torch import Tensor
 
+from experiments.exact.world import World
 from fdpo import losses
 from fdpo.losses import LOSSES
 
@@ -30,6 +31,13 @@ INVERSE: dict[Callable, Callable[[Array, float], Array]] = {
     losses.chi_squared_link: lambda x, _: x - wrightomega(x),
     losses.squared_link: lambda x, _: -lambertw(-x.clip(max=TOP_OF_SQUARED), 0).real,  # ρ ≤ 1
 }
+
+
+def target(world: World, loss: str) -> Tensor:
+    """What the loss takes for the reward of infinitely many Bradley–Terry labels."""
+    if LOSSES[loss].preference_loss is not losses.squared_distance:
+        return world.reward
+    return (world.log_ref.exp()[:, None, :] * world.win_probability).sum(-1)
 
 
 def optimum(loss: str, beta: float, alpha: float, log_ref: Tensor, target: Tensor) -> Tensor | None:

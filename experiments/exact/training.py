@@ -57,14 +57,24 @@ def draw_pairs(world: World, labels: Labels, pairs: int, seeds: int) -> Draws:
 
 
 def loss_of_pairs(world: World, objective: Objective, draws: Draws) -> Loss:
-    """The loss of drawn pairs: the sum over seeds of means over pairs."""
+    """The loss of drawn pairs: the sum over seeds of means over pairs.
+
+    Equal pairs are computed once, and those of a completion with itself, whose loss is constant,
+    not at all.
+    """
+    seeds, pairs = draws.chosen.shape
+    cells = world.log_ref.numel()
     ref = world.log_ref.flatten().float()
-    references = ref[draws.chosen], ref[draws.rejected]
+    keys = (torch.arange(seeds)[:, None] * cells + draws.chosen) * cells + draws.rejected
+    keys, counts = keys[draws.chosen != draws.rejected].unique(return_counts=True)
+    chosen = keys // cells
+    rejected = chosen // cells * cells + keys % cells
+    references = ref[chosen % cells], ref[rejected % cells]
 
     def loss(log_policy: Tensor) -> Tensor:
-        flat = log_policy.flatten(1)
-        sides = flat.gather(1, draws.chosen), flat.gather(1, draws.rejected)
-        return f_dpo_loss(objective, *sides, *references)[0].mean(1).sum()
+        flat = log_policy.flatten()
+        losses, *_ = f_dpo_loss(objective, flat[chosen], flat[rejected], *references)
+        return (losses * counts).sum() / pairs
 
     return loss
 
