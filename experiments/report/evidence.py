@@ -93,9 +93,10 @@ def _margin(sweep: SweepResults, score: str) -> float | None:
     """`MARGIN` in units of the score: of the standard deviation of the reference's samples."""
     name = score.removesuffix("_difference")
     samples = [getattr(reference, name, None) for reference in sweep.references.values()]
-    if not samples or any(values is None for values in samples):
+    spreads = [float(np.std(values)) for values in samples if values is not None]
+    if not spreads or len(spreads) < len(samples):
         return None
-    return MARGIN * float(np.mean([np.std(values) for values in samples]))
+    return MARGIN * float(np.mean(spreads))
 
 
 def baselines(sweep: SweepResults) -> list[Baseline]:

@@ -24,7 +24,8 @@ def batch_by_batch(
     nothing is written. Of several processes each computes a share, the main one keeps the file, and
     all return the whole.
     """
-    done, records = 0, []
+    done = 0
+    records: list[Record] = []
     if path and processes.is_main():
         done, records = _whole_batches(path, kind, batches)
     done, records = processes.from_main((done, records))
