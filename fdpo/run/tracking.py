@@ -23,7 +23,10 @@ from fdpo.run.stage import deps
 DEFAULTS = {
     "WANDB_PROJECT": "f-dpo",  # wandb's is the folder's name, a random one in `--temp` runs
     "WANDB_INIT_TIMEOUT": "10",  # seconds; wandb's is 90, a long wait without a network
+    "WANDB_LOGIN_TIMEOUT": "10",  # where it would ask a terminal for the key, for ever
     "WANDB_FINISH_TIMEOUT": "60",  # wandb waits for ever if the network went away meanwhile
+    "WANDB_FINISH_TIMEOUT_RAISES": "true",  # so that it becomes a warning
+    "WANDB_ERROR_REPORTING": "false",  # offline is offline
     "WANDB_SILENT": "true",  # a line from us instead of its dozen
     "WANDB_CONSOLE": "off",  # no copy of what is printed
 }
