@@ -63,7 +63,9 @@ def trained_with(settings: Params, options: argparse.Namespace) -> Params:
     """params.yaml with the loss, β and α of the command line."""
     given = {name: getattr(options, name) for name in ("loss", "beta", "alpha")}
     given = {name: value for name, value in given.items() if value is not None}
-    return check_params(settings.model_dump(exclude_unset=True) | given)
+    values = settings.model_dump(exclude_unset=True)
+    study = values.pop("active")
+    return check_params(values | given, study)
 
 
 def measure(adapter: Path, settings: Params) -> MetricTable:

@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def optima() -> list[dict]:
 
             def best(log_beta: float, loss: str = loss, wanted: torch.Tensor = wanted):
                 policy = optimum(loss, float(np.exp(log_beta)), ALPHA, world.log_ref, wanted)
-                return measure(world, policy)
+                return measure(world, cast(torch.Tensor, policy))  # only squared may have none
 
             log_beta = brentq(lambda b, kl=kl, best=best: best(b).kl.item() - kl, -3, 4, xtol=1e-9)
             objective = Objective(loss, float(np.exp(log_beta)), ALPHA)

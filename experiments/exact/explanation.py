@@ -5,6 +5,8 @@ shape have the same estimate of the reward, and their policies differ by the clo
 it into probabilities. So the two can be crossed without any training.
 """
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -54,7 +56,7 @@ def rewards_by_divergence(world: World, estimate: Tensor) -> list[dict]:
         path = []
         for beta in STRENGTHS:
             policy = optimum(loss, float(beta), ALPHA, world.log_ref, estimate)
-            path.append(measure(world, policy))
+            path.append(measure(world, cast(Tensor, policy)))  # only squared may have none
         rewards = first_crossing(path, "kl", LEVELS["kl"])
         found.append(AtLevel(loss, rewards, []))
     return compare(found)

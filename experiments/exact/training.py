@@ -118,8 +118,8 @@ def slope_at_reference(objective: Objective) -> float:
     """How fast the loss of a pair falls there with its chosen completion's log-ratio, > 0."""
     zero = torch.zeros(1, dtype=torch.float64)
     chosen = zero.clone().requires_grad_()
-    f_dpo_loss(objective, chosen, zero, zero, zero)[0].sum().backward()
-    return -chosen.grad.item()
+    loss = f_dpo_loss(objective, chosen, zero, zero, zero)[0].sum()
+    return -torch.autograd.grad(loss, chosen)[0].item()
 
 
 def minimum(world: World, loss: Loss, start: Tensor) -> Tensor:

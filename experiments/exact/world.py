@@ -50,7 +50,7 @@ def make_world(prompts: int = 8, seed: int = 0) -> World:
     for text in texts:
         completions, logps = enumerate_completions(model, tokenizer(text)["input_ids"], TOKENS)
         rows.append(logps)
-        written = [tokenizer.decode(ids, skip_special_tokens=True) for ids in completions]
+        written = [str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in completions]
         rewards.append(reward([text] * len(written), written))
     log_ref = torch.stack(rows).log_softmax(-1)  # adds up to 1 but for rounding
     values = torch.tensor(rewards, dtype=torch.float64)

@@ -51,7 +51,8 @@ def merged(
                 raise UserError(
                     f"{name}: has weights {key}, which adapter_config.json does not name; {remedy}"
                 )
-            beside = _log_probabilities(adapted.get_base_model())
+            unmerged: Any = adapted.get_base_model()
+            beside = _log_probabilities(unmerged)
             result: Any = adapted.merge_and_unload()
     except UserError:
         raise
@@ -83,7 +84,8 @@ def _require_plain_lora(config: dict[str, Any], name: str, remedy: str) -> None:
 @torch.inference_mode()
 def _log_probabilities(model: PreTrainedModel) -> Tensor:
     """[tokens, vocabulary] of random tokens, by the model's own forward pass."""
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    embeddings: Any = model.get_input_embeddings()
+    vocabulary = embeddings.weight.shape[0]
     ids = torch.randint(vocabulary, (1, COMPARED), generator=torch.Generator().manual_seed(0))
     with attention_implementation(model, "eager"):
         logits = model(input_ids=ids.to(model.device), use_cache=False).logits[0]

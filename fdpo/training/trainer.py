@@ -158,9 +158,14 @@ class FDPOTrainer(DPOTrainer):
     def _test_values(self, policy: nn.Module, batch: MicroBatch) -> list[list[float]]:
         """Loss and margin of each pair."""
         with self.compute_loss_context_manager():
-            logps = policy(batch)
-        references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
-        losses, chosen, rejected = f_dpo_loss(self.objective, *logps, *references)
+            chosen_logps, rejected_logps = policy(batch)
+        losses, chosen, rejected = f_dpo_loss(
+            self.objective,
+            chosen_logps,
+            rejected_logps,
+            batch.ref_chosen_logps,
+            batch.ref_rejected_logps,
+        )
         return torch.stack([losses, chosen - rejected], dim=1).tolist()
 
     def _compute_loss(self, model: nn.Module, inputs: MicroBatch, return_outputs: bool = False):
