@@ -1,6 +1,7 @@
 """Records that are computed batch by batch, and survive the process that computes them."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def batch_by_batch(
     records: list[Record] = []
     if path and processes.is_main():
         done, records = _whole_batches(path, kind, batches)
+        if done:
+            print(f"{title}: goes on after {done} of {len(batches)} batches", file=sys.stderr)
     done, records = processes.from_main((done, records))
     for computed in processes.share_out(compute, batches, title, samples, "samples", done):
         if path and processes.is_main():

@@ -1,4 +1,4 @@
-"""Tiny random repositories in the layout of the ones that the IMDB studies and examples/ name.
+"""Tiny random repositories in the layout of those that the IMDB studies and hub.yaml name.
 
 Weights and texts depend on nothing but this file, and so do the commits that the stand-in gives.
 """

@@ -38,4 +38,4 @@ def dying(work, batches: int):
 
 
 if __name__ == "__main__":
-    processes.run("stages", main)
+    processes.run("train", main)

@@ -1,9 +1,9 @@
 """Tiny random chat models and reward models of chats, for the walks of docs/own-study.md.
 
-    python -m tests.support.tiny_chat inputs
+    python -m tests.support.tiny_chat user_data
 
-writes inputs/model and inputs/reward, as `save_pretrained` does. Weights and tokenizer depend on
-this file and examples/ alone.
+writes user_data/model and user_data/reward, as `save_pretrained` does. Weights and tokenizer
+depend on this file and user_data/ alone.
 """
 
 import sys
@@ -22,7 +22,7 @@ from transformers import (
     Qwen2ForSequenceClassification,
 )
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "user_data"
 END, BEGIN_TURN, END_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
 
@@ -55,7 +55,7 @@ def reward_model(folder: Path, seed: int = 0) -> None:
 
 
 def walk_repos(folder: Path) -> None:
-    """What examples/hub.yaml names, below `folder` in the layout of the Hub's stand-in."""
+    """What studies/hub.yaml names, below `folder` in the layout of the Hub's stand-in."""
     chat_model(folder / "models/you/chat-model")
     reward_model(folder / "models/you/reward-model")
     reward_model(folder / "models/you/other-reward-model", seed=1)
