@@ -14,7 +14,7 @@ from experiments.report.evidence import gather
 from experiments.report.pages import escape, markdown, page, part
 from experiments.report.points import FELL, optimised
 from experiments.sweep.results import load_rows
-from tests.support import browser
+from tests.experiments import browser
 
 ROOT = Path(__file__).parents[3]
 
