@@ -199,6 +199,11 @@ REFUSED = {
         {"vocab_size": VOCABULARY, "emb_dim": 16, "n_layers": 2, "n_heads": 4, "eos_token_id": 0},
         "attention in both directions",
     ),
+    "XMOD": Family(
+        "XmodConfig",
+        _SIZES | {"intermediate_size": 24, "is_decoder": True, "pad_token_id": 1},
+        "layers of a language that is to be named first",
+    ),
 }
 
 

@@ -96,8 +96,9 @@ REASONS = {
     "RWKV": "does not decode with a cache",
     "LFM2": "gives other log-probabilities in packed rows",
     "Qwen3-Next": "gives other log-probabilities in packed rows",
-    "Llama 4": "has no part of its own below the LM head",
+    "Llama 4": "has no part 'language_model' below its LM head",
     "XLM": "gives other log-probabilities in packed rows",
+    "XMOD": "Input language unknown",
 }
 
 
@@ -109,10 +110,23 @@ def test_the_rest_is_refused_in_one_line(name, longest):
     assert "\n" not in str(error.value)
 
 
-def test_beyond_the_length_of_eager_attention_it_is_refused_too(monkeypatch):
+@pytest.mark.parametrize("name", REFUSED)
+def test_beyond_the_length_of_eager_attention_it_is_refused_too(monkeypatch, name):
     monkeypatch.setattr(packing_probe, "EAGER_TOKENS", 20)
-    with pytest.raises(UserError, match="GptOssAttention asks its attention for s_aux"):
-        probe_model(REFUSED["GPT-OSS"].build(), 40)
+    with pytest.raises(UserError, match=REASONS[name].removeprefix("packed rows ")):
+        probe_model(REFUSED[name].build(), 40)
+
+
+@pytest.mark.parametrize("longest", [17, 40])
+def test_long_rope_is_refused_for_texts_that_change_it(longest):
+    rope = {"rope_type": "longrope", "short_factor": [1.0] * 2, "long_factor": [2.0, 4.0]}
+    settings = {"rope_parameters": rope | {"rope_theta": 1e4}}
+    settings["original_max_position_embeddings"] = 16
+    phi3 = SUPPORTED["Phi-3"]
+    model = families.Family(phi3.config, phi3.settings | settings).build()
+    probe_model(model, 16)
+    with pytest.raises(UserError, match=r"longest text .*; keep .* within 16 tokens"):
+        probe_model(model, longest)
 
 
 def refused(model, longest=40):
