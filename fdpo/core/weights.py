@@ -13,10 +13,6 @@ from fdpo.core.errors import UserError
 if TYPE_CHECKING:  # importing torch takes seconds, and some callers load no model
     from torch import nn
 
-_PICKLED = {
-    "model.safetensors": "pytorch_model.bin",
-    "adapter_model.safetensors": "adapter_model.bin",
-}
 # Older files hold what a model computes from its config: positions, causal masks, rotary angles.
 _BUFFER = re.compile(
     r"(^|\.)(position_ids|token_type_ids|inv_freq|masked_bias|(attn|attention)\.bias)$"
@@ -24,16 +20,12 @@ _BUFFER = re.compile(
 
 
 def require_safetensors(folder: str | Path, name: str, remedy: str) -> None:
-    """Raise `UserError` when `folder` has no file `name`, even if it has a pickle instead.
+    """Raise `UserError` when `folder` has no file `name`.
 
     Call this before a library loads the folder: the library would look for a pickle, or on the Hub.
     """
-    if (Path(folder) / name).is_file():
-        return
-    pickled = _PICKLED[name]
-    has_pickle = (Path(folder) / pickled).exists()
-    note = f", and pickled weights ({pickled}) are never loaded" if has_pickle else ""
-    raise UserError(f"{folder}/{name}: missing{note}; {remedy}")
+    if not Path(folder, name).is_file():
+        raise UserError(f"{folder}/{name}: missing; {remedy}")
 
 
 def require_exact(

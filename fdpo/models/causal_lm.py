@@ -235,22 +235,21 @@ def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence)
         UserError: naming the first line that the model cannot read.
     """
     longest = 0
-    rows, folder = head_weight(model).shape[0], model.name_or_path
-    positions = position_limit(model)
+    rows, positions, folder = len(head_weight(model)), position_limit(model), model.name_or_path
     for number, record in enumerate(records, start=1):
-        prompt = {"prompt_ids": record.prompt_ids}
-        sides = {name: getattr(record, name, []) for name in ("chosen_ids", "rejected_ids")}
-        for name, ids in (prompt | sides).items():
-            length = len(ids) if ids is record.prompt_ids else len(record.prompt_ids) + len(ids)
+        before = 0
+        for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
+            ids = getattr(record, name, [])
+            length = before + len(ids)
+            before = len(record.prompt_ids)
+            longest = max(longest, length)
             if max(ids, default=0) >= rows:
                 problem = f"{name} has {max(ids)}, but {folder} has the ids 0 to {rows - 1}"
             elif positions is not None and length > positions:
                 problem = (
-                    f"prompt_ids and {name} are {length} tokens, but {folder} has {positions}"
-                    " positions"
+                    f"{name} ends after {length} tokens, but {folder} has {positions} positions"
                 )
             else:
-                longest = max(longest, length)
                 continue
             raise UserError(
                 f"{path}:{number}: {problem}; correct the line or rebuild with `dvc repro`"
