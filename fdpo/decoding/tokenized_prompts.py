@@ -32,11 +32,6 @@ class TokenizedPrompt:
     completions: list[list[int]] = field(default_factory=list)
     given: list[list[int]] = field(default_factory=list)
 
-    @property
-    def longest(self) -> int:
-        """Tokens of the prompt and the longest of its given completions."""
-        return len(self.ids) + max(map(len, self.completions), default=0)
-
 
 def tokenize_prompts(
     tokenizer: PreTrainedTokenizerBase,
@@ -67,9 +62,9 @@ def tokenize_prompts(
             item = _with_given(tokenizer, prompt, ids, max_length, end_ids, left_out)
             if prompt.given and not item.given:
                 left_out[UNPAIRED] += 1
-                continue
-            seen.add(tuple(ids))
-            kept[id(prompt)] = item
+            else:
+                seen.add(tuple(ids))
+                kept[id(prompt)] = item
     return [kept[id(prompt)] for prompt in prompts if id(prompt) in kept], left_out
 
 
@@ -141,7 +136,7 @@ def check_positions(
 def _new_tokens(item: TokenizedPrompt, generate: Generate) -> int:
     """The most tokens that a completion of a prompt may have before it is cut."""
     if item.given:
-        return item.longest - len(item.ids)
+        return max(map(len, item.completions))
     if item.prompt.role != "heldout":
         return getattr(generate.train, "max_new_tokens", 0)
     published = generate.heldout.published

@@ -30,6 +30,7 @@ from fdpo.core.weights import (
     require_safetensors,
     require_vocabulary,
     short_message,
+    unreadable,
 )
 from fdpo.scoring.scorer import SCORER_FILE, PromptedText
 
@@ -158,6 +159,7 @@ def load(folder: str | Path) -> Classifier:
         use_safetensors=True,
         dtype=torch.float32,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused next, by name
     )
     require_exact(loading, folder, "name a model that has that head")
     require_finite(model, folder, _REBUILD)
@@ -319,6 +321,4 @@ def _from_folder(auto_class: Any, folder: Path, **options: Any) -> Any:
             folder, local_files_only=True, trust_remote_code=False, **options
         )
     except Exception as error:
-        raise UserError(
-            f"{folder}: can't be loaded as a classifier ({short_message(error)}); {_REBUILD}"
-        ) from None
+        raise unreadable(folder, "classifier", error, _REBUILD) from None

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTo
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing, write_json
 from fdpo.core.validation import Strict
-from fdpo.core.weights import require_exact, require_finite, require_safetensors, short_message
+from fdpo.core.weights import require_exact, require_finite, require_safetensors, unreadable
 from fdpo.scoring.quality import FitQuality, RatedTexts, measure
 from fdpo.scoring.scorer import REMEDY, SCORER_FILE, read_settings
 
@@ -62,6 +62,7 @@ class Encoder:
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused next, by name
         )
         # A sentence is the mean of its tokens, so the head for the first token goes unused.
         require_exact(loading, folder, REMEDY, unused="pooler.")
@@ -181,6 +182,4 @@ def _from_folder(auto_class: Any, folder: Path, **options: Any) -> Any:
             folder, local_files_only=True, trust_remote_code=False, **options
         )
     except Exception as error:
-        raise UserError(
-            f"{folder}: can't be loaded as a sentence encoder ({short_message(error)}); {REMEDY}"
-        ) from None
+        raise unreadable(folder, "sentence encoder", error, REMEDY) from None
