@@ -11,8 +11,7 @@ from fdpo.evaluation import metric_groups, outputs
 from fdpo.evaluation.evaluate_policy import PolicyEvaluation, evaluate_policy
 from fdpo.evaluation.inputs import load_inputs
 from fdpo.evaluation.metrics.preferences import reliability_curve
-from fdpo.evaluation.policy import load_policy, require_trained_with
-from fdpo.losses import Objective
+from fdpo.evaluation.policy import load_policy, require_trained_with, trained_objective
 from fdpo.run import processes, resume, tracking
 from fdpo.scoring.scorer import report_cut_texts
 from stages import paths
@@ -38,7 +37,7 @@ def main() -> None:
         evaluation = evaluate_policy(
             load_policy(inputs.reference, paths.POLICY, longest=inputs.longest),
             inputs,
-            Objective(settings.loss, settings.beta, settings.alpha),
+            trained_objective(paths.POLICY),
             heldout,
             evaluate,
             streams_of(settings.seed),
