@@ -1,5 +1,6 @@
 """Sample the policy on held-out prompts and measure it against the reference."""
 
+import shutil
 from collections.abc import Sequence
 
 from fdpo.config.params import load_params
@@ -57,12 +58,13 @@ def main() -> None:
 
 
 def write_results(evaluation: PolicyEvaluation, baseline: Sequence[ScoredGeneration]) -> None:
-    """Write metrics, samples and the data behind the plots."""
+    """Write metrics, what they are of, samples and the data behind the plots."""
     rewards, pairs = evaluation.rewards, evaluation.pairs
     with replacing(paths.EVALUATION_RESULTS) as folder:
         write_json(
             folder / paths.METRICS_WITH_INTERVALS.name, metric_groups.as_json(evaluation.metrics)
         )
+        shutil.copyfile(paths.POLICY / "objective.json", folder / paths.OBJECTIVE_OF_RESULTS.name)
         records.write(
             folder / paths.SAMPLES.name,
             outputs.samples_of_prompts(

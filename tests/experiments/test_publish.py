@@ -38,7 +38,9 @@ def project(tmp_path) -> Path:
     """What the pipeline leaves behind, as far as publishing reads it."""
     policy = tmp_path / "project/models/policy"
     policy.mkdir(parents=True)
-    write_json(policy / "objective.json", {"loss": "jsd", "beta": 0.5, "alpha": 0.3, "lr": 1e-5})
+    for folder in (policy, tmp_path / "project/results/evaluate"):
+        objective = {"loss": "jsd", "beta": 0.5, "alpha": 0.3, "lr": 1e-5}
+        write_json(folder / "objective.json", objective)
     write_json(policy / "adapter_config.json", {"base_model_name_or_path": "models/reference"})
     (policy / "adapter_model.safetensors").write_bytes(b"weights")
     write_json(tmp_path / "project/models/reference/source.json", SOURCE)
