@@ -62,4 +62,5 @@ def made_otherwise(params: Mapping[str, Any], revision: str = "workspace") -> st
     except (OSError, ValueError):
         return None
     differ = [name for name in COMPARED if params.get(name) != objective.get(name)]
-    return ", ".join(f"{name} {objective.get(name)}" for name in differ) or None
+    made_with = ", ".join(f"{name} {objective.get(name)}" for name in differ)
+    return f"{made_with}; `dvc repro -f -s train evaluate` makes its own" if differ else None

@@ -39,7 +39,7 @@ def main() -> None:
     """Print the three lines of the last run."""
     print("\n" + "\n".join(lines(read_metrics())))
     if made_with := made_otherwise(load_params().trained_with):
-        print(f"These are of {made_with}, not of params.yaml; `dvc repro -f -s train evaluate` makes its own.")
+        print(f"These are not of params.yaml but of {made_with}.")
 
 
 if __name__ == "__main__":

@@ -125,10 +125,7 @@ def main() -> None:
     rows = []
     for row in found:
         if made_with := made_otherwise(params(row), row["rev"]):
-            print(
-                f"{name(row)}: left out, its results are of {made_with}; `dvc repro -f -s train evaluate` makes its own",
-                file=sys.stderr,
-            )
+            print(f"{name(row)}: left out, its results are of {made_with}", file=sys.stderr)
             continue
         intervals = intervals_of(row) if options.intervals else {}
         rows.append([name(row), *(cell(row, column, intervals) for column in wanted)])

@@ -121,7 +121,7 @@ def test_another_loss_trains_and_evaluates_alone_and_the_way_back_runs_nothing(c
 def test_a_row_whose_results_are_of_other_params_is_left_out(clone):
     clone.dvc("exp", "run", "--name", "single", "-S", "loss=fkl", "-S", "beta=1", "train")
     summary = clone.run(sys.executable, "-m", "experiments.summary").stdout
-    assert "These are of loss sigmoid, beta 0.1, not of params.yaml" in summary
+    assert "These are not of params.yaml but of loss sigmoid, beta 0.1;" in summary
     clone.git("checkout", "params.yaml", "dvc.lock")
     clone.dvc("checkout")
     set_knobs(clone.folder, lr=0.5)
