@@ -19,7 +19,7 @@ from fdpo.evaluation.evaluate_policy import evaluate_policy
 from fdpo.evaluation.inputs import load_inputs
 from fdpo.evaluation.metric_groups import MetricTable
 from fdpo.evaluation.policy import load_policy
-from fdpo.losses import LOSSES, Objective
+from fdpo.losses import LOSSES
 from fdpo.sources import hub
 from stages import paths
 
@@ -82,7 +82,7 @@ def measure(adapter: Path, settings: Params) -> MetricTable:
     return evaluate_policy(
         load_policy(inputs.reference, adapter, "name another adapter"),
         inputs,
-        Objective(settings.loss, settings.beta, settings.alpha),
+        settings.objective,
         heldout,
         settings.active.evaluate,
         streams_of(settings.seed),

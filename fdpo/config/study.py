@@ -15,6 +15,7 @@ from fdpo.core.validation import Strict, Text
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+BelowHalf = Annotated[float, Field(ge=0, lt=0.5)]
 Whole = Annotated[int, Field(ge=0, le=10_000_000)]
 Several = Annotated[int, Field(ge=2, le=10_000)]  # completions of one prompt
 
@@ -202,7 +203,8 @@ class Train(Strict):
     `lr_by_loss` has a `default` for losses without a rate of their own. `log_every` counts steps.
     `eval_every` steps, and before and after training, the policy's own objective is measured on the
     test pairs; without it training reads none. `dtype` is what products of matrices are computed
-    in: by default bfloat16 on a GPU and float32 on a CPU.
+    in: by default bfloat16 on a GPU and float32 on a CPU. `normalize`, `label_smoothing`,
+    `label_noise` and `chosen_nll` are those of `fdpo.losses.Objective`.
     """
 
     epochs: Count
@@ -217,6 +219,19 @@ class Train(Strict):
     log_every: Count
     eval_every: Count | None = None
     dtype: Literal["float32", "bfloat16"] | None = None
+    normalize: Literal["sum", "mean"] = "sum"
+    label_smoothing: BelowHalf = 0.0
+    label_noise: BelowHalf = 0.0
+    chosen_nll: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+
+    @model_validator(mode="after")
+    def _flips_are_smoothed_or_corrected(self):
+        if self.label_smoothing and self.label_noise:
+            raise ValueError(
+                f"label_smoothing = {self.label_smoothing} trains on flipped labels, label_noise ="
+                f" {self.label_noise} corrects for them; remove either"
+            )
+        return self
 
     def lr_of(self, loss: str) -> float:
         """The study's learning rate for this loss."""

@@ -38,6 +38,12 @@ class MicroBatch:
     ref_rejected_logps: Tensor
     weight: Tensor
 
+    @property
+    def lengths(self) -> tuple[Tensor, Tensor]:
+        """Tokens of the chosen and of the rejected completions, [pairs] each."""
+        of_sequences = self.branches.sequence.bincount()
+        return of_sequences[self.chosen], of_sequences[self.rejected]
+
     def to(self, device: torch.device) -> "MicroBatch":
         """The same on another device."""
         return MicroBatch(**{name: value.to(device) for name, value in vars(self).items()})

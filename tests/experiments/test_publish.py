@@ -55,7 +55,8 @@ def uploaded(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(publish, "hf_hub_download", base_card)
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
     objective = {"loss": "jsd", "beta": 0.5, "alpha": 0.3, "lr": 1e-5}
-    write_json(Path("models/policy/objective.json"), objective)
+    for folder in ("models/policy", "results/evaluate"):
+        write_json(Path(folder, "objective.json"), objective)
     config = {"base_model_name_or_path": "models/reference"}
     write_json(Path("models/policy/adapter_config.json"), config)
     Path("models/policy/adapter_model.safetensors").write_bytes(b"weights")
