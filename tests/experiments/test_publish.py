@@ -157,9 +157,9 @@ def test_published_pairs_can_be_trained_on(hub, project, tmp_path):
     assert client.stdout.split()[-1] == f"{hub.url}/datasets/me/policy-pairs"
 
     code = """
-        from fdpo.config.sources import HubPairs
+        from fdpo.config.sources import Pairs
         from fdpo.sources.given_pairs import read_pairs
-        print(read_pairs(HubPairs(repo="me/policy-pairs", revision="main"))[0])
+        print(read_pairs(Pairs(repo="me/policy-pairs", revision="main"))[0])
     """
     read = "GivenPair(prompt='The movie', chosen=' was great', rejected=' was bad')"
     assert run_client(hub, tmp_path / "home", code).stdout.strip() == (
