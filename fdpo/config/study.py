@@ -4,13 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fdpo.config.sources import (
-    Count,
-    ExactSource,
-    PackagesSource,
-    PairsSource,
-    PromptsSource,
-)
+from fdpo.config.sources import Count, Source
 from fdpo.core.validation import Strict, Text
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
@@ -56,9 +50,14 @@ class DiverseBeam(Strict):
 
 
 class Given(Strict):
-    """No decoding: the completions come with the prompts."""
+    """No decoding: the completions come with the prompts.
+
+    `max_mismatch` bounds how far the log-probabilities of the engine that sampled them, where they
+    come along, are from the reference's: the mean distance per token, in nats.
+    """
 
     strategy: Literal["given"]
+    max_mismatch: Positive = 0.1  # engines in bfloat16 are at 0.02 to 0.05, another model above 0.2
 
 
 class Published(Strict):
@@ -254,9 +253,7 @@ class Evaluate(Strict):
 class Study(Strict):
     """The settings of one study, one section per stage."""
 
-    prepare: Annotated[
-        PackagesSource | PromptsSource | PairsSource | ExactSource, Field(discriminator="source")
-    ]
+    prepare: Source
     generate: Generate
     score: Score
     pair: PairParams
@@ -266,12 +263,12 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _pairs_are_given_or_made(self):
-        given = self.prepare.source == "pairs"
-        if given != (self.generate.train.strategy == "given"):
+        if self.prepare.given != (self.generate.train.strategy == "given"):
             raise ValueError(
                 f"generate.train.strategy = {self.generate.train.strategy!r}: must be 'given'"
-                " where prepare.source is 'pairs', and nowhere else"
+                " where prepare.source is 'pairs' or 'completions', and nowhere else"
             )
+        given = self.prepare.source == "pairs"
         if given != (self.pair.ranks == "given"):
             raise ValueError(
                 f"pair.ranks = {self.pair.ranks}: must be 'given' where prepare.source is 'pairs',"

@@ -1,5 +1,6 @@
 """Prompts to records with the reference's completions: decoded, or given by somebody else."""
 
+import math
 from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -14,6 +15,7 @@ from fdpo.core.records import (
     TemperedSamples,
 )
 from fdpo.decoding import length_limit
+from fdpo.decoding.engine_mismatch import distances
 from fdpo.decoding.sampling import Sampled
 from fdpo.decoding.strategies import (
     decode_heldout,
@@ -23,7 +25,7 @@ from fdpo.decoding.strategies import (
 )
 from fdpo.decoding.tokenized_prompts import TokenizedPrompt
 from fdpo.models.causal_lm import cached_attention, end_of_text_ids
-from fdpo.models.logprobs import forward_logps
+from fdpo.models.logprobs import forward_logps, forward_token_logps
 from fdpo.models.text_tokens import completion_text
 
 
@@ -156,14 +158,22 @@ def _tempered(
 def _take_given(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, item: TokenizedPrompt
 ) -> Generation:
-    """The completions of a prompt's given pairs, each once, with what the model says of them."""
+    """The completions given for a prompt, of pairs each once, with what the model says of them."""
     ends = end_of_text_ids(model)
-    logps = forward_logps(model, item.ids, item.completions)
+    scores = [found.score for found in item.sampled if found.score is not None]
+    mismatch: list[float] = []
+    if any(found.logps or found.logp is not None for found in item.sampled):
+        by_token = forward_token_logps(model, item.ids, item.completions)
+        logps = [math.fsum(values) for values in by_token]
+        mismatch = distances(item.sampled, by_token)
+    else:
+        logps = forward_logps(model, item.ids, item.completions)
     completions = [
         Sampled(ids, ids[-1] in ends, logp)
         for ids, logp in zip(item.completions, logps, strict=True)
     ]
-    return _generation(tokenizer, item, completions, given=item.given)
+    record = _generation(tokenizer, item, completions, given=item.given or None)
+    return record.model_copy(update={"scores": scores or None, "mismatch": mismatch or None})
 
 
 def _generation(

@@ -8,7 +8,7 @@ from fdpo.config.sources import ChatTemplate
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json_object, write_json
 from fdpo.core.local_files import local_file
-from fdpo.core.records import ChatMessage, Prompt, TextPair
+from fdpo.core.records import ChatMessage, GivenCompletion, Prompt, TextPair
 from fdpo.core.weights import short_message
 from fdpo.sources.pair_formats import GivenPair, Turns
 
@@ -50,6 +50,7 @@ class ChatFormat:
         self, chat: Literal["none", "auto"] | ChatTemplate, system: str | None, folder: Path
     ) -> None:
         self.system = system
+        self._folder = folder
         self._turns_of: dict[str, list[tuple[str, str]]] = {}
         self.tokenizer: Any = None
         if chat != "none":
@@ -94,6 +95,25 @@ class ChatFormat:
             self._completion(prompt, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)
         )
         return prompt, TextPair(chosen=chosen, rejected=rejected)
+
+    def completed(self, turns: Turns, completion: GivenCompletion) -> GivenCompletion:
+        """A completion of a prompt as the reference is to read it: token ids are as they are.
+
+        Text ends its turn in a chat, and else in the tokenizer's end-of-text, as TRL has it.
+        """
+        if completion.text is None:
+            return completion
+        text = self._completion(self.prompt(turns), turns, completion.text)
+        if self.tokenizer is None and not text.endswith(self._end_of_text):
+            text += self._end_of_text
+        return completion.model_copy(update={"text": text})
+
+    @cached_property
+    def _end_of_text(self) -> str:
+        from transformers import AutoTokenizer  # not above: it takes seconds
+
+        tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
+        return tokenizer.eos_token or ""
 
     @cached_property
     def end_of_turn(self) -> str:

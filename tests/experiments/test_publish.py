@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 
 from experiments import publish
-from fdpo.config.sources import FilePairs
+from fdpo.config.sources import Pairs
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
@@ -140,7 +140,7 @@ def test_published_pairs_can_be_trained_on(uploaded):
         records.write(f"data/{split}.jsonl", [pair])
     publish.main(["me/policy", "--pairs"])
     shutil.move(uploaded / "me/policy-pairs", "user_data")
-    (row,) = read_pairs(FilePairs(path="user_data/train.jsonl"))[0]["train"]
+    (row,) = read_pairs(Pairs(path="user_data/train.jsonl"))[0]["train"]
     assert (row.prompt, row.chosen, row.rejected) == ("The movie", " was great", " was bad")
     assert json.loads(Path("user_data/train.jsonl").read_text())["chosen_reward"] == 1.0
 
