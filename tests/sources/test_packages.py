@@ -51,12 +51,11 @@ def test_downloads_the_pinned_archives_and_leaves_nothing_else(packages, folder)
 
 def test_another_hash_is_refused_before_anything_of_the_archive_runs(packages, folder, tmp_path):
     marker = tmp_path / "ran"
+    package = Package(name="vaderSentiment", version="3.3.2", sha256=packages.snippets_sha256)
     tar(
         packages.find_links / "vaderSentiment-3.3.2.tar.gz",
         {"vaderSentiment-3.3.2/setup.py": f"open({str(marker)!r}, 'w').close()".encode()},
     )
-    package = Package(name="vaderSentiment", version="3.3.2", sha256=packages.snippets_sha256)
-
     with pytest.raises(UserError, match=r"^vaderSentiment==3\.3\.2: .*HASH"):
         download(package, "sdist", folder)
 
