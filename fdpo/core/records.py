@@ -220,26 +220,21 @@ def read(path: str | Path, kind: type[Record]) -> Iterator[Record]:
     Raises `UserError` naming file, line and field when the file is missing, empty or cut short, or
     when a line is not a record of this kind.
     """
+    number = 0
     try:
         with open(path, "rb") as lines:
-            number = 0
             for number, line in enumerate(lines, start=1):
-                yield _parse(line, kind, f"{path}:{number}")
+                if not line.endswith(b"\n"):
+                    raise UserError(f"{path}:{number}: cut short; run `dvc repro` to rebuild it")
+                yield kind.model_validate_json(line)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run `dvc repro` to rebuild it") from None
-    if number == 0:
-        raise UserError(f"{path}: empty; run `dvc repro` to rebuild it")
-
-
-def _parse(line: bytes, kind: type[Record], place: str) -> Record:
-    if not line.endswith(b"\n"):
-        raise UserError(f"{place}: cut short; run `dvc repro` to rebuild the file")
-    try:
-        return kind.model_validate_json(line)
     except ValidationError as error:
         raise UserError(
-            f"{place}: {problems(error)[0]}; correct the line or rebuild with `dvc repro`"
+            f"{path}:{number}: {problems(error)[0]}; correct the line or rebuild with `dvc repro`"
         ) from None
+    if number == 0:
+        raise UserError(f"{path}: empty; run `dvc repro` to rebuild it")
 
 
 def read_prompt_unique(path: str | Path, kind: type[PromptRecord]) -> Iterator[PromptRecord]:

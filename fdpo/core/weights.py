@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from fdpo.core.errors import UserError
+from fdpo.core.files import read_json_object
 
 if TYPE_CHECKING:  # importing torch takes seconds, and some callers load no model
     from torch import nn
@@ -20,12 +21,18 @@ _BUFFER = re.compile(
 
 
 def require_safetensors(folder: str | Path, name: str, remedy: str) -> None:
-    """Raise `UserError` when `folder` has no file `name`.
+    """Raise `UserError` when `folder` has no file `name`, or holds quantised weights.
 
     Call this before a library loads the folder: the library would look for a pickle, or on the Hub.
     """
     if not Path(folder, name).is_file():
         raise UserError(f"{folder}/{name}: missing; {remedy}")
+    config = Path(folder, "config.json")
+    if config.is_file() and (quantised := read_json_object(config).get("quantization_config")):
+        raise UserError(
+            f"{config}: quantization_config = {quantised!r:.80}: quantised weights are not read;"
+            " name the model in float32, float16 or bfloat16"
+        )
 
 
 def require_exact(

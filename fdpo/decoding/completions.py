@@ -14,7 +14,6 @@ from fdpo.core.records import (
     TemperedCompletion,
     TemperedSamples,
 )
-from fdpo.decoding import length_limit
 from fdpo.decoding.engine_mismatch import distances
 from fdpo.decoding.sampling import Sampled
 from fdpo.decoding.strategies import (
@@ -78,8 +77,25 @@ def complete(
     with cached_attention(model):
         rows = decode_train(model, tokenizer, *_prompts(batch), generate.train, streams)
     return [
-        _generation(tokenizer, item, length_limit.cut(model, item.ids, row, generate.max_length))
+        _generation(tokenizer, item, cut(model, item.ids, row, generate.max_length))
         for item, row in zip(batch, rows, strict=True)
+    ]
+
+
+def cut(
+    model: PreTrainedModel, prompt: Sequence[int], completions: Sequence[Sampled], max_length: int
+) -> list[Sampled]:
+    """Completions whose tokens, with the prompt's, are at most `max_length`; longer ones are cut.
+
+    A cut completion is not finished, and its log-probability is that of the ids that are left, from
+    a forward pass of `model`, which must not be within `cached_attention`.
+    """
+    room = max_length - len(prompt)
+    kept = [sampled.ids[:room] for sampled in completions if len(sampled.ids) > room]
+    logps = iter(forward_logps(model, prompt, kept))
+    return [
+        Sampled(sampled.ids[:room], False, next(logps)) if len(sampled.ids) > room else sampled
+        for sampled in completions
     ]
 
 

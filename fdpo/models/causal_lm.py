@@ -19,7 +19,6 @@ from transformers.utils.logging import disable_progress_bar
 
 from fdpo.core.device import device
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json_object
 from fdpo.core.origin import read_origin
 from fdpo.core.weights import (
     require_exact,
@@ -74,12 +73,6 @@ def load_causal_lm(
             not those of the model, or it is no causal language model with a linear head.
     """
     require_safetensors(folder, "model.safetensors", remedy)
-    quantised = read_json_object(Path(folder, "config.json")).get("quantization_config")
-    if quantised:
-        raise UserError(
-            f"{folder}/config.json: quantization_config = {quantised!r:.80}: quantised weights are"
-            " not read; choose the model in float32, float16 or bfloat16"
-        )
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(folder),

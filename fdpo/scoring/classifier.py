@@ -161,7 +161,7 @@ def load(folder: str | Path) -> Classifier:
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are refused next, by name
     )
-    require_exact(loading, folder, "name a model that has that head")
+    require_exact(loading, folder, "correct it, or name another model")
     require_finite(model, folder, _REBUILD)
     tokenizer = _from_folder(AutoTokenizer, folder)
     require_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, folder)

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from fdpo.config.study import DiverseBeam, Heldout, Published, Sampling
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import streams_of
-from fdpo.decoding import length_limit
+from fdpo.decoding.completions import cut
 from fdpo.decoding.sampling import Sampled
 from fdpo.decoding.strategies import beam_settings, decode_heldout, decode_published, decode_train
 from fdpo.models import causal_lm
@@ -85,14 +85,14 @@ def test_a_cut_completion_is_recorded_as_what_is_left_of_it():
         Sampled([4, 4, 7, tiny.END], True, -2.0),
         Sampled([6, 1, 3, 3, 9, 9], False, -3.0),
     ]
-    cut = length_limit.cut(MODEL, prompt, whole, max_length=7)
-    assert [one.ids for one in cut] == [[4, 4, 7, 8], [4, 4, 7, tiny.END], [6, 1, 3, 3]]
-    assert [one.finished for one in cut] == [False, True, False]
-    assert cut[1] == whole[1]
+    short = cut(MODEL, prompt, whole, max_length=7)
+    assert [one.ids for one in short] == [[4, 4, 7, 8], [4, 4, 7, tiny.END], [6, 1, 3, 3]]
+    assert [one.finished for one in short] == [False, True, False]
+    assert short[1] == whole[1]
     with causal_lm.cached_attention(MODEL), torch.no_grad():
         for index in (0, 2):
-            expected = tiny.plain_logp(MODEL, prompt, cut[index].ids).item()
-            assert cut[index].logp == pytest.approx(expected, rel=1e-5)
+            expected = tiny.plain_logp(MODEL, prompt, short[index].ids).item()
+            assert short[index].logp == pytest.approx(expected, rel=1e-5)
 
 
 ENDS = [3, tiny.END, 30]
