@@ -100,7 +100,3 @@ def test_six_pairs_of_six_completions_run_six_sequences_behind_one_prompt():
     assert batch.branches.sequences == 6
     assert batch.branches.input_ids.numel() == 2 + 6 * 2  # the last tokens are only predicted
     assert batch.ref_chosen_logps.dtype == torch.float64
-
-
-def test_no_pairs_no_batches():
-    assert micro_batches([], 10) == []
