@@ -173,22 +173,17 @@ class FDPOTrainer(DPOTrainer):
             self._check_start(chosen_logps, rejected_logps, inputs)
         losses, chosen, rejected = self._losses(chosen_logps, rejected_logps, inputs)
         if inputs.weight > 0:
-            self._record(
-                {
-                    "rewards/chosen": chosen,
-                    "rewards/rejected": rejected,
-                    "rewards/margins": chosen - rejected,
-                    "rewards/accuracies": (chosen > rejected).double(),
-                    "logps/chosen": chosen_logps,
-                    "logps/rejected": rejected_logps,
-                }
-            )
+            of_pairs = {
+                "rewards/chosen": chosen,
+                "rewards/rejected": rejected,
+                "rewards/margins": chosen - rejected,
+                "rewards/accuracies": (chosen > rejected).double(),
+                "logps/chosen": chosen_logps,
+                "logps/rejected": rejected_logps,
+            }
+            for name, values in of_pairs.items():  # one a pair, for TRL's `log` to average
+                self._metrics["train"][name] += values.detach().tolist()
         return losses.mean()
-
-    def _record(self, values: dict[str, Tensor]) -> None:
-        """Keep values [pairs], one per pair, for TRL's `log` to average."""
-        for name, of_pairs in values.items():
-            self._metrics["train"][name] += of_pairs.detach().tolist()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As TRL's, with the values of all processes' pairs."""
