@@ -21,7 +21,7 @@ from fdpo.sources.hub import fetch_dataset
 
 DatasetRow = dict[str, Any]
 NUL = "\0"  # which some tokenizers drop from a text
-UNREADABLE = (ValueError, TypeError, RecursionError, csv.Error, EOFError, OSError, zlib.error)
+UNREADABLE = (ValueError, RecursionError, csv.Error, EOFError, OSError, zlib.error)
 FORMATS = ("parquet", "json", "csv", "arrow")  # of a dataset's files; none can hold code
 
 
@@ -161,15 +161,17 @@ class _Lines:
 
 
 def _text_rows(path: Path, stored: Path) -> list[DatasetRow]:
-    lines = _Lines([])
+    lines, kind = _Lines([]), Path(path.name.removesuffix(".gz")).suffix
     try:
         with gzip.open(stored) if path.suffix == ".gz" else stored.open("rb") as content:
             lines.content = content
-            if ".csv" in path.suffixes[-2:]:
+            if kind == ".csv":
                 return _csv_rows(lines, str(path))
-            if ".json" in path.suffixes[-2:]:
-                rows = json.loads("".join(lines))
-                lines.number = 0
+            if kind == ".json":
+                text, lines.number = "".join(lines), 0  # the error has the place
+                rows = json.loads(text)
+                if not isinstance(rows, list):
+                    raise ValueError("it is no list of objects; one object per line is .jsonl")
                 return [_object(row, f"row {i}") for i, row in enumerate(rows, start=1)]
             return [_object(json.loads(line), "it") for line in lines if line.strip()]
     except UNREADABLE as error:
@@ -181,16 +183,11 @@ def _csv_rows(lines: _Lines, where: str) -> list[DatasetRow]:
     csv.field_size_limit(sys.maxsize)  # a text may be long
     table = csv.DictReader(lines, strict=True)
     _require_once(table.fieldnames or [], where)
-    rows = []
-    begin = 2
     try:
-        for row in table:
-            rows.append(row)
-            begin = lines.number + 1
+        return list(table)
     except csv.Error:
-        lines.number = begin  # of the row, whose quotes may reach to the end of the file
+        lines.number = table.line_num + 1  # where the row begins, behind the last good one
         raise
-    return rows
 
 
 def _object(row: Any, name: str) -> DatasetRow:

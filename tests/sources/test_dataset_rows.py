@@ -39,7 +39,7 @@ def rows_of(path: Path, columns: tuple[str, ...] = ("prompt",)) -> list[dict]:
         ("a.json", b'[{"prompt": "No \\ud83d"}]', None, ".* surrogates not allowed"),
         ("a.jsonl", b"[1]\n", 1, "it is not a JSON object"),
         ("a.json", b"[{}, 1]", None, "row 2 is not a JSON object"),
-        ("a.json", b"3", None, "'int' object is not iterable"),
+        ("a.json", b'{"a": 1}', None, "it is no list of objects; one object per line is .jsonl"),
         ("a.jsonl", LINE.encode()[:20], 1, "Unterminated string"),
         ("a.jsonl", b"[" * 100_000, 1, "maximum recursion depth"),
         ("a.csv", TABLE.encode() + b'"b,2\nc,3\n', 3, "unexpected end of data"),
