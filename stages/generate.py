@@ -8,9 +8,8 @@ from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import streams_of
 from fdpo.core.records import Generation, Prompt
-from fdpo.decoding import completions, tokenized_prompts
+from fdpo.decoding import completions, engine_mismatch, tokenized_prompts
 from fdpo.decoding.decoder_probe import probe_model
-from fdpo.decoding.engine_mismatch import Mismatch
 from fdpo.decoding.tokenized_prompts import TokenizedPrompt
 from fdpo.models import causal_lm
 from fdpo.run import partial_records, processes, resume
@@ -39,11 +38,14 @@ def main() -> None:
     batches = completions.batches_by_length(fitting, generate.prompts_per_batch)
 
     bound = getattr(generate.train, "max_mismatch", 0.0)
-    mismatch = Mismatch(bound, [])
+    mismatch: list[float] = []
 
     def complete_batch(batch: Sequence[TokenizedPrompt]) -> list[Generation]:
         made = completions.complete(model, tokenizer, batch, generate, streams)
-        mismatch.add(mismatches(made))
+        if len(mismatch) < engine_mismatch.ENOUGH:  # a wrong reference ends here, not after hours
+            mismatch.extend(mismatches(made))
+            if len(mismatch) >= engine_mismatch.ENOUGH:
+                engine_mismatch.require_small(mismatch, bound)
         return made
 
     def samples(batch: Sequence[TokenizedPrompt]) -> int:
@@ -55,13 +57,14 @@ def main() -> None:
             path, Generation, batches, complete_batch, "generate", samples
         )
         if processes.is_main():
-            mismatch = Mismatch(bound, list(mismatches(made)))  # of resumed batches too
-            mismatch.require_small()
+            whole = list(mismatches(made))
+            engine_mismatch.require_small(whole, bound)
             records.write(paths.GENERATIONS, made)
             print(f"generate: the reference's completions of {len(fitting)} prompts", end="")
             print(f"; {tokenized_prompts.summary(left_out) or 'no prompt left out'}")
-            if mismatch.values:
-                print(f"generate: the engine's log-probabilities are off by {mismatch}")
+            if whole:
+                by = engine_mismatch.summary(whole)
+                print(f"generate: the engine's log-probabilities are off by {by}")
 
 
 def mismatches(made: Sequence[Generation]) -> Iterator[float]:

@@ -1,8 +1,7 @@
 """How far an engine's log-probabilities are from those of the trainer's own forward pass."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,28 +29,17 @@ def distances(
     return found
 
 
-@dataclass
-class Mismatch:
-    """Distances of completions so far, in nats, and the bound on their mean."""
+def summary(values: Sequence[float]) -> str:
+    """Mean and 99th percentile of distances."""
+    mean, high = np.mean(values), np.quantile(values, 0.99)
+    return f"{mean:.4f} nats a token on average, {high:.4f} at the 99th percentile"
 
-    bound: float
-    values: list[float]
 
-    def add(self, values: Iterable[float]) -> None:
-        """Take more. Raises `UserError` as `require_small`, once there are `ENOUGH`."""
-        self.values += values
-        if len(self.values) >= ENOUGH:
-            self.require_small()
-
-    def __str__(self) -> str:
-        mean, high = np.mean(self.values), np.quantile(self.values, 0.99)
-        return f"{mean:.4f} nats a token on average, {high:.4f} at the 99th percentile"
-
-    def require_small(self) -> None:
-        """Raise `UserError` where the mean is beyond the bound."""
-        if self.values and np.mean(self.values) > self.bound:
-            raise UserError(
-                f"generate: the log-probabilities in prepare.completions are off the reference's by"
-                f" {self}, beyond generate.train.max_mismatch = {self.bound:g}; name the model,"
-                " adapter and chat template that they were sampled with"
-            )
+def require_small(values: Sequence[float], bound: float) -> None:
+    """Raise `UserError` where the mean of distances is beyond the bound."""
+    if values and np.mean(values) > bound:
+        raise UserError(
+            f"generate: the log-probabilities in prepare.completions are off the reference's by"
+            f" {summary(values)}, beyond generate.train.max_mismatch = {bound:g}; name the model,"
+            " adapter and chat template that they were sampled with"
+        )

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import io
 import json
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from fdpo.sources.hub import fetch_dataset
 
 DatasetRow = dict[str, Any]
 NUL = "\0"  # which some tokenizers drop from a text
+UNREADABLE = (ValueError, RecursionError, csv.Error, EOFError, OSError, zlib.error)
 FORMATS = ("parquet", "json", "csv", "arrow")  # of a dataset's files; none can hold code
 
 
@@ -46,8 +46,8 @@ def read(
     """
     columns = [*columns, *data.where]
     if data.path:
-        rows, origin = {"train": read_file(data, columns)}, file_origin(data)
-        where, present = data.path, ["train"]
+        of_file, origin = read_file(data, columns)
+        rows, where, present = {"train": of_file}, data.path, ["train"]
     else:
         rows, origin, present = _read_hub(data, columns, splits)
         where = f"dataset {data.repo} at revision {data.revision}"
@@ -123,97 +123,77 @@ def same(value: Any, wanted: str | int | float | bool) -> bool:
         return False
 
 
-def file_origin(file: Data) -> Origin:
-    """Where the rows of a file come from. Raises `UserError` when it is not the pinned file."""
-    digest = sha256_of(file.path)
+def read_file(file: Data, columns: Sequence[str]) -> tuple[list[DatasetRow], Origin]:
+    """The rows of one JSON Lines, JSON, CSV or Parquet file, the first three also gzipped.
+
+    Raises `UserError` with the line that can't be read, or when it is not the pinned file.
+    """
+    path, stored, digest = Path(file.path), local_file(file.path), sha256_of(file.path)
     if file.sha256 not in (None, digest):
         raise UserError(
-            f"{file.path}: not the file that the study means: its sha256 is {digest};"
+            f"{path}: not the file that the study means: its sha256 is {digest};"
             " write that there if you changed it, or leave sha256 out"
         )
-    return Origin(file.path, "local file", digest)
-
-
-def read_file(file: Data, columns: Sequence[str]) -> list[DatasetRow]:
-    """The rows of one JSON Lines, JSON, CSV or Parquet file, the first three also gzipped."""
-    path, stored = Path(file.path), local_file(file.path)
     if path.suffix == ".parquet":
-        return _parquet_rows(path, stored, columns)
-    rows = list(_text_rows(path, stored))
-    if rows:
+        rows = _parquet_rows(path, stored, columns)
+    elif rows := _text_rows(path, stored):
         names = dict.fromkeys(name for row in rows for name in row if name is not None)
         _require(list(names), columns, str(path))
-    return rows
+    return rows, Origin(file.path, "local file", digest)
 
 
-def _text_rows(path: Path, stored: Path) -> Iterator[DatasetRow]:
-    zipped = path.suffix == ".gz"
-    kind = path.with_suffix("").suffix if zipped else path.suffix
-    text = _text(path, stored, zipped)
-    if kind == ".csv":
-        yield from _csv_rows(path, text)
-    elif kind == ".json":
-        rows = _parsed(text, str(path))
-        if not isinstance(rows, list):
-            raise UserError(f"{path}: not a JSON list of objects; for one object per line: .jsonl")
-        yield from (_object(row, f"{path}, row {i}") for i, row in enumerate(rows, start=1))
-    else:
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                yield _object(_parsed(line, f"{path}:{number}"), f"{path}:{number}")
+class _Lines:
+    """The lines of a file of text, without the mark that spreadsheets begin their CSV with.
 
-
-def _text(path: Path, stored: Path, zipped: bool) -> str:
-    """What a file holds, less the mark that spreadsheets begin their CSV with.
-
-    Raises `UserError` with the first line that is not UTF-8, or has a byte that no text has.
+    `number` is that of the last one read, from 1. Raises `ValueError` for one that is not UTF-8.
     """
-    try:
-        content = stored.read_bytes()
-        content = gzip.decompress(content) if zipped else content
-    except (EOFError, OSError, zlib.error) as error:
-        raise UserError(f"{path}: can't be read ({error}); correct the file") from None
-    line = content.count(b"\n", 0, content.find(0)) + 1
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: not text in UTF-8 ({error}); save it as UTF-8") from None
-    if NUL in text:
-        raise UserError(
-            f"{path}:{line}: holds a NUL byte, which no text in UTF-8 does (UTF-16 has them); save"
-            " it as UTF-8 without"
-        )
-    return text
+
+    def __init__(self, content: Iterable[bytes]) -> None:
+        self.content, self.number = content, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.content:
+            self.number += 1
+            text = line.decode("utf-8-sig" if self.number == 1 else "utf-8")
+            if NUL in text:
+                raise ValueError("a NUL byte, as in UTF-16; save it as UTF-8 without")
+            yield text
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[DatasetRow]:
+def _text_rows(path: Path, stored: Path) -> list[DatasetRow]:
+    lines, kind = _Lines([]), Path(path.name.removesuffix(".gz")).suffix
+    try:
+        with gzip.open(stored) if path.suffix == ".gz" else stored.open("rb") as content:
+            lines.content = content
+            if kind == ".csv":
+                return _csv_rows(lines, str(path))
+            if kind == ".json":
+                text, lines.number = "".join(lines), 0  # the error has the place
+                rows = json.loads(text)
+                if not isinstance(rows, list):
+                    raise ValueError("it is no list of objects; one object per line is .jsonl")
+                return [_object(row, f"row {i}") for i, row in enumerate(rows, start=1)]
+            return [_object(json.loads(line), "it") for line in lines if line.strip()]
+    except UNREADABLE as error:
+        where = f"{path}:{lines.number}" if lines.number else path
+        raise UserError(f"{where}: can't be read ({short_message(error)}); correct it") from None
+
+
+def _csv_rows(lines: _Lines, where: str) -> list[DatasetRow]:
     csv.field_size_limit(sys.maxsize)  # a text may be long
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    table = csv.DictReader(lines, strict=True)
+    _require_once(table.fieldnames or [], where)
     try:
-        _require_once(table.fieldnames or [], str(path))
-        yield from table
-    except csv.Error as error:
-        line = table.line_num + 1  # where the row begins, behind the last good one
-        raise UserError(f"{path}:{line}: not CSV ({error}); correct it") from None
+        return list(table)
+    except csv.Error:
+        lines.number = table.line_num + 1  # where the row begins, behind the last good one
+        raise
 
 
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON ({error}); correct it") from None
-
-
-def _object(row: Any, where: str) -> DatasetRow:
+def _object(row: Any, name: str) -> DatasetRow:
     if not isinstance(row, dict):
-        raise UserError(f"{where}: not a JSON object; correct it")
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # JSON can write half of a character, UTF-8 can't
-        raise UserError(
-            f"{where}: holds a lone surrogate (half of a character, such as \\ud800); remove it"
-        ) from None
+        raise ValueError(f"{name} is not a JSON object")
+    json.dumps(row, ensure_ascii=False).encode()  # JSON can write half of a character, UTF-8 can't
     return row
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,47 +17,56 @@ from fdpo.sources.dataset_rows import read, read_file
 
 LINE = '{"prompt": "It was caf\u00e9", "n": 1}\n'
 TABLE = "prompt,n\nIt was caf\u00e9,1\n"
-UTF_16 = "holds a NUL byte, which no text in UTF-8 does (UTF-16 has them); save it as UTF-8 without"
 
 
 def rows_of(path: Path, columns: tuple[str, ...] = ("prompt",)) -> list[dict]:
-    return read_file(Data(path=str(path)), columns)
+    return read_file(Data(path=str(path)), columns)[0]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "problem"),
+    ("name", "content", "line", "problem"),
     [
-        ("a.jsonl", (LINE * 2).encode() + b"\xff\n", ":3: not text in UTF-8 ("),
-        ("a.jsonl", LINE.encode("latin-1"), ":1: not text in UTF-8 ("),
-        ("a.csv", TABLE.encode("latin-1"), ":2: not text in UTF-8 ("),
-        ("a.json", f"[{LINE}]".encode("cp1252"), ":1: not text in UTF-8 ("),
-        ("a.csv", TABLE.encode("utf-16"), ":1: not text in UTF-8 ("),
-        ("a.csv", "prompt\nfine\n".encode("utf-16-le"), f":1: {UTF_16}"),
-        ("a.jsonl", '{"prompt": "a"}\n'.encode("utf-16-be"), f":1: {UTF_16}"),
-        ("a.csv", TABLE.encode() + b"a\0b,2\n", f":3: {UTF_16}"),
-        ("a.jsonl", LINE.encode() + b'{"prompt": "a\0b"}\n', f":2: {UTF_16}"),
-        ("a.jsonl", LINE.encode() + b'{"prompt": "a\x01b"}\n', ":2: not JSON (Invalid control"),
-        ("a.jsonl", LINE.encode() + b'{"prompt": "\\ud800"}\n', ":2: holds a lone surrogate"),
-        ("a.json", b'[{"prompt": "No \\ud83d"}]', ", row 1: holds a lone surrogate"),
-        ("a.jsonl", b"[1]\n", ":1: not a JSON object"),
-        ("a.jsonl", LINE.encode()[:20], ":1: not JSON ("),
-        ("a.jsonl", b"[" * 100_000, ":1: not JSON (maximum recursion depth"),
-        ("a.csv", b"prompt,n,prompt\na,b,c\n", ": column 'prompt' occurs twice; rename one"),
-        ("a.csv", TABLE.encode() + b'"b,2\n', ":3: not CSV (unexpected end of data); correct it"),
-        ("a.csv", TABLE.encode() + b'"b"c,2\n', ":3: not CSV (',' expected after '\"'); corr"),
-        ("a.csv.gz", gzip.compress(b"a")[:-9], ": can't be read (Compressed file ended"),
-        ("a.csv.gz", b"\x1f\x8b\x08" + b"\0" * 6 + b"\xff" * 40, ": can't be read (Error -3 whi"),
-        ("a.jsonl.gz", b"no gzip", ": can't be read (Not a gzipped file"),
-        ("a.parquet", b"", ": not a Parquet file (Parquet file size is 0 bytes)"),
-        ("a.parquet", b"PAR1", ": not a Parquet file ("),
+        ("a.jsonl", (LINE * 2).encode() + b"\xff\n", 3, "'utf-8' codec can't decode"),
+        ("a.jsonl", LINE.encode("latin-1"), 1, "'utf-8' codec can't decode"),
+        ("a.csv", TABLE.encode("latin-1"), 2, "'utf-8' codec can't decode"),
+        ("a.json", f"[{LINE}]".encode("cp1252"), 1, "'utf-8' codec can't decode"),
+        ("a.csv", TABLE.encode("utf-16"), 1, "'utf-8' codec can't decode"),
+        ("a.csv", "prompt\nfine\n".encode("utf-16-le"), 1, "a NUL byte, as in UTF-16"),
+        ("a.jsonl", '{"prompt": "a"}\n'.encode("utf-16-be"), 1, "a NUL byte, as in UTF-16"),
+        ("a.csv", TABLE.encode() + b"a\0b,2\n", 3, "a NUL byte, as in UTF-16"),
+        ("a.jsonl", LINE.encode() + b'{"prompt": "a\x01b"}\n', 2, "Invalid control"),
+        ("a.jsonl", LINE.encode() + b'{"prompt": "\\ud800"}\n', 2, ".* surrogates not allowed"),
+        ("a.json", b'[{"prompt": "No \\ud83d"}]', None, ".* surrogates not allowed"),
+        ("a.jsonl", b"[1]\n", 1, "it is not a JSON object"),
+        ("a.json", b"[{}, 1]", None, "row 2 is not a JSON object"),
+        ("a.json", b'{"a": 1}', None, "it is no list of objects; one object per line is .jsonl"),
+        ("a.jsonl", LINE.encode()[:20], 1, "Unterminated string"),
+        ("a.jsonl", b"[" * 100_000, 1, "maximum recursion depth"),
+        ("a.csv", TABLE.encode() + b'"b,2\nc,3\n', 3, "unexpected end of data"),
+        ("a.csv", TABLE.encode() + b'"b"c,2\n', 3, "',' expected after '\"'"),
+        ("a.csv.gz", gzip.compress(b"a")[:-9], None, "Compressed file ended"),
+        ("a.csv.gz", b"\x1f\x8b\x08" + b"\0" * 6 + b"\xff" * 40, None, "Error -3 whi"),
+        ("a.jsonl.gz", b"no gzip", None, "Not a gzipped file"),
     ],
 )
-def test_a_damaged_file_is_one_line_with_the_place(tmp_path, name, content, problem):
-    (tmp_path / name).write_bytes(content)
+def test_a_damaged_file_is_one_line_with_the_place(tmp_path, name, content, line, problem):
+    path = tmp_path / name
+    path.write_bytes(content)
     with pytest.raises(UserError) as refused:
-        rows_of(tmp_path / name)
-    assert len(refused.value.lines) == 1
-    assert str(refused.value).startswith(f"{tmp_path / name}{problem}")
+        rows_of(path)
+    (said,) = refused.value.lines
+    where = f"{path}:{line}" if line else str(path)
+    assert re.match(rf"{re.escape(where)}: can't be read \({problem}", said), said
+
+
+def test_a_column_twice_and_another_format_are_named(tmp_path):
+    (tmp_path / "a.csv").write_text("prompt,n,prompt\na,b,c\n")
+    with pytest.raises(UserError, match=r"a.csv: column 'prompt' occurs twice; rename one of them"):
+        rows_of(tmp_path / "a.csv")
+    for content in (b"", b"PAR1"):
+        (tmp_path / "a.parquet").write_bytes(content)
+        with pytest.raises(UserError, match=r"a.parquet: not a Parquet file \("):
+            rows_of(tmp_path / "a.parquet")
 
 
 def test_a_file_without_rows_or_of_other_content_than_pinned_is_refused(tmp_path):
