@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from fdpo.config.params import load_params
 from fdpo.config.sources import (
@@ -12,21 +13,22 @@ from fdpo.config.sources import (
     FromDisk,
     HubModels,
     HubRepo,
+    LocalModel,
     Package,
     PackagesSource,
     PairsSource,
     PromptsSource,
-    PythonFunction,
     ScorerSource,
 )
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, replacing, write_json
-from fdpo.core.local_files import local_file, sha256_of
+from fdpo.core.local_files import sha256_of
 from fdpo.core.origin import ORIGIN_FILE, Origin, present_fields
 from fdpo.core.records import Prompt
 from fdpo.run import stage
-from fdpo.scoring import function, ridge
+from fdpo.scoring import ridge
+from fdpo.scoring.loading import write_scorer
 from fdpo.scoring.quality import FitQuality, RatedTexts
 from fdpo.scoring.scorer import write_no_scorer
 from fdpo.sources import given_pairs, prompts, reference, snippets
@@ -148,6 +150,7 @@ def from_prompts(source: PromptsSource, seed: int) -> None:
         prompt.model_copy(update={"prompt": chat.prompt(prompt.prompt)}) for prompt in drawn
     ]
     write_texts(map(chat.with_messages, rendered), {"dataset": origin})
+    say(chat.notes())
 
 
 def from_pairs(source: PairsSource, seed: int) -> None:
@@ -162,9 +165,11 @@ def from_pairs(source: PairsSource, seed: int) -> None:
     elif source.heldout_prompts is not None:
         pairs, heldout = given_pairs.hold_out(pairs, seed, source.heldout_prompts)
     fetch_models(source)
-    chat = chat_format(source)
-    rows = given_pairs.as_prompts(pairs, map(chat.prompt, heldout), chat.pair)
+    skips = source.pairs.bad_rows == "skip"
+    chat = chat_format(source, source.pairs.end, skipped if skips else None)
+    rows = given_pairs.as_prompts(pairs, chat.prompts(heldout), chat.pair)
     write_texts(map(chat.with_messages, rows), origins)
+    say(chat.notes())
     for problem, count in skipped.most_common():
         print(f"prepare: {count} rows skipped: {problem}")
 
@@ -192,21 +197,20 @@ def fetch_models(models: HubModels) -> None:
 
 def fetch_scorer(wanted: ScorerSource | None, folder: Path) -> None:
     """Put a reward model or a judge, or that there is none, into `folder`."""
-    match wanted:
-        case None:
-            write_no_scorer(folder)
-        case PythonFunction(python=name, path=path):
-            with replacing(folder) as scratch:
-                function.write(scratch, name, local_file(path))
-        case _:
-            from fdpo.scoring.classifier import write_settings  # not above: it takes seconds
-
-            announce("model", wanted)
-            reference.fetch_folder(wanted, folder)
-            write_settings(folder, wanted.label, wanted.too_long, wanted.input, wanted.max_length)
+    if wanted is None:
+        write_no_scorer(folder)
+        return
+    if isinstance(wanted, HubRepo | LocalModel):
+        announce("model", wanted)
+        reference.fetch_folder(wanted, folder)
+    say(f"{folder.name}: {note}" for note in write_scorer(folder, wanted))
 
 
-def chat_format(models: HubModels) -> ChatFormat:
+def chat_format(
+    models: HubModels,
+    end: Literal["given", "append"] = "given",
+    skipped: Counter[str] | None = None,
+) -> ChatFormat:
     """How prompts are rendered, once the reference is there; it gets the template and its end."""
     folder = paths.REFERENCE_MODEL
     install_template(models.chat, folder)
@@ -216,9 +220,15 @@ def chat_format(models: HubModels) -> ChatFormat:
             " reads prompts as plain text; set chat to auto for its template",
             file=sys.stderr,
         )
-    chat = ChatFormat(models.chat, models.system, folder)
+    chat = ChatFormat(models.chat, models.system, folder, end, skipped)
     chat.end_generation_with_turn(folder)
     return chat
+
+
+def say(notes: Iterable[str]) -> None:
+    """What was done that a user may not expect, a line each."""
+    for note in notes:
+        print(f"prepare: {note}", file=sys.stderr)
 
 
 def announce(kind: str, wanted: HubRepo | FromDisk) -> None:

@@ -1,7 +1,7 @@
 """Where a study's models and texts come from: the section `prepare` of params.yaml."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -109,19 +109,31 @@ def _chat(value: Any) -> Any:
 Chat = Annotated[Literal["none", "auto"] | ChatTemplate, BeforeValidator(_chat)]
 
 
-class ClassifierReading(Strict):
+class ScorerSection(Strict):
+    """Base of sections that name a reward model or a judge.
+
+    `kind` is that of `fdpo.scoring.loading.KINDS`.
+    """
+
+    kind: ClassVar[str]
+
+
+class ClassifierReading(ScorerSection):
     """What a classifier as scorer reads, and what of its output is the score.
 
     The score is the logit of the class with the name or number `label`, which a model with one
     output does without. With `input: chat` prompt and completion are turns in the classifier's own
     chat template, else one text. It reads as many tokens as it was made for, or `max_length` where
-    that is fewer; `too_long` says what happens to a text with more.
+    that is fewer; `too_long` says what happens to a text with more. With `end: append` the
+    end-of-text follows a text, where its tokenizer puts nothing there, as TRL trains reward models.
     """
 
+    kind: ClassVar[str] = "classifier"
     label: Annotated[int, Field(ge=0)] | Text | None = None
     too_long: Literal["refuse", "cut"]
     input: Literal["text", "chat"] = "text"
     max_length: Count | None = None
+    end: Literal["given", "append"] = "append"
 
 
 class HubClassifier(HubRepo, ClassifierReading):
@@ -132,12 +144,13 @@ class LocalClassifier(LocalModel, ClassifierReading):
     """A classifier in a local folder."""
 
 
-class PythonFunction(Strict):
+class PythonFunction(ScorerSection):
     """A function of the user's own, `module:name`, that takes prompts and completions.
 
     `stages.check` records the module's file as it does those of `FromDisk`.
     """
 
+    kind: ClassVar[str] = "python"
     python: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 
     @property
@@ -146,18 +159,21 @@ class PythonFunction(Strict):
         return self.python.partition(":")[0].replace(".", "/") + ".py"
 
 
-def _scorer_kind(section: Any) -> str:
-    if "python" in section if isinstance(section, dict) else hasattr(section, "python"):
-        return "python"
-    return _hub_or_disk(section)
+# Each beside the key that tells it from the others.
+_Scorers = (
+    Annotated[HubClassifier, Tag("repo")]
+    | Annotated[LocalClassifier, Tag("path")]
+    | Annotated[PythonFunction, Tag("python")]
+)
+_SCORER_KEYS = [get_args(scorer)[1].tag for scorer in get_args(_Scorers)]
 
 
-ScorerSource = Annotated[
-    Annotated[HubClassifier, Tag("hub")]
-    | Annotated[LocalClassifier, Tag("disk")]
-    | Annotated[PythonFunction, Tag("python")],
-    Discriminator(_scorer_kind),
-]
+def _scorer_key(section: Any) -> str:
+    keys = section if isinstance(section, dict) else type(section).model_fields
+    return next((key for key in reversed(_SCORER_KEYS) if key in keys), "repo")
+
+
+ScorerSource = Annotated[_Scorers, Discriminator(_scorer_key)]
 
 
 class HubModels(Strict):
@@ -266,12 +282,16 @@ class PairSplits(Strict):
 
 
 class PairFormat(Strict):
-    """How a row becomes a pair; a row that can't is refused, or left out and counted."""
+    """How a row becomes a pair; a row that can't is refused, or left out and counted.
+
+    `end: append` puts the end-of-text behind completions that are no answers of a chat, as TRL.
+    """
 
     splits: PairSplits = PairSplits()
     columns: PairColumns = PairColumns()
     where: dict[Text, Text | int | float] = Field(default_factory=dict)
     bad_rows: Literal["refuse", "skip"] = "refuse"
+    end: Literal["given", "append"] = "append"
 
 
 class HubPairs(HubDataset, PairFormat):

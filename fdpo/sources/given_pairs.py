@@ -9,7 +9,7 @@ from fdpo.core.origin import Origin
 from fdpo.core.randomness import stream
 from fdpo.core.records import Prompt, Role, TextPair
 from fdpo.sources.dataset_rows import DatasetRow, matches, read, value_at
-from fdpo.sources.pair_formats import BadRow, GivenPair, Turns, as_pair
+from fdpo.sources.pair_formats import SAID, BadRow, GivenPair, Turns, as_pair, unread_fields
 
 PairsBySplit = dict[Role, list[GivenPair]]
 
@@ -29,8 +29,8 @@ def read_pairs(source: HubPairs | FilePairs) -> tuple[PairsBySplit, Counter[str]
     needed += [columns.choice.column] if columns.choice else []
     names: dict[Role, str] = {"train": source.splits.train, "test": source.splits.test}
     splits, origin = read(source, needed, list(names.values()))
+    every = [row for rows in splits.values() for row in rows if matches(row, source.where)]
     if columns.choice:
-        every = [row for rows in splits.values() for row in rows if matches(row, source.where)]
         _require_choice_of_two(every, columns.choice, origin.repo)
     skipped: Counter[str] = Counter()
     pairs: PairsBySplit = {}
@@ -53,6 +53,8 @@ def read_pairs(source: HubPairs | FilePairs) -> tuple[PairsBySplit, Counter[str]
             + (f" ({skipped.total()} rows skipped; first {next(iter(skipped))})" if skipped else "")
             + "; name another"
         )
+    if unread := unread_fields(every, columns) - set(SAID):
+        print(f"prepare: fields of messages that go unread: {', '.join(sorted(unread))}")
     return pairs, skipped, origin
 
 
@@ -105,14 +107,14 @@ def hold_out(pairs: PairsBySplit, seed: int, count: int) -> tuple[PairsBySplit, 
 def as_prompts(
     pairs: PairsBySplit,
     heldout: Iterable[str],
-    rendered: Callable[[GivenPair], tuple[str, TextPair]],
+    rendered: Callable[[GivenPair], tuple[str, TextPair] | None],
 ) -> list[Prompt]:
     """One record per prompt: those of the split train, of the split test, then the held-out ones.
 
     Args:
         pairs: by role. A prompt's pairs are in its record as given, in order.
         heldout: prompts as the model reads them; those that pairs have too are left out.
-        rendered: a pair's prompt and completions as the model reads them.
+        rendered: a pair's prompt and completions as the model reads them; None leaves it out.
 
     Raises:
         UserError: a prompt is in both splits, or fewer than two are held out.
@@ -120,8 +122,8 @@ def as_prompts(
     given: dict[Role, dict[str, list[TextPair]]] = {"train": {}, "test": {}}
     for role, pairs_of_role in pairs.items():
         for pair in pairs_of_role:
-            prompt, text_pair = rendered(pair)
-            given[role].setdefault(prompt, []).append(text_pair)
+            if made := rendered(pair):
+                given[role].setdefault(made[0], []).append(made[1])
     if both := given["train"].keys() & given["test"].keys():
         raise UserError(
             f"prompt {min(both)[:60]!r} has pairs in both splits, train and test; move them to one,"

@@ -1,6 +1,6 @@
 """A row of a preference dataset, in any of the formats that people have, as one pair."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,8 @@ from fdpo.config.sources import PairColumns
 from fdpo.sources.dataset_rows import NUL, DatasetRow, matches, surplus, value_at
 
 Turns = str | tuple[tuple[str, str], ...]  # a text, or (role, content) per message
+# What somebody says beside a message's content; no template gets it here.
+SAID = ("tool_calls", "function_call", "tools", "reasoning_content", "reasoning", "thinking")
 ASSISTANT = "\n\nAssistant:"  # begins an answer in dialogues that are one text
 
 
@@ -32,6 +34,8 @@ def as_pair(row: DatasetRow, columns: PairColumns) -> GivenPair:
     """
     if problem := surplus(row):
         raise BadRow(problem)
+    if row.get("tools"):
+        raise BadRow("it has tools, which no template is given here")
     chosen, rejected = _value(row, columns.chosen), _value(row, columns.rejected)
     if choice := columns.choice:
         if _value(row, choice.column) is None:
@@ -71,6 +75,8 @@ def _messages(value: Sequence[Any]) -> tuple[tuple[str, str], ...]:
     messages = []
     for message in value:
         parts = message if isinstance(message, dict) else {}
+        for name in filter(parts.get, SAID):
+            raise BadRow(f"a message has {name}, which is not rendered; put it into its content")
         role, content = parts.get("role"), parts.get("content")
         if not isinstance(role, str) or not isinstance(content, str):
             raise BadRow(f"{message!r:.80}: must be a message with the texts role and content")
@@ -78,6 +84,15 @@ def _messages(value: Sequence[Any]) -> tuple[tuple[str, str], ...]:
             raise BadRow("a message holds a NUL character")
         messages.append((role, content))
     return tuple(messages)
+
+
+def unread_fields(rows: Iterable[DatasetRow], columns: PairColumns) -> set[str]:
+    """The fields of messages, in these columns, that hold something and that nothing reads."""
+    names = [name for name in (columns.prompt, columns.chosen, columns.rejected) if name]
+    lists = (row[name] for row in rows for name in names if isinstance(row.get(name), list))
+    messages = (message for turns in lists for message in turns if isinstance(message, dict))
+    found = {name for message in messages for name in filter(message.get, message)}
+    return found - {"role", "content"}
 
 
 def _of_messages(prompt: Any, chosen: Sequence[Any], rejected: Sequence[Any]) -> GivenPair:

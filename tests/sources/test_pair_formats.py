@@ -14,7 +14,7 @@ from fdpo.config.sources import FilePairs, FilePrompts, PairsSource
 from fdpo.core.errors import UserError
 from fdpo.sources.chat import ChatFormat
 from fdpo.sources.given_pairs import read_pairs
-from fdpo.sources.pair_formats import GivenPair
+from fdpo.sources.pair_formats import SAID, GivenPair
 from fdpo.sources.prompts import read_texts
 from tests.support import tiny_classifiers
 from tests.support.data_shapes import (
@@ -157,6 +157,35 @@ def test_messages_that_are_no_pair_are_named(row, problem, tmp_path):
     pinned = write(tmp_path / "pairs.jsonl", [row])
     with pytest.raises(UserError, match=problem):
         read_pairs(FilePairs(**pinned))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tool_calls", [{"function": {"name": "f"}}]),
+        ("reasoning_content", "Hm."),
+        ("thinking", "Hm."),
+        ("name", "Ada"),
+        ("weight", 1),
+        ("tool_calls", None),
+    ],
+)
+def test_fields_of_messages_that_go_unread_are_named(field, value, tmp_path, capsys):
+    row = {"prompt": [user("Why?") | {field: value}], "chosen": "Because.", "rejected": "No."}
+    section = FilePairs(
+        **write(tmp_path / "pairs.jsonl", [row, row | {"tools": [{}]}]), bad_rows="skip"
+    )
+    if field in SAID and value:
+        with pytest.raises(UserError, match=f"a message has {field}, which is not rendered"):
+            read_pairs(section)
+        return
+    pairs, skipped, _ = read_pairs(section)
+    assert len(pairs["train"]) == 1
+    assert skipped == {"it has tools, which no template is given here": 1}
+    said = capsys.readouterr().out
+    assert said == (
+        "" if value is None else f"prepare: fields of messages that go unread: {field}\n"
+    )
 
 
 @pytest.mark.parametrize(
