@@ -19,8 +19,9 @@ from fdpo.evaluation.evaluate_policy import evaluate_policy
 from fdpo.evaluation.inputs import load_inputs
 from fdpo.evaluation.metric_groups import MetricTable
 from fdpo.evaluation.policy import load_policy
-from fdpo.losses import LOSSES, Objective
+from fdpo.losses import LOSSES
 from fdpo.sources import hub
+from fdpo.sources.model_files import ADAPTER
 from stages import paths
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
         adapter = Path(options.adapter)
         if not adapter.is_dir():
             adapter = Path(scratch, "adapter")
-            hub.fetch_adapter(options.adapter, options.revision, adapter)
+            hub.fetch_model(options.adapter, options.revision, adapter, ADAPTER)
         table = measure(adapter, settings)
     print(f"{options.adapter}, as trained with {settings.loss}, beta {settings.beta:g}")
     for name, metric in sorted(table.items()):
@@ -82,7 +83,7 @@ def measure(adapter: Path, settings: Params) -> MetricTable:
     return evaluate_policy(
         load_policy(inputs.reference, adapter, "name another adapter"),
         inputs,
-        Objective(settings.loss, settings.beta, settings.alpha),
+        settings.objective,
         heldout,
         settings.active.evaluate,
         streams_of(settings.seed),

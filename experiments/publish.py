@@ -102,9 +102,11 @@ def policy_card(repo: str, pairs: str | None = None) -> ModelCard:
     if datasets := [*source_datasets(), *([pairs] if pairs else [])]:
         terms["datasets"] = datasets
     experiment = os.environ.get("DVC_EXP_NAME") or applied_experiment()
-    evaluated = paths.METRICS_WITH_INTERVALS.exists()
+    training = files.read_json_object(paths.POLICY / "objective.json")
+    measured = paths.OBJECTIVE_OF_RESULTS
+    evaluated = measured.exists() and files.read_json_object(measured) == training
     return model_card(
-        files.read_json_object(paths.POLICY / "objective.json"),
+        training,
         paths.REFERENCE_MODEL,
         policy=repo,
         tokenizer=repo,

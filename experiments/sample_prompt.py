@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TemperatureLo
 from experiments.samples import column_width, on_one_line, print_beside
 from experiments.trained_models import TrainedModels, load_trained_models
 from fdpo.config.params import Params, load_params
-from fdpo.config.sources import HubModels
+from fdpo.config.sources import Models
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json_object
@@ -99,7 +99,7 @@ def check_options(options: argparse.Namespace) -> None:
 def as_read(prompt: str, settings: Params) -> str:
     """The prompt as the reference of the study read those of training."""
     source = settings.active.prepare
-    if not isinstance(source, HubModels):
+    if not isinstance(source, Models):
         return prompt
     return ChatFormat(source.chat, source.system, paths.REFERENCE_MODEL).prompt(prompt)
 

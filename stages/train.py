@@ -6,7 +6,6 @@ from fdpo.config.params import load_params
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.records import Pair
-from fdpo.losses import Objective
 from fdpo.models import causal_lm
 from fdpo.models.packing_probe import probe_packing
 from fdpo.run import processes, resume, tracking
@@ -48,7 +47,7 @@ def main() -> None:
             train=train_pairs,
             test=test_pairs,
             args=dpo_config(train, settings.effective_lr, settings.seed, checkpoints.scratch(work)),
-            objective=Objective(settings.loss, settings.beta, settings.alpha),
+            objective=settings.objective,
             peft_config=lora_config(train.lora) if train.lora else None,
             group_by_prompt=train.group_by_prompt,
             tokens_per_forward=train.tokens_per_forward,

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from fdpo.config.study import Study
-from fdpo.core import records
 from fdpo.evaluation.metric_registry import HEADLINE_METRICS
 from fdpo.losses import LOSSES, NAMED
 
@@ -78,46 +77,28 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(linked), f"{target}: no such heading"
 
 
-def test_every_page_of_docs_is_linked_from_readme_or_another_page():
-    linked = set()
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
-            linked.add((page.parent / target).resolve())
-    assert set((ROOT / "docs").glob("*.md")) <= linked
-
-
 @each_page
-def test_make_targets_exist(page):
+def test_what_code_names_exists(page):
+    """Targets of make, modules, settings of `-S`, keys such as `train.lora`, and paths."""
+    text = code(page.read_text(encoding="utf-8"))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    for words in re.findall(r"(?:^|(?<=&& ))make ([a-z][a-z -]*)", code_of(page), re.MULTILINE):
+    for words in re.findall(r"(?:^|(?<=&& ))make ([a-z][a-z -]*)", text, re.MULTILINE):
         assert set(words.split()) <= targets, f"make {words}"
-
-
-@each_page
-def test_modules_exist(page):
-    for name in re.findall(r"python -m ([\w.]+)", code_of(page)):
+    for name in re.findall(r"python -m ([\w.]+)", text):
         assert importlib.util.find_spec(name), f"python -m {name}"
-
-
-@each_page
-def test_settings_exist(page):
-    """Of `-S key=value`, and of code that is a section's path such as `train.lora`."""
-    text = code_of(page)
     for key in re.findall(r"-S [\"']?(\w+)=", text):
         assert key in PARAMS, key
     for key in re.findall(r"-S [\"']?studies/\w+\.yaml:([\w.]+)=", text):
         assert any(has(study, key.split(".")) for study in STUDIES), key
-    sections = "|".join(STUDIES[0])
-    for key in re.findall(rf"^((?:{sections})(?:\.\w+)+)\b", text, re.MULTILINE):
+    for key in re.findall(rf"^((?:{'|'.join(STUDIES[0])})(?:\.\w+)+)\b", text, re.MULTILINE):
         if not key.endswith((".py", ".jsonl")):
             section, name = key.split(".")[:2]
             is_optional = name in Study.model_fields[section].annotation.model_fields
             assert is_optional or any(has(study, key.split(".")) for study in STUDIES), key
-
-
-def code_of(page: Path) -> str:
-    return code(page.read_text(encoding="utf-8"))
+    folders = "fdpo|stages|experiments|benchmarks|launch|studies|tests|docs"
+    for name in re.findall(rf"^((?:{folders})/[\w./-]*\w)/?$", text, re.MULTILINE):
+        assert "NAME" in name or (ROOT / name).exists(), name
 
 
 def has(section: object, keys: list[str]) -> bool:
@@ -126,16 +107,6 @@ def has(section: object, keys: list[str]) -> bool:
             return False
         section = section[key]
     return True
-
-
-@each_page
-def test_files_named_in_code_exist_or_are_outputs(page):
-    """Paths under the folders of the project, as code within lines names them."""
-    outputs = ("data/", "models/", "results/")
-    pattern = r"(?:fdpo|stages|experiments|benchmarks|launch|studies|tests|docs)/[\w./-]*\w"
-    for name in re.findall(rf"^({pattern})/?$", code_of(page), re.MULTILINE):
-        if not name.startswith(outputs) and "NAME" not in name:
-            assert (ROOT / name).exists(), name
 
 
 def test_readme_has_a_row_for_each_loss_with_its_curvature_and_source():
@@ -153,52 +124,10 @@ def test_the_default_run_in_readme_is_the_committed_one():
     assert stated == {metric.name: shown(metric.name) for metric in HEADLINE_METRICS}
 
 
-def test_the_default_run_in_docs_is_the_committed_one():
-    rows = table((ROOT / "docs/embedded.md").read_text(encoding="utf-8"), "metric")
-    names = {
-        "reward, policy − reference": "reward_difference",
-        "judge, policy − reference": "judge_difference",
-        "judge of the reference": "judge_reference",
-        "KL by plain Monte Carlo, nats per completion": "kl_monte_carlo",
-        "calibration error": "calibration_error",
-    }
-    assert {names[label]: stated for label, stated in rows} == {
-        name: shown(name) for name in names.values()
-    }
-
-
 def shown(name: str) -> str:
     metrics = json.loads((ROOT / "results/evaluate/metrics.json").read_text(encoding="utf-8"))
     metric = metrics[name]
     return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
-
-
-FORMATS = {
-    "data/prompts.jsonl": (records.Prompt, records.TextPair),
-    "data/generations.jsonl": (
-        records.Generation,
-        records.Completion,
-        records.BaselineSamples,
-        records.TemperedSamples,
-        records.TemperedCompletion,
-    ),
-    "data/scores.jsonl": (),  # the two fields that it adds are compared below
-    "data/pairs.jsonl": (records.Pair,),
-    "results/evaluate/samples.jsonl": (records.HeldoutSamples, records.PolicySample),
-}
-
-
-@pytest.mark.parametrize("file", FORMATS)
-def test_every_field_of_a_record_is_described(file):
-    page = (ROOT / "docs/data-formats.md").read_text(encoding="utf-8")
-    section = page.split(f"## {file}\n", 1)[1].split("\n## ", 1)[0]
-    fields = [name for kind in FORMATS[file] for name in kind.model_fields]
-    if file == "data/scores.jsonl":
-        fields = sorted(
-            set(records.ScoredCompletion.model_fields) - set(records.Completion.model_fields)
-        )
-    assert fields
-    assert [name for name in fields if f"`{name}`" not in section] == []
 
 
 def test_contributing_says_what_a_change_makes_out_of_date():

@@ -141,7 +141,7 @@ def _marks(roles: tuple[str, ...], answered: bool = False) -> list[Turn]:
     return [*marks[:-1], (roles[-1], ANSWER)] if answered else marks
 
 
-def turns_of(text: str) -> list[Turn]:
+def dialogue_turns(text: str) -> list[Turn]:
     """A prompt of one text as turns: the user's, or those of a dialogue as hh-rlhf writes them.
 
     Its turns begin with "\\n\\nHuman:" and "\\n\\nAssistant:"; an answer to come may be begun.

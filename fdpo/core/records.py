@@ -46,16 +46,32 @@ class TextPair(Strict):
     rejected: Text
 
 
+class GivenCompletion(Sparse):
+    """A completion that came with its prompt, as text that begins where that ends, or token ids.
+
+    `logps` are the log-probabilities of its tokens by the engine that sampled it, in nats, or
+    `logp` is their sum.
+    """
+
+    text: Text | None = None
+    ids: TokenIds | None = None
+    score: float | None = None
+    logps: Annotated[list[LogProbability], Field(min_length=1)] | None = None
+    logp: LogProbability | None = None
+
+
 class Prompt(Sparse):
     """A line of data/prompts.jsonl; `given` are its pairs where somebody else chose them.
 
-    `messages` are what `prompt` renders, where the study puts prompts into a chat template.
+    `completions` are those that were sampled elsewhere. `messages` are what `prompt` renders, where
+    the study puts prompts into a chat template.
     """
 
     id: Id
     prompt: Text
     role: Role
     given: Annotated[list[TextPair], Field(min_length=1)] | None = None
+    completions: Annotated[list[GivenCompletion], Field(min_length=2)] | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
 
 
@@ -106,7 +122,9 @@ class Generation(Sparse):
     `given` are [chosen, rejected] places among the completions, where the pairs were given.
     `published` is one more sample of a held-out prompt, decoded as the study's published figures
     were; evaluation alone reads it. `baselines` are samples of a held-out prompt that only `score`
-    reads. `messages` are those of the prompt.
+    reads. `messages` are those of the prompt. `scores` are those that came along with completions,
+    one for each. `mismatch` is how far the log-probabilities that came along are from the
+    reference's, in nats: of each token, or per token of a completion where only sums came.
     """
 
     id: Id
@@ -118,6 +136,8 @@ class Generation(Sparse):
     published: Completion | None = None
     baselines: BaselineSamples | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    scores: list[float] | None = None
+    mismatch: list[float] | None = None
 
     @model_validator(mode="after")
     def _given_exist(self) -> Self:

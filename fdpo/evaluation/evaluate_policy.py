@@ -141,9 +141,9 @@ def measure_test_pairs(
         batch = batch.to(device())
         references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
         with torch.inference_mode(), autocast():
-            sides = list(zip(pair_logps(policy, batch), references, strict=True))
+            sides = list(zip(pair_logps(policy, batch), references, batch.lengths, strict=True))
             rewards = [objective.implicit_reward(*side).tolist() for side in sides]
-            changes = [(logps - reference).tolist() for logps, reference in sides]
+            changes = [(logps - reference).tolist() for logps, reference, _ in sides]
         return rewards + changes
 
     def pairs_of(batch: MicroBatch) -> int:

@@ -20,8 +20,8 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from fdpo.config.sources import ClassifierReading
-from fdpo.core.chat_template import TODAY, Dropped, RenderedChat, Unrendered, turns_of
+from fdpo.config.sources import Classifier as Section
+from fdpo.core.chat_template import TODAY, Dropped, RenderedChat, Unrendered, dialogue_turns
 from fdpo.core.device import device
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
@@ -39,7 +39,7 @@ disable_progress_bar()  # weights load within a second
 
 Encoding = dict[str, list[int]]  # one text as the model's inputs, by name; each is [tokens]
 
-KIND, REBUILD = "a classifier", "run `dvc repro` to rebuild it"
+KIND, REBUILD = "classifier", "run `dvc repro` to rebuild it"
 BATCH_SIZE = 32  # texts; at 512 tokens a large classifier then needs about 2 GB beside its weights
 PROBE = "Its plot made no sense."
 TOLERANCE = 1e-3  # of a logit in float32 on any device; what padding does to a score is far above
@@ -94,7 +94,7 @@ class Classifier(Scorer):
     def _rendered(self, item: PromptedText, chat: RenderedChat) -> str:
         try:
             if item.messages is None:
-                turns = turns_of(item.prompt)
+                turns = dialogue_turns(item.prompt)
             else:
                 turns = [(message.role, message.content) for message in item.messages]
             return chat.whole([*turns, ("assistant", item.completion)])
@@ -170,6 +170,7 @@ def load(folder: str | Path) -> Classifier:
         use_safetensors=True,
         dtype=torch.float32,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused next, by name
     )
     require_exact(loading, folder, "name a model that has that head")
     require_finite(model, folder, REBUILD)
@@ -189,7 +190,7 @@ def load(folder: str | Path) -> Classifier:
     return classifier
 
 
-def write(folder: str | Path, section: ClassifierReading) -> list[str]:
+def write(folder: str | Path, section: Section) -> list[str]:
     """Write scorer.json beside a fetched classifier, if it has the class and can read the input.
 
     Returns: what was done that a user may not expect, a line each.

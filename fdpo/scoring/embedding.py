@@ -23,7 +23,7 @@ from fdpo.scoring.scorer import (
     write_weights,
 )
 
-KIND = "a sentence encoder"
+KIND = "sentence encoder"
 HEAD_FILE = "head.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 HEAD_PENALTY = 1.0  # on movie reviews, 0.1 to 10 give the same Spearman correlation within 0.002
@@ -53,9 +53,7 @@ class Encoder:
         folder = Path(folder)
         require_safetensors(folder, "model.safetensors", REMEDY)
         if not (folder / TOKENIZER_FILE).exists():  # without it a tokenizer without words is made
-            raise UserError(
-                f"{folder}: can't be loaded as {KIND} ({TOKENIZER_FILE} is missing); {REMEDY}"
-            )
+            raise UserError(f"{folder}: no readable {KIND} ({TOKENIZER_FILE} is missing); {REMEDY}")
         self._model: PreTrainedModel
         self._model, loading = from_folder(
             AutoModel,
@@ -65,6 +63,7 @@ class Encoder:
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused next, by name
         )
         # A sentence is the mean of its tokens, so the head for the first token goes unused.
         require_exact(loading, folder, REMEDY, unused="pooler.")

@@ -14,12 +14,12 @@ from fdpo.core.chat_template import (
     RenderedChat,
     Turn,
     Unrendered,
-    turns_of,
+    dialogue_turns,
 )
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json_object, write_json
 from fdpo.core.local_files import local_file
-from fdpo.core.records import ChatMessage, Prompt, TextPair
+from fdpo.core.records import ChatMessage, GivenCompletion, Prompt, TextPair
 from fdpo.sources.pair_formats import GivenPair, Turns
 
 TEMPLATE_FILE = "chat_template.jinja"  # where Transformers looks first
@@ -65,7 +65,8 @@ class ChatFormat:
         end: Literal["given", "append"] = "given",
         skipped: Counter[str] | None = None,
     ) -> None:
-        self.system, self.skipped = system, skipped
+        self.system, self.folder, self.skipped = system, folder, skipped
+        self._appended = False
         self._turns_of: dict[str, list[Turn]] = {}
         self.tokenizer: Any = None
         self.template: RenderedChat | None = None
@@ -75,18 +76,13 @@ class ChatFormat:
 
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         if chat == "none":
-            if not self.tokenizer.eos_token:
-                raise UserError(
-                    f"prepare.pairs.end = 'append': the tokenizer of {folder} has no eos_token; set"
-                    " it to given"
-                )
-        elif not self.tokenizer.chat_template:
+            return
+        if not self.tokenizer.chat_template:
             raise UserError(
                 f"prepare.chat = 'auto': the tokenizer of {folder} has no chat template;"
                 " set it to none, or take a chat model, or a template by its path"
             )
-        else:
-            self.template = RenderedChat(self.tokenizer)
+        self.template = RenderedChat(self.tokenizer)
 
     def prompt(self, prompt: Turns) -> str:
         """The text before the assistant's answer.
@@ -125,19 +121,35 @@ class ChatFormat:
         """
         try:
             prompt = self._prompt(pair.prompt)
-            sides = [self._completion(prompt, pair, side) for side in (pair.chosen, pair.rejected)]
+            sides = [
+                self._completion(prompt, pair.prompt, side) for side in (pair.chosen, pair.rejected)
+            ]
         except Unrendered as problem:
             self._skip(pair.prompt, problem)
             return None
         return prompt, TextPair(chosen=sides[0], rejected=sides[1])
 
+    def completed(self, turns: Turns, completion: GivenCompletion) -> GivenCompletion | None:
+        """A completion of a prompt as the reference is to read it: token ids are as they are.
+
+        Text ends as that of a pair does. None and errors are as of `pair`.
+        """
+        if completion.text is None:
+            return completion
+        try:
+            text = self._completion(self._prompt(turns), turns, completion.text)
+        except Unrendered as problem:
+            self._skip(turns, problem)
+            return None
+        return completion.model_copy(update={"text": text})
+
     def notes(self) -> list[str]:
         """What to know of the rendering, a line each, once everything has been rendered."""
         lines = []
-        if self.template is None and self.end_of_turn:
+        if self._appended:
             lines.append(
-                f"given completions end in {self.end_of_turn!r}, as in TRL; set pairs.end to given"
-                " to leave them as they are"
+                f"given completions end in {self.end_of_turn!r}, as in TRL; set end to given to"
+                " leave them as they are"
             )
         if self.template and self.template.dated:
             lines.append(f"the chat template shows the date; it is rendered as of {TODAY:%Y-%m-%d}")
@@ -157,7 +169,7 @@ class ChatFormat:
         if self.tokenizer is None:
             return ""
         if self.template is None:
-            return str(self.tokenizer.eos_token)
+            return self.tokenizer.eos_token or ""
         behind = self.template.behind_answer()
         tokens = [token for token in self._special_tokens() if token.strip() and token in behind]
         if not tokens:
@@ -184,7 +196,7 @@ class ChatFormat:
 
     def _prompt(self, prompt: Turns) -> str:
         if self.template is not None:
-            turns = turns_of(prompt) if isinstance(prompt, str) else list(prompt)
+            turns = dialogue_turns(prompt) if isinstance(prompt, str) else list(prompt)
             rendered = self._begun_once(self.template.prompt(self._with_system(turns)))
             self._turns_of[rendered] = turns
             return rendered
@@ -192,11 +204,19 @@ class ChatFormat:
             return prompt
         raise UserError("prepare.chat = 'none', but the prompts are messages; set it to auto")
 
-    def _completion(self, prompt: str, pair: GivenPair, answer: str) -> str:
+    def _completion(self, prompt: str, given: Turns, answer: str) -> str:
+        if self.tokenizer is None:
+            return answer
         if self.template is None:
+            if not self.end_of_turn:
+                raise UserError(
+                    f"end = 'append': the tokenizer of {self.folder} has no eos_token; set it to"
+                    " given"
+                )
+            self._appended = True
             return answer.removesuffix(self.end_of_turn) + self.end_of_turn
         said = self._turns_of[prompt]
-        if isinstance(pair.prompt, str) and said != [("user", pair.prompt)]:
+        if isinstance(given, str) and said != [("user", given)]:
             answer = answer.strip()  # of a dialogue, where a space follows each name
         opened = prompt.rstrip().endswith(THOUGHT)
         thinks = opened and THOUGHT_END in answer

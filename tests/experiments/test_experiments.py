@@ -11,25 +11,17 @@ from fdpo.core.records import HeldoutSamples, PolicySample, ScoredSample
 from stages import paths
 
 
-def sample(text: str, reward: float) -> ScoredSample:
-    return ScoredSample(text=text, reward=reward, judge=0.0)
-
-
-def policy_sample(text: str, reward: float) -> PolicySample:
-    return PolicySample(text=text, reward=reward, judge=0.0, kl=1.0, entropy=3.0)
+def row(prompt: str, reference: str, policy: str) -> HeldoutSamples:
+    plain = ScoredSample(text=reference, reward=-0.5, judge=0.0)
+    trained = PolicySample(text=policy, reward=1.25, judge=0.0, kl=1.0, entropy=3.0)
+    return HeldoutSamples(id=0, prompt=prompt, reference=[plain] * 3, policy=[trained] * 3)
 
 
 def test_samples_stand_side_by_side(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((60, 24)))
-    row = HeldoutSamples(
-        id=0,
-        prompt="The film",
-        reference=[sample(" was dull .", -0.5)] * 3,
-        policy=[policy_sample(" was\na joy to see from its first to its last minute .", 1.25)] * 3,
-    )
-    (tmp_path / paths.SAMPLES).parent.mkdir(parents=True)
-    records.write(paths.SAMPLES, [row] * 9)
+    policy = " was\na joy to see from its first to its last minute ."
+    records.write(paths.SAMPLES, [row("The film", " was dull .", policy)] * 9)
     samples.main()
     lines = capsys.readouterr().out.splitlines()
     assert lines.count("The film") == samples.SHOWN_PROMPTS
@@ -38,18 +30,28 @@ def test_samples_stand_side_by_side(tmp_path, monkeypatch, capsys):
     assert max(map(len, lines)) <= 60
 
 
+def test_what_a_model_writes_is_shown_and_not_obeyed(tmp_path, monkeypatch, capsys):
+    """A title, a write to the clipboard and a cleared screen, as escape sequences ask for them."""
+    monkeypatch.chdir(tmp_path)
+    nasty = "\x1b]0;owned\x07 \x1b]52;c;cm0gLXJm\x07 \x1b[2J \x9b2J \u202e"
+    records.write(paths.SAMPLES, [row(nasty, nasty, nasty)])
+    samples.main()
+    shown = capsys.readouterr().out
+    assert "\\x1b]0;owned\\x07" in shown
+    assert not set(shown) & {"\x1b", "\x07", "\x9b", "\u202e"}
+
+
 @pytest.mark.parametrize(
-    ("value", "low", "high", "said"),
+    ("value", "low", "said"),
     [
-        (0.5, 0.4, 0.6, []),
-        (0.4, 0.4, 0.6, []),
-        (0.7, 0.4, 0.6, ["kl = 0.7, committed [0.4, 0.6]"]),
-        (0.3, 0.4, 0.6, ["kl = 0.3, committed [0.4, 0.6]"]),
-        (9.0, None, 0.6, []),  # too few prompts for an interval: nothing to compare with
+        (0.4, 0.4, []),
+        (0.7, 0.4, ["kl = 0.7, committed [0.4, 0.6]"]),
+        (0.3, 0.4, ["kl = 0.3, committed [0.4, 0.6]"]),
+        (9.0, None, []),  # too few prompts for an interval: nothing to compare with
     ],
 )
-def test_a_metric_beyond_its_committed_interval_is_named(value, low, high, said):
-    committed = {"kl": {"value": 0.5, "low": low, "high": high}}
+def test_a_metric_beyond_its_committed_interval_is_named(value, low, said):
+    committed = {"kl": {"value": 0.5, "low": low, "high": 0.6}}
     assert verify.beyond(committed, {"kl": {"value": value, "low": 0.0, "high": 1.0}}) == said
 
 
@@ -66,17 +68,14 @@ def test_a_finding_must_show_again_on_another_machine_and_noise_need_not():
     }
     moved = committed | {"kl": interval(9.0, 1.0), "judge_difference": interval(-1.0, 0.5)}
     assert verify.lost(committed, moved) == []
-    missed = moved | {
-        "reward_difference": interval(0.25, 0.5),
-        "accuracy": interval(0.75, None),
-    }
-    assert verify.lost(committed, missed) == [
+    missed = {"reward_difference": interval(0.25, 0.5), "accuracy": interval(0.75, None)}
+    assert verify.lost(committed, moved | missed) == [
         "reward_difference = 0.25 [-0.25, 0.75], committed 1 [0.75, 1.25]",
         "accuracy = 0.75 no interval, committed 0.25 [0.125, 0.375]",
     ]
 
 
-@pytest.mark.parametrize("content", ["null", "{", '{"kl": 1}', '{"kl": {"value": NaN}}'])
+@pytest.mark.parametrize("content", ["{", '{"kl": 1}', '{"kl": {"value": NaN}}'])
 def test_metrics_that_were_edited_by_hand_are_one_line(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     paths.METRICS_WITH_INTERVALS.parent.mkdir(parents=True)
@@ -87,21 +86,7 @@ def test_metrics_that_were_edited_by_hand_are_one_line(tmp_path, monkeypatch, co
     assert "\n" not in str(failure.value)
 
 
-def test_what_a_model_writes_is_shown_and_not_obeyed(tmp_path, monkeypatch, capsys):
-    """A title, a write to the clipboard and a cleared screen, as escape sequences ask for them."""
-    monkeypatch.chdir(tmp_path)
-    nasty = "\x1b]0;owned\x07 \x1b]52;c;cm0gLXJm\x07 \x1b[2J \x9b2J \u202e"
-    row = HeldoutSamples(
-        id=0, prompt=nasty, reference=[sample(nasty, 0.0)], policy=[policy_sample(nasty, 0.0)]
-    )
-    records.write(paths.SAMPLES, [row])
-    samples.main()
-    shown = capsys.readouterr().out
-    assert "\\x1b]0;owned\\x07" in shown
-    assert not set(shown) & {"\x1b", "\x07", "\x9b", "\u202e"}
-
-
-@pytest.mark.parametrize("adapter", ["dvc.yaml", "nosuch", "a/b/c", "\udcff", "a\nb", "~/x y"])
+@pytest.mark.parametrize("adapter", ["dvc.yaml", "a/b/c", "a\nb"])
 def test_what_is_neither_a_folder_nor_a_name_of_the_hub_is_said(adapter, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").touch()

@@ -13,61 +13,46 @@ import pytest
 from experiments.plots import read_template
 from fdpo.core.errors import UserError
 from fdpo.training.curves import STEP_CURVES
-from tests.support.browser import opened
+from tests.experiments.browser import opened
 from tests.support.clone import IDENTITY
+from tests.support.settings import copy_settings
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | IDENTITY | {"PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
 MARGINS = [0, -1.5, 3000, 0.5]  # fkl's are like that now and then
-SENTENCES = (
-    "The loss per pair falls where training works (logarithmic beyond ±1)",
-    "The chosen completion gains on the rejected one (logarithmic beyond ±1)",
-    "The policy comes to prefer what the reward preferred",
-    "The chosen completions may lose probability too (logarithmic beyond ±100 nats)",
-    "On the dashed line the policy's odds come true",
-    "Training moves the samples' rewards to the right where it works",
-    "Above the dashed line the policy got more reward than the reference",
-)
+PLOTS = 7
 
 
 @pytest.fixture
 def workspace(tmp_path) -> Path:
     """A repository with the outputs that plots read; no stage has run."""
-    for name in ("dvc.yaml", "params.yaml", ".dvc/config"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
+    copy_settings(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc/config", tmp_path / ".dvc")
     shutil.copytree(ROOT / ".dvc/plots", tmp_path / ".dvc/plots")
-    shutil.copytree(ROOT / "studies", tmp_path / "studies")
     for name in STEP_CURVES:
         values = MARGINS if name == "rewards/margins" else [0.5, 0.25, 0.75, 1]
-        write_curve(tmp_path / f"results/train/plots/metrics/train/{name}.tsv", values)
-    evaluated = tmp_path / "results/evaluate"
-    evaluated.mkdir()
+        points = [f"{step}\t{value}\n" for step, value in enumerate(values, start=1)]
+        curve = tmp_path / f"results/train/plots/metrics/train/{name}.tsv"
+        curve.parent.mkdir(parents=True, exist_ok=True)
+        curve.write_text(f"step\t{curve.stem}\n" + "".join(points), encoding="utf-8")
     bins = [{"accuracy": x - 0.1, "confidence": x, "count": 3} for x in (0.55, 0.75)]
     rewards = [{"model": m, "reward": r} for m in ("policy", "reference") for r in (-1.0, 0.5, 2.0)]
     prompts = [{"policy": r, "prompt": "The film", "reference": -r} for r in (-1.0, 0.5, 2.0)]
-    for name, content in (
-        ("calibration", bins),
-        ("rewards", rewards),
-        ("prompts", prompts),
-        ("metrics", {"reward": {"value": 0.5, "low": 0.25, "high": 0.75}}),
-    ):
-        (evaluated / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "results/evaluate").mkdir()
+    # Baselines are of two kinds with keys of their own, which DVC does not take for points.
     baselines = [{"baseline": "temperature", "temperature": 0.7}, {"baseline": "best_of", "n": 4}]
-    (tmp_path / "results/baselines.json").write_text(json.dumps(baselines), encoding="utf-8")
-    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, env=os.environ | IDENTITY, check=True)
+    for name, content in {
+        "evaluate/calibration": bins,
+        "evaluate/rewards": rewards,
+        "evaluate/prompts": prompts,
+        "evaluate/metrics": {"reward": {"value": 0.5, "low": 0.25, "high": 0.75}},
+        "baselines": baselines,
+    }.items():
+        (tmp_path / f"results/{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    for command in (["init", "--quiet"], ["add", "--force", "."], ["commit", "--quiet", "-m", "x"]):
+        subprocess.run(["git", *command], cwd=tmp_path, env=ENVIRONMENT, check=True)
     return tmp_path
-
-
-def write_curve(path: Path, values: list[float]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [f"{step}\t{value}\n" for step, value in enumerate(values, start=1)]
-    path.write_text(f"step\t{path.stem}\n" + "".join(rows), encoding="utf-8")
-
-
-def plots(workspace: Path, *names: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | IDENTITY | {"PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
-    command = [sys.executable, "-m", "experiments.plots", *names]
-    return subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True)
 
 
 def test_outside_of_the_project_its_template_is_missed(tmp_path, monkeypatch):
@@ -77,32 +62,23 @@ def test_outside_of_the_project_its_template_is_missed(tmp_path, monkeypatch):
 
 
 @pytest.mark.browser
-def test_every_plot_draws_on_a_page_that_needs_no_network(workspace):
-    done = plots(workspace)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize(
+    "compared", [[], pytest.param(["HEAD", "workspace"], marks=pytest.mark.nightly)]
+)
+def test_every_plot_draws_on_a_page_that_needs_no_network(workspace, compared):
+    command = [sys.executable, "-m", "experiments.plots", *compared]
+    done = subprocess.run(command, cwd=workspace, env=ENVIRONMENT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")  # DVC has nothing to warn of
     with opened(workspace / "results/plots/index.html") as found:
         sizes = found.page.evaluate(
             "[...document.querySelectorAll('body > div')].map(place => {"
             " const box = place.querySelector('.marks').getBoundingClientRect();"
             " return [place.id, box.width, box.height]; })"
         )
-        text = found.page.content()
-    assert len(sizes) == len(SENTENCES)
+    assert len(sizes) == PLOTS
     assert all(width > 300 and height > 200 for _, width, height in sizes), sizes
-    assert [sentence for sentence in SENTENCES if sentence not in text] == []
     assert found.errors == []
     assert all(address.startswith("file:") for address in found.requests), found.requests
-
-
-def test_dvc_has_nothing_to_warn_of(workspace):
-    """Baselines are of two kinds with keys of their own, which DVC does not take for points."""
-    for command in (["add", "--force", "."], ["commit", "--quiet", "-m", "First"]):
-        subprocess.run(["git", *command], cwd=workspace, env=os.environ | IDENTITY, check=True)
-    for names in ([], ["HEAD", "workspace"]):
-        done = plots(workspace, *names)
-        assert (done.returncode, done.stderr) == (0, "")
-        page = (workspace / "results/plots/index.html").read_text(encoding="utf-8")
-        assert [sentence for sentence in SENTENCES if json.dumps(sentence)[1:-1] not in page] == []
 
 
 def test_an_outlier_leaves_room_for_the_other_margins():
@@ -117,10 +93,3 @@ def test_an_outlier_leaves_room_for_the_other_margins():
     low, high = min(MARGINS), max(MARGINS)
     assert (place(0.5) - place(-1.5)) / (place(high) - place(low)) > 0.14
     assert (0.5 + 1.5) / (high - low) < 0.001
-
-
-@pytest.mark.parametrize("name", ["reliability", "scatter_with_diagonal"])
-def test_what_is_compared_has_a_diagonal(name):
-    template = json.loads((ROOT / f".dvc/plots/{name}.json").read_text(encoding="utf-8"))
-    (line,) = [layer for layer in template["layer"] if layer["mark"].get("type") == "rule"]
-    assert {"x", "x2", "y", "y2"} <= set(line["encoding"])

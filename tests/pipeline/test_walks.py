@@ -58,9 +58,7 @@ def walk(clone: Clone, number: int) -> dict[str, dict]:
     end_what_it_started = "trap 'set +u; kill $! 2> /dev/null || true' EXIT\n"
     done = clone.run("bash", "-euc", end_what_it_started + script, **reached)
     assert done.returncode == 0, done.stdout + done.stderr
-    for stage in stage_runs.STAGES[2:]:
-        ended = stage_runs.run(stage, clone.folder, **clone.environment)
-        assert ended.code == 0, f"{stage}: {ended.stderr}"
+    stage_runs.run_all(stage_runs.STAGES[2:], clone.folder, **clone.environment)
     metrics = json.loads(clone.bytes("results/evaluate/metrics.json"))
     assert {"reward", "kl", "accuracy"} <= metrics.keys()
     assert metrics["kl"]["value"] != 0  # something was trained
@@ -113,6 +111,7 @@ def test_own_pairs_of_messages(clone):
         assert pair.chosen_ids[-1] == pair.rejected_ids[-1] == end
 
 
+@pytest.mark.nightly
 def test_models_and_prompts_of_the_hub(clone):
     metrics = walk(clone, 3)
     assert metrics["judge"] != metrics["reward"]

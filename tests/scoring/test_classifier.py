@@ -16,7 +16,7 @@ from transformers import (
     pipeline,
 )
 
-from fdpo.config.sources import ClassifierReading
+from fdpo.config.sources import Classifier
 from fdpo.core.errors import UserError
 from fdpo.core.records import ChatMessage
 from fdpo.scoring import classifier
@@ -35,7 +35,9 @@ TEXTS = [
 
 
 def write(folder: Path, label: str | int | None, too_long: str = "cut", **more) -> list[str]:
-    return classifier.write(folder, ClassifierReading(label=label, too_long=too_long, **more))
+    return classifier.write(
+        folder, Classifier(path="reward", label=label, too_long=too_long, **more)
+    )
 
 
 @pytest.fixture(scope="module", params=["distilbert", "roberta"])

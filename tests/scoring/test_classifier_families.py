@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from fdpo.config.sources import ClassifierReading
+from fdpo.config.sources import Classifier
 from fdpo.core.errors import UserError
 from fdpo.scoring import classifier
 from tests.support import tiny_classifiers
@@ -32,7 +32,7 @@ VARIANTS = [
 
 def build(folder: Path, family: str, variant: Variant, too_long="cut", end="given", **more) -> Path:
     tiny_classifiers.build(folder, family, variant, **more)
-    section = ClassifierReading(label=variant.classes - 1, too_long=too_long, end=end)
+    section = Classifier(path="reward", label=variant.classes - 1, too_long=too_long, end=end)
     classifier.write(folder, section)
     return folder
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, GenerationConfig
 
-from fdpo.config.sources import ChatTemplate, HubModels
+from fdpo.config.sources import ChatTemplate, Models
 from fdpo.core.errors import UserError
 from fdpo.core.records import ChatMessage, Prompt, TextPair
 from fdpo.decoding.tokenized_prompts import tokenize_prompts
 from fdpo.sources.chat import ChatFormat, has_template, install_template
 from fdpo.sources.pair_formats import GivenPair
 from stages import paths, prepare
-from tests.support import hub_repos
+from tests.support import hub_repos, tiny_classifiers
 from tests.support.chat_templates import (
     BROKEN,
     CHATML,
@@ -214,8 +214,8 @@ def test_without_chat_the_end_of_text_follows_given_completions_as_in_trl(refere
     assert [ids[-1] for ids in tokenized.completions] == [tokenizer.eos_token_id] * 2
     tokenizer.eos_token = None
     tokenizer.save_pretrained(reference)
-    with pytest.raises(UserError, match=r"prepare.pairs.end = 'append': .* has no eos_token; set"):
-        ChatFormat("none", None, reference, end="append")
+    with pytest.raises(UserError, match=r"end = 'append': .* has no eos_token; set it to given"):
+        ChatFormat("none", None, reference, end="append").pair(pair)
 
 
 def test_a_template_without_a_token_of_its_own_ends_nothing(reference):
@@ -232,14 +232,14 @@ def test_a_template_without_a_token_of_its_own_ends_nothing(reference):
 
 
 def test_a_chat_model_that_reads_plain_text_is_said_in_one_line(reference, capsys):
-    plain = HubModels.model_validate(MODELS)
+    plain = Models.model_validate(MODELS)
     prepare.chat_format(plain)
     assert capsys.readouterr().err == ""
     (reference / "chat_template.jinja").write_text(CHATML)
     prepare.chat_format(plain)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("prepare: warning: the reference has a chat template, but prepare.chat")
-    prepare.chat_format(HubModels.model_validate(MODELS | {"chat": "auto"}))
+    prepare.chat_format(Models.model_validate(MODELS | {"chat": "auto"}))
     assert capsys.readouterr().err == ""
     config = json.loads((reference / "generation_config.json").read_text())
     assert len(config["eos_token_id"]) == 2
@@ -247,7 +247,45 @@ def test_a_chat_model_that_reads_plain_text_is_said_in_one_line(reference, capsy
 
 def test_chat_is_a_word_or_a_section():
     for right in ("none", "auto", {"path": "inputs/chat.jinja"}):
-        assert HubModels.model_validate(MODELS | {"chat": right})
+        assert Models.model_validate(MODELS | {"chat": right})
     for wrong in ("chatml", 1, {"template": "x"}, {}):
         with pytest.raises(ValueError, match=r"must be none, auto, or a section|path"):
-            HubModels.model_validate(MODELS | {"chat": wrong})
+            Models.model_validate(MODELS | {"chat": wrong})
+
+
+BEGINNING = (
+    "{{ bos_token }}{% for message in messages %}[{{ message.role }}] {{ message.content }}\n"
+    "{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}"
+)
+
+
+@pytest.fixture
+def chat_folder(tmp_path) -> Path:
+    variant = tiny_classifiers.Variant("own", "right", "right", 1)
+    tokenizer = tiny_classifiers.tokenizer(variant, appends_end=False)
+    tokenizer.chat_template = BEGINNING
+    tokenizer.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_chat_prompt_is_the_templates_own_and_begins_once(chat_folder):
+    tokenizer = AutoTokenizer.from_pretrained(chat_folder)
+    chat = ChatFormat("auto", "Be good .", chat_folder)
+    turns = [{"role": "system", "content": "Be good ."}, {"role": "user", "content": "the film"}]
+    whole = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert chat.prompt("the film") == chat.prompt((("user", "the film"),))
+    assert tokenizer.bos_token + chat.prompt("the film") == whole
+    ids = tokenizer(chat.prompt("the film")).input_ids
+    assert ids == tokenizer(whole, add_special_tokens=False).input_ids
+    own = (("system", "No ."), ("user", "the film"))
+    assert "Be good" not in chat.prompt(own)
+
+
+def test_messages_need_a_template(chat_folder, tmp_path):
+    plain = ChatFormat("none", None, tmp_path)
+    assert plain.prompt("Why?") == "Why?"
+    with pytest.raises(UserError, match=r"prepare.chat = 'none', but the prompts are messages"):
+        plain.prompt(PAIR.prompt)
+    (chat_folder / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match="has no chat template; set it to none, or take a chat"):
+        ChatFormat("auto", None, chat_folder)

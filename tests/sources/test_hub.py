@@ -58,30 +58,25 @@ def test_a_model_folder_is_the_repository_at_one_commit(hub, tmp_path):
     code = f"""
         import sys
         from fdpo.sources import hub
-        model = hub.resolve("lvwerra/gpt2-imdb", "main")
-        print(model)
-        print(hub.resolve("lvwerra/gpt2-imdb", model))
-        print(hub.resolve("therem/dpo_dataset_eval", "main", "dataset"))
-        print(hub.fetch_model("lvwerra/gpt2-imdb", "main", "{tmp_path}/by_name").weights)
-        print(hub.fetch_model("lvwerra/gpt2-imdb", model, "{tmp_path}/by_commit").commit)
+        by_name = hub.fetch_model("lvwerra/gpt2-imdb", "main", "{tmp_path}/by_name")
+        print(by_name.commit, by_name.weights)
+        print(hub.fetch_model("lvwerra/gpt2-imdb", by_name.commit, "{tmp_path}/by_commit").commit)
         print("torch" in sys.modules)
     """
     client = run_client(hub, tmp_path / "home", code)
     assert client.returncode == 0, client.stderr
-    model, same, dataset, weights, commit, torch_loaded = client.stdout.split()
-    assert model == same == commit != dataset
-    assert weights == "safetensors"
-    assert torch_loaded == "False"
+    commit, weights, same, torch_loaded = client.stdout.split()
+    assert (weights, same, torch_loaded) == ("safetensors", commit, "False")
 
     by_name = contents(tmp_path / "by_name")
     assert json.loads(by_name.pop("source.json")) == {
         "repo": "lvwerra/gpt2-imdb",
         "revision": "main",
-        "commit": model,
+        "commit": commit,
         "weights": "safetensors",
     }
     by_commit = contents(tmp_path / "by_commit")
-    assert json.loads(by_commit.pop("source.json"))["revision"] == model
+    assert json.loads(by_commit.pop("source.json"))["revision"] == commit
     assert by_name == by_commit == contents(hub.folder / "models/lvwerra/gpt2-imdb")
 
 
@@ -214,7 +209,8 @@ def test_an_adapter_comes_with_its_config(hub, tmp_path):
         (repo / name).write_text(f"the content of {name}")
     code = f"""
         from fdpo.sources import hub
-        hub.fetch_adapter("therem/gpt_imdb_jsd_beta1e-1", "main", "{tmp_path}/adapter")
+        from fdpo.sources.model_files import ADAPTER
+        hub.fetch_model("therem/gpt_imdb_jsd_beta1e-1", "main", "{tmp_path}/adapter", ADAPTER)
     """
     client = run_client(hub, tmp_path / "home", code)
     assert client.returncode == 0, client.stderr

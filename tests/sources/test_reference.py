@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from fdpo.config.sources import HubModels, HubReference, LocalModel, LocalReference
+from fdpo.config.sources import Models, Place, Reference
 from fdpo.core.errors import UserError
 from fdpo.decoding.decoder_probe import probe_model
 from fdpo.models.causal_lm import held_dtype, load_causal_lm
@@ -43,8 +43,7 @@ def adapter(folder) -> Path:
 
 
 def prepared(section: dict) -> Path:
-    kind = LocalReference if "path" in section else HubReference
-    fetch_reference(kind.model_validate(section), Path("models/reference"))
+    fetch_reference(Reference.model_validate(section), Path("models/reference"))
     return Path("models/reference")
 
 
@@ -143,7 +142,7 @@ def test_a_reference_held_in_bfloat16_computes_what_transformers_does_in_it(fold
 
 
 def test_reward_models_may_be_local_folders(folder):
-    origin = fetch_folder(LocalModel(path="inputs/model"), Path("models/reward"))
+    origin = fetch_folder(Place(path="inputs/model"), Path("models/reward"))
     assert json.loads(Path("models/reward/source.json").read_text())["sha256"] == origin.sha256
 
 
@@ -156,6 +155,4 @@ def test_a_reference_is_of_one_kind(tmp_path):
         ({"path": "x", "adapter": {"repo": "a/b"}}, "revision"),
     ):
         with pytest.raises(ValueError, match=problem):
-            HubModels.model_validate(
-                {"reference": wrong, "reward": classifier, "judge": classifier}
-            )
+            Models.model_validate({"reference": wrong, "reward": classifier, "judge": classifier})

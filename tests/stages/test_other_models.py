@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from fdpo.config.sources import ClassifierReading
+from fdpo.config.sources import Classifier
 from fdpo.core import records
 from fdpo.core.origin import add_to_origin
 from fdpo.core.records import Generation, ScoredGeneration
@@ -134,7 +134,7 @@ def test_all_stages_run_with_a_reward_model_without_a_padding_token(finished, tm
     )
     GPT2ForSequenceClassification(config).save_pretrained(folder / REWARD)
     tokenizer.save_pretrained(folder / REWARD)
-    section = ClassifierReading(label=0, too_long="refuse", end="given")
+    section = Classifier(path="reward", label=0, too_long="refuse", end="given")
     classifier.write(folder / REWARD, section)
     for stage in ("score", "pair", "split", "train", "evaluate"):
         ended = stage_runs.run(stage, folder, **finished.environment)

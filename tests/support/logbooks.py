@@ -3,37 +3,20 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 
-@dataclass(frozen=True)
-class Written:
-    """One process's part of a run."""
-
-    id: str
-    name: str | None
-    group: str | None
-    project: str
-    job_type: str | None
-    tags: list[str]
-    config: dict[str, Any]
-    curves: dict[str, list[tuple[int, float]]]  # (step, value) of what was logged
-    summary: dict[str, Any]
-    tables: list[dict[str, Any]]
-    artifacts: list[dict[str, Any]]
-    exit_code: int
-
-
-def runs(folder: Path) -> list[Written]:
+def runs(folder: Path) -> list[SimpleNamespace]:
     """The offline runs in a wandb folder, oldest first."""
     return [read(run) for run in sorted(folder.glob("offline-run-*"))]  # named by their start
 
 
-def read(run: Path) -> Written:
+def read(run: Path) -> SimpleNamespace:
+    """One process's part of a run; `curves` has (step, value) of what was logged, by name."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     records: dict[str, list[dict[str, Any]]] = {}
@@ -45,7 +28,7 @@ def read(run: Path) -> Written:
         for name, value in row["item"].items():
             curves.setdefault(name, []).append((row["step"]["num"], value))
     config = started["config"]["update"]
-    return Written(
+    return SimpleNamespace(
         id=started["run_id"],
         name=started.get("display_name"),
         group=started.get("run_group"),

@@ -1,54 +1,67 @@
-"""Real stages on a tiny finished workspace, each run in a process of its own in a fraction of a
+"""Real stages on a tiny workspace, each in a process of its own that starts in a fraction of a
 second: forked from one that has imported the libraries."""
 
 import hashlib
 import multiprocessing
 import os
+import shutil
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+
+from filelock import FileLock
 
 from tests.support import clone, embedded_fakes
 from tests.support.settings import copy_settings
 
 STAGES = ("check", "prepare", "generate", "score", "pair", "split", "train", "evaluate")
 _FORKS = multiprocessing.get_context("forkserver")
+_LOADED_LATE = ("ridge", "embedding", "classifier")
 _FORKS.set_forkserver_preload(
-    [
-        *(f"stages.{stage}" for stage in STAGES),
-        "fdpo.scoring.ridge",
-        "fdpo.scoring.embedding",
-        "fdpo.scoring.classifier",
-    ]
+    [*(f"stages.{name}" for name in STAGES), *(f"fdpo.scoring.{name}" for name in _LOADED_LATE)]
 )
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a stage's process ended, and what it said on stderr."""
+    """How a stage's process ended, and what it printed."""
 
     code: int
+    stdout: str
     stderr: str
 
 
-def run(stage: str, workspace: Path, **environment: str) -> Ended:
-    """Run a stage as `python -m stages.STAGE` would be in `workspace`."""
-    said = workspace.with_name(f"{workspace.name}.stderr")
-    os.environ.setdefault(
-        "PYTHONPATH", str(clone.ROOT)
-    )  # the forks' parent begins without pytest's path
+def run(
+    stage: str, workspace: Path, killed_when: Callable[[], bool] | None = None, **environment: str
+) -> Ended:
+    """Run a stage as `python -m stages.STAGE` would be in `workspace`, to its end or its death."""
+    said = [workspace.with_name(f"{workspace.name}.{stream}") for stream in ("stdout", "stderr")]
+    # The forks' parent begins without pytest's path.
+    os.environ.setdefault("PYTHONPATH", str(clone.ROOT))
     process = _FORKS.Process(target=_run, args=(stage, workspace, said, environment))
     process.start()
-    process.join(timeout=120)
+    while killed_when and process.is_alive() and not killed_when():
+        time.sleep(0.001)
+    process.join(timeout=0 if killed_when else 120)
     process.kill()  # nothing to a process that has ended
-    return Ended(process.exitcode, said.read_text(encoding="utf-8"))
+    process.join()
+    return Ended(process.exitcode, *(path.read_text(encoding="utf-8") for path in said))
 
 
-def _run(stage: str, workspace: Path, said: Path, environment: dict[str, str]) -> None:
+def run_all(stages: tuple[str, ...], workspace: Path, **environment: str) -> None:
+    """Run stages that must succeed."""
+    for stage in stages:
+        ended = run(stage, workspace, **environment)
+        assert ended.code == 0, f"{stage}: {ended.stderr}"
+
+
+def _run(stage: str, workspace: Path, said: list[Path], environment: dict[str, str]) -> None:
     os.environ |= environment
     os.chdir(workspace)
-    for stream, path in ((sys.stdout, os.devnull), (sys.stderr, said)):
+    for stream, path in zip((sys.stdout, sys.stderr), said, strict=True):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream.fileno())
     from fdpo.core import errors
 
@@ -63,32 +76,26 @@ class Workspace:
     environment: dict[str, str]
 
 
-def new_workspace(scratch: Path) -> Workspace:
-    """A folder in which no stage has run yet, with a random model of 33,440 parameters to come."""
-    packages = embedded_fakes.build(scratch / "packages")
-    made = Workspace(scratch / "workspace", packages.environment)
-    made.folder.mkdir()
-    copy_settings(made.folder)
-    clone.shrink(made.folder, packages)
-    (made.folder / "user_data").mkdir()
-    return made
-
-
 def finished_workspace(scratch: Path) -> Workspace:
-    """All stages' outputs."""
-    made = new_workspace(scratch)
-    for stage in STAGES:
-        ended = run(stage, made.folder, **made.environment)
-        assert ended.code == 0, f"{stage}: {ended.stderr}"
-    return made
+    """All stages' outputs, with a random model of 33,440 parameters: made once in a test run and
+    copied into `scratch`, a folder of pytest's."""
+    base = scratch.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else scratch.parent
+    made, packages = base / "finished", embedded_fakes.FakePackages(base / "packages")
+    with FileLock(f"{made}.lock"):
+        if not (made / "results/metrics.json").exists():
+            (made / "user_data").mkdir(parents=True)
+            copy_settings(made)
+            clone.shrink(made, embedded_fakes.build(packages.find_links))
+            run_all(STAGES, made, **packages.environment)
+    shutil.copytree(made, scratch / "workspace")
+    return Workspace(scratch / "workspace", packages.environment)
 
 
 def digests(folder: Path) -> dict[str, str]:
     """The sha256 of every file below `folder`, unfinished work in .ckpt apart."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    named = {str(path.relative_to(folder)): path for path in files}
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for name, path in sorted(named.items())
+        for name, path in sorted(files.items())
         if not name.startswith(".ckpt/")
     }

@@ -1,14 +1,13 @@
-"""What surrounds the code: the package, pinned requirements, make and workflows."""
+"""What surrounds the code: the package and its pinned requirements."""
 
 import os
-import re
 import subprocess
 import sys
 import tomllib
 from itertools import chain
 from pathlib import Path
 
-import yaml
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -46,6 +45,7 @@ def test_pinned_versions_are_those_that_the_package_declares():
     assert set(DECLARED) - set(PIPELINE) - set(DEV) == {"dask-jobqueue"}
 
 
+@pytest.mark.nightly
 def test_the_installed_package_imports_from_anywhere(tmp_path):
     """Built from a copy, as setuptools leaves files beside what it builds."""
     copy, installed, elsewhere = (tmp_path / name for name in ("copy", "installed", "elsewhere"))
@@ -66,46 +66,3 @@ def test_the_installed_package_imports_from_anywhere(tmp_path):
         text=True,
     )
     assert said.strip() == str(installed / "fdpo/losses.py")
-
-
-def make(*arguments: str) -> str:
-    """What make would run."""
-    command = ["make", "--no-print-directory", "--dry-run", *arguments]
-    return subprocess.check_output(command, cwd=ROOT, text=True)
-
-
-def test_make_alone_prints_every_target_with_what_it_does():
-    said = subprocess.check_output(["make", "--no-print-directory"], cwd=ROOT, text=True)
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    phony = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)", makefile, re.MULTILINE).group(1)
-    for target in phony.replace("\\", "").split():
-        assert re.search(rf"^  {target} +\w", said, re.MULTILINE), f"{target}: not in help"
-
-
-def test_repro_installs_the_pipeline_alone_and_lint_the_rest():
-    """As in a clone without .venv, whose stamps are missing."""
-    fresh = "--assume-new=requirements.txt", "--assume-new=requirements-dev.txt"
-    assert "-r requirements-dev.txt" not in make(*fresh, "repro")
-    assert "-r requirements-dev.txt" in make(*fresh, "lint")
-
-
-def test_workflows_call_what_exists():
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for path in sorted((ROOT / ".github/workflows").glob("*.yml")):
-        workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for job in workflow["jobs"].values():
-            for step in job["steps"]:
-                script = step.get("run", "")
-                for target in re.findall(r"^make ([\w-]+)", script, re.MULTILINE):
-                    assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
-                for program in re.findall(r"^\.ci/\w+", script, re.MULTILINE):
-                    assert os.access(ROOT / program, os.X_OK)
-
-
-def test_line_ends_are_the_same_on_every_system(tmp_path):
-    """A clone whose user has core.autocrlf set has the bytes that dvc.lock was made with."""
-    clone = tmp_path / "clone"
-    command = ["git", "-c", "core.autocrlf=true", "clone", "--quiet", "--depth=1"]
-    subprocess.run([*command, ROOT.as_uri(), str(clone)], check=True, capture_output=True)
-    assert b"\r" not in (clone / "fdpo/losses.py").read_bytes()
-    assert b"\r" not in (clone / "params.yaml").read_bytes()
