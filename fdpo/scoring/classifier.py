@@ -40,6 +40,7 @@ disable_progress_bar()  # weights load within a second
 Encoding = dict[str, list[int]]  # one text as the model's inputs, by name; each is [tokens]
 
 KIND, REBUILD = "classifier", "run `dvc repro` to rebuild it"
+OTHERWISE = "set its input to text, or name another model"
 BATCH_SIZE = 32  # texts; at 512 tokens a large classifier then needs about 2 GB beside its weights
 PROBE = "Its plot made no sense."
 TOLERANCE = 1e-3  # of a logit in float32 on any device; what padding does to a score is far above
@@ -102,10 +103,8 @@ class Classifier(Scorer):
             self.texts_dropped += 1
             return dropped.rendering
         except Unrendered as problem:
-            raise UserError(
-                f"{self.name}: {problem}, of {item.prompt[:40]!r}; set its input to text, or name"
-                " another model"
-            ) from None
+            prompt = item.prompt[:40]
+            raise UserError(f"{self.name}: {problem}, of {prompt!r}; {OTHERWISE}") from None
 
     def _score(self, encodings: Sequence[Encoding]) -> np.ndarray:
         keys = [tuple(encoding["input_ids"]) for encoding in encodings]
@@ -151,26 +150,17 @@ class Classifier(Scorer):
 def load(folder: str | Path) -> Classifier:
     """Load the classifier in `folder`, on the GPU where there is one.
 
-    Args:
-        folder: holds scorer.json as `write_settings` writes it, config, tokenizer and safetensors.
-
-    Raises:
-        UserError: a file is missing or damaged, the model has no such class, or it gives a text
-            another score among others than alone.
+    The folder holds scorer.json as `write` writes it, config, tokenizer and safetensors. Raises
+    `UserError` where a file is missing or damaged, the model has no such class, or it gives a text
+    another score among others than alone.
     """
     folder = Path(folder)
     settings = read_settings(folder, ClassifierSettings)
     require_safetensors(folder, "model.safetensors", REBUILD)
-    index = label_index(from_folder(AutoConfig, folder, KIND, REBUILD), settings.label, folder)
+    options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+    options["ignore_mismatched_sizes"] = True  # they are refused next, by name
     model, loading = from_folder(
-        AutoModelForSequenceClassification,
-        folder,
-        KIND,
-        REBUILD,
-        use_safetensors=True,
-        dtype=torch.float32,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are refused next, by name
+        AutoModelForSequenceClassification, folder, KIND, REBUILD, **options
     )
     require_exact(loading, folder, "name a model that has that head")
     require_finite(model, folder, REBUILD)
@@ -185,6 +175,7 @@ def load(folder: str | Path) -> Classifier:
     chat = _chat_of(tokenizer, folder) if settings.input == "chat" else None
     length = min(tokenizer.model_max_length, _positions(model, tokenizer))
     length = min(length, settings.max_length or length)
+    index = label_index(model.config, settings.label, folder)
     classifier = Classifier(model, tokenizer, index, length, settings, str(folder), chat)
     require_steady(classifier)
     return classifier
@@ -198,7 +189,8 @@ def write(folder: str | Path, section: Section) -> list[str]:
     folder = Path(folder)
     tokenizer = from_folder(AutoTokenizer, folder, KIND, REBUILD)
     index = label_index(from_folder(AutoConfig, folder, KIND, REBUILD), section.label, folder)
-    end: Literal["given", "append"] = "given"
+    fields = section.model_dump(include=ClassifierSettings.model_fields.keys())
+    fields |= {"label": index if section.label is None else section.label, "end": "given"}
     notes = []
     if section.input == "chat":
         chat = _chat_of(tokenizer, folder)
@@ -207,19 +199,11 @@ def write(folder: str | Path, section: Section) -> list[str]:
         if chat.dated:
             notes.append(f"its chat template shows the date; it reads chats as of {TODAY:%Y-%m-%d}")
     elif section.end == "append" and tokenizer.eos_token and not _ends_texts(tokenizer):
-        end = "append"
-        notes.append(
-            f"{tokenizer.eos_token!r} ends its texts, as in TRL; set end to given for none"
-        )
-    settings = ClassifierSettings(
-        label=index if section.label is None else section.label,
-        too_long=section.too_long,
-        input=section.input,
-        max_length=section.max_length,
-        end=end,
-    )
-    fields = settings.model_dump(exclude_defaults=True)
-    write_json(folder / SCORER_FILE, {"kind": settings.kind, **fields})
+        fields["end"] = "append"
+        notes.append(f"{tokenizer.eos_token!r} ends its texts, as in TRL; without: end: given")
+    settings = ClassifierSettings(**fields)
+    written = settings.model_dump(exclude_defaults=True)
+    write_json(folder / SCORER_FILE, {"kind": settings.kind, **written})
     return notes
 
 
@@ -227,16 +211,13 @@ def _chat_of(tokenizer: PreTrainedTokenizerBase, folder: Path) -> RenderedChat:
     """The tokenizer's chat template. Raises `UserError` where it has none that shows a chat."""
     if not tokenizer.chat_template:
         raise UserError(
-            f"{folder}: input = 'chat', but its tokenizer has no chat template; set it to text, or"
-            " name another model"
+            f"{folder}: input = 'chat', but its tokenizer has no chat template; {OTHERWISE}"
         )
     chat = RenderedChat(tokenizer)
     try:
         chat.whole([("user", PROBE), ("assistant", PROBE)])
     except Unrendered as problem:
-        raise UserError(
-            f"{folder}: {problem}; set its input to text, or name another model"
-        ) from None
+        raise UserError(f"{folder}: {problem}; {OTHERWISE}") from None
     return chat
 
 
@@ -254,26 +235,23 @@ def label_index(config: PretrainedConfig, label: str | int | None, folder: Path)
     classes: dict[int, str] = {int(key): name for key, name in (config.id2label or {}).items()}
     if label is None and len(classes) == 1:
         return next(iter(classes))
-    if isinstance(label, int) and not isinstance(label, bool) and label in classes:
-        return label
-    named = [index for index, name in classes.items() if name == label]
-    if len(named) > 1:
-        raise UserError(
-            f"{folder}: label = {label!r}: classes {named} have that name; choose one by its index"
-        )
-    if named:
-        return named[0]
-    choices = ", ".join(f"{name} ({index})" for index, name in sorted(classes.items()))
-    raise UserError(f"{folder}: label = {label!r}: no such class; choose one of {choices}")
+    by_number = isinstance(label, int) and not isinstance(label, bool)
+    found = [index for index, name in classes.items() if label == (index if by_number else name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        problem = f"classes {found} have that name; choose one by its index"
+    else:
+        choices = ", ".join(f"{name} ({index})" for index, name in sorted(classes.items()))
+        problem = f"no such class; choose one of {choices}"
+    raise UserError(f"{folder}: label = {label!r}: {problem}")
 
 
 def _encodings(
     tokenizer: PreTrainedTokenizerBase, texts: list[str], **options: Any
 ) -> list[Encoding]:
     """Each text as the model's inputs, as the tokenizer alone says, unpadded."""
-    if not texts:
-        return []
-    columns = tokenizer(texts, padding=False, verbose=False, **options)
+    columns = tokenizer(texts, padding=False, verbose=False, **options) if texts else {}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
