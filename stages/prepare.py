@@ -11,6 +11,7 @@ from fdpo.config.params import load_params
 from fdpo.config.sources import (
     CompletionsSource,
     ExactSource,
+    GivenRows,
     GivenSource,
     Models,
     Package,
@@ -18,17 +19,17 @@ from fdpo.config.sources import (
     PairsSource,
     Place,
     PromptsSource,
-    PythonFunction,
     Scorer,
 )
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, replacing, write_json
-from fdpo.core.local_files import local_file, sha256_of
+from fdpo.core.local_files import sha256_of
 from fdpo.core.origin import ORIGIN_FILE, Origin, present_fields
 from fdpo.core.records import Prompt, Role, TextPair
 from fdpo.run import stage
-from fdpo.scoring import function, ridge
+from fdpo.scoring import ridge
+from fdpo.scoring.loading import write_scorer
 from fdpo.scoring.quality import FitQuality, RatedTexts
 from fdpo.scoring.scorer import write_no_scorer
 from fdpo.sources import completions, given_pairs, prompts, reference, snippets
@@ -155,6 +156,7 @@ def from_prompts(source: PromptsSource, seed: int) -> None:
         for number, role in drawn.items()
     ]
     write_texts(map(chat.with_messages, rendered), {"dataset": origin})
+    say(chat.notes())
 
 
 def from_pairs(source: PairsSource, seed: int) -> None:
@@ -164,12 +166,13 @@ def from_pairs(source: PairsSource, seed: int) -> None:
     origins = {"pairs": pairs_origin}
     heldout = held_out(source, [pair.prompt for pair in pairs["train"]], seed, origins)
     fetch_models(source)
-    chat = chat_format(source)
+    chat = chat_format(source, source.pairs, skipped)
     fields: dict[Role, dict[str, dict[str, list[TextPair]]]] = {}
     for role, of_role in pairs.items():
         for pair in of_role:
-            if source.heldout_prompts is None or pair.prompt not in heldout:
-                prompt, text_pair = chat.pair(pair)
+            kept = source.heldout_prompts is None or pair.prompt not in heldout
+            if kept and (rendered := chat.pair(pair)):
+                prompt, text_pair = rendered
                 of_prompt = fields.setdefault(role, {}).setdefault(prompt, {"given": []})
                 of_prompt["given"].append(text_pair)
     write_given(chat, fields, heldout, origins, skipped)
@@ -182,12 +185,13 @@ def from_completions(source: CompletionsSource, seed: int) -> None:
     origins = {"completions": origin}
     heldout = held_out(source, given, seed, origins)
     fetch_models(source)
-    chat = chat_format(source)
-    fields = {
-        chat.prompt(turns): {"completions": [chat.completed(turns, item) for item in items]}
-        for turns, items in given.items()
-        if source.heldout_prompts is None or turns not in heldout
-    }
+    chat = chat_format(source, source.completions, skipped)
+    fields = {}
+    for turns, items in given.items():
+        if source.heldout_prompts is None or turns not in heldout:
+            made = [item for item in (chat.completed(turns, item) for item in items) if item]
+            for prompt in chat.prompts([turns]) if len(made) > 1 else ():
+                fields[prompt] = {"completions": made}
     write_given(chat, {"train": fields}, heldout, origins, skipped)
 
 
@@ -210,8 +214,9 @@ def write_given(
     skipped: Counter[str],
 ) -> None:
     """Write prompts with what is given for them, and say how many rows were skipped."""
-    rows = as_prompts(fields, [chat.prompt(turns) for turns in heldout])
+    rows = as_prompts(fields, list(chat.prompts(heldout)))
     write_texts(map(chat.with_messages, rows), origins)
+    say(chat.notes())
     for problem, count in skipped.most_common():
         print(f"prepare: {count} rows skipped: {problem}")
 
@@ -239,21 +244,18 @@ def fetch_models(models: Models) -> None:
 
 def fetch_scorer(wanted: Scorer | None, folder: Path) -> None:
     """Put a reward model or a judge, or that there is none, into `folder`."""
-    match wanted:
-        case None:
-            write_no_scorer(folder)
-        case PythonFunction(python=name, path=path):
-            with replacing(folder) as scratch:
-                function.write(scratch, name, local_file(path))
-        case _:
-            from fdpo.scoring.classifier import write_settings  # not above: it takes seconds
-
-            announce("model", wanted)
-            reference.fetch_folder(wanted, folder)
-            write_settings(folder, wanted.label, wanted.too_long, wanted.input, wanted.max_length)
+    if wanted is None:
+        write_no_scorer(folder)
+        return
+    if isinstance(wanted, Place):
+        announce("model", wanted)
+        reference.fetch_folder(wanted, folder)
+    say(f"{folder.name}: {note}" for note in write_scorer(folder, wanted))
 
 
-def chat_format(models: Models) -> ChatFormat:
+def chat_format(
+    models: Models, given: GivenRows | None = None, skipped: Counter[str] | None = None
+) -> ChatFormat:
     """How prompts are rendered, once the reference is there; it gets the template and its end."""
     folder = paths.REFERENCE_MODEL
     install_template(models.chat, folder)
@@ -263,9 +265,17 @@ def chat_format(models: Models) -> ChatFormat:
             " reads prompts as plain text; set chat to auto for its template",
             file=sys.stderr,
         )
-    chat = ChatFormat(models.chat, models.system, folder)
+    end = given.end if given else "given"
+    skips = given is not None and given.bad_rows == "skip"
+    chat = ChatFormat(models.chat, models.system, folder, end, skipped if skips else None)
     chat.end_generation_with_turn(folder)
     return chat
+
+
+def say(notes: Iterable[str]) -> None:
+    """What was done that a user may not expect, a line each."""
+    for note in notes:
+        print(f"prepare: {note}", file=sys.stderr)
 
 
 def announce(kind: str, wanted: Place) -> None:

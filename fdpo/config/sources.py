@@ -1,7 +1,7 @@
 """Where a study's models and texts come from: the section `prepare` of its file."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -20,6 +20,7 @@ def _plain(value: Any) -> Any:
 
 
 Value = Annotated[str | int | float | bool, BeforeValidator(_plain)]
+End = Literal["given", "append"]  # whether an end-of-text is put behind texts that lack one
 Where = dict[Text, Value]  # column, or a path to a part of one, to the value that a row must have
 
 
@@ -95,24 +96,37 @@ def _chat(value: Any) -> Any:
 Chat = Annotated[Literal["none", "auto"] | ChatTemplate, BeforeValidator(_chat)]
 
 
-class Classifier(Place):
+class ScorerSection(Strict):
+    """Base of sections that name a reward model or a judge.
+
+    `kind` is that of `fdpo.scoring.loading.KINDS`.
+    """
+
+    kind: ClassVar[str]
+
+
+class Classifier(Place, ScorerSection):
     """A classifier as scorer: what it reads, and what of its output is the score.
 
     The score is the logit of the class with the name or number `label`, which a model with one
     output does without. With `input: chat` prompt and completion are turns in the classifier's own
     chat template, else one text. It reads as many tokens as it was made for, or `max_length` where
-    that is fewer; `too_long` says what happens to a text with more.
+    that is fewer; `too_long` says what happens to a text with more. With `end: append` the
+    end-of-text follows a text, where its tokenizer puts nothing there, as TRL trains reward models.
     """
 
+    kind: ClassVar[str] = "classifier"
     label: Annotated[int, Field(ge=0)] | Text | None = None
     too_long: Literal["refuse", "cut"]
     input: Literal["text", "chat"] = "text"
     max_length: Count | None = None
+    end: End = "append"
 
 
-class PythonFunction(Strict):
+class PythonFunction(ScorerSection):
     """A function of the user's own, `module:name`, that takes prompts and completions."""
 
+    kind: ClassVar[str] = "python"
     python: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 
     @property
@@ -121,15 +135,17 @@ class PythonFunction(Strict):
         return self.python.partition(":")[0].replace(".", "/") + ".py"
 
 
-def _scorer_kind(section: Any) -> str:
-    has_python = "python" in section if isinstance(section, dict) else hasattr(section, "python")
-    return "python" if has_python else "classifier"
+# Each beside the key that tells it from the others; a section without one is the first's.
+_Scorers = Annotated[Classifier, Tag("")] | Annotated[PythonFunction, Tag("python")]
+_SCORER_KEYS = [get_args(scorer)[1].tag for scorer in get_args(_Scorers)]
 
 
-Scorer = Annotated[
-    Annotated[Classifier, Tag("classifier")] | Annotated[PythonFunction, Tag("python")],
-    Discriminator(_scorer_kind),
-]
+def _scorer_key(section: Any) -> str:
+    keys = section if isinstance(section, dict) else type(section).model_fields
+    return next((key for key in _SCORER_KEYS if key in keys), "")
+
+
+Scorer = Annotated[_Scorers, Discriminator(_scorer_key)]
 
 
 class Models(Strict):
@@ -231,12 +247,21 @@ class PairSplits(Strict):
     test: Text = "test"
 
 
-class Pairs(Data):
-    """How a row becomes a pair; a row that can't is refused, or left out and counted."""
+class GivenRows(Data):
+    """Rows that were chosen or sampled by others; one that is no such row is refused, or skipped.
+
+    `end` is of completions that are text and no answers of a chat; TRL appends.
+    """
+
+    bad_rows: Literal["refuse", "skip"] = "refuse"
+    end: End = "append"
+
+
+class Pairs(GivenRows):
+    """How a row becomes a pair."""
 
     splits: PairSplits = PairSplits()
     columns: PairColumns = PairColumns()
-    bad_rows: Literal["refuse", "skip"] = "refuse"
 
 
 class CompletionColumns(Strict):
@@ -252,12 +277,11 @@ class CompletionColumns(Strict):
     logprobs: Text | None = None
 
 
-class Completions(Data):
+class Completions(GivenRows):
     """How a row becomes a prompt with completions; rows of the same prompt are put together."""
 
     split: Text = "train"
     columns: CompletionColumns = CompletionColumns()
-    bad_rows: Literal["refuse", "skip"] = "refuse"
 
 
 class PromptsSource(Models):

@@ -236,6 +236,15 @@ class Train(Strict):
         """The study's learning rate for this loss."""
         return self.lr_by_loss.get(loss, self.lr_by_loss["default"])
 
+    def check_warmup(self, pairs: int) -> None:
+        """Raise `ValueError` where training on so many pairs never reaches the learning rate."""
+        steps = self.epochs * -(-pairs // self.pairs_per_step)
+        if self.warmup_steps >= max(steps, 1):
+            raise ValueError(
+                f"train.warmup_steps = {self.warmup_steps}: training on {pairs} pairs has {steps}"
+                " steps, so the learning rate would never be reached; lower it"
+            )
+
 
 class Evaluate(Strict):
     """How the policy is measured.
@@ -300,6 +309,13 @@ class Study(Strict):
                     f"pair.ranks has {pair}, but generate.train.completions = {completions}; "
                     f"ranks go from 1 to {completions}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _warmup_ends(self):
+        prompts = getattr(self.prepare, "train_prompts", None)  # of given rows it is not known yet
+        if prompts is not None:
+            self.train.check_warmup(prompts * len(self.pair.ranks))
         return self
 
     @model_validator(mode="after")

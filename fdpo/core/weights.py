@@ -20,6 +20,19 @@ _BUFFER = re.compile(
 )
 
 
+def from_folder(auto_class: Any, folder: Path, what: str, remedy: str, **options: Any) -> Any:
+    """`auto_class.from_pretrained` without the network or the folder's code.
+
+    Raises `UserError`, whatever goes wrong.
+    """
+    try:
+        return auto_class.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
+    except Exception as error:
+        raise unreadable(folder, what, error, remedy) from None
+
+
 def require_safetensors(folder: str | Path, name: str, remedy: str) -> None:
     """Raise `UserError` when `folder` has no file `name`, or holds quantised weights.
 

@@ -9,7 +9,7 @@ from fdpo.core.origin import Origin
 from fdpo.core.records import Role
 from fdpo.sources.dataset_rows import BadRow, DatasetRow, read, same, value_at
 from fdpo.sources.given import parsed
-from fdpo.sources.pair_formats import GivenPair, as_pair
+from fdpo.sources.pair_formats import GivenPair, as_pair, unread_fields
 
 PairsBySplit = dict[Role, list[GivenPair]]
 
@@ -28,8 +28,10 @@ def read_pairs(source: Pairs) -> tuple[PairsBySplit, Counter[str], Origin]:
     choosing = columns.choice.column if columns.choice else None
     needed = [columns.prompt, columns.chosen, columns.rejected, choosing]
     splits, origin = read(source, filter(None, needed), list(roles.values()))
+    every = [row for rows in splits.values() for _, row in rows]
+    if unread := unread_fields(every, columns):
+        print(f"prepare: fields of messages that go unread: {', '.join(sorted(unread))}")
     if columns.choice:
-        every = [row for rows in splits.values() for _, row in rows]
         _require_choice_of_two(every, columns.choice, origin.repo)
     skipped: Counter[str] = Counter()
     pairs: PairsBySplit = {

@@ -1,6 +1,6 @@
 """A row of a preference dataset, in any of the formats that people have, as one pair."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,8 @@ from fdpo.config.sources import PairColumns
 from fdpo.sources.dataset_rows import NUL, BadRow, DatasetRow, same, text_of, value_at
 
 Turns = str | tuple[tuple[str, str], ...]  # a text, or (role, content) per message
+# What somebody says beside a message's content; no template gets it here.
+SAID = ("tool_calls", "function_call", "tools", "reasoning_content", "reasoning", "thinking")
 ASSISTANT = "\n\nAssistant:"  # begins an answer in dialogues that are one text
 
 
@@ -26,6 +28,8 @@ def as_pair(row: DatasetRow, columns: PairColumns) -> GivenPair:
     The columns hold texts, lists of {role, content}, or whole dialogues with a common beginning.
     Raises `BadRow` where they don't, or where the two completions are empty or the same.
     """
+    if row.get("tools"):
+        raise BadRow("it has tools, which no template is given here")
     chosen, rejected = value_at(row, columns.chosen), value_at(row, columns.rejected)
     if choice := columns.choice:
         choosing = value_at(row, choice.column)
@@ -47,6 +51,15 @@ def as_pair(row: DatasetRow, columns: PairColumns) -> GivenPair:
     return pair
 
 
+def unread_fields(rows: Iterable[DatasetRow], columns: PairColumns) -> set[str]:
+    """The fields of messages, in these columns, that hold something and that nothing reads."""
+    names = [name for name in (columns.prompt, columns.chosen, columns.rejected) if name]
+    lists = (row[name] for row in rows for name in names if isinstance(row.get(name), list))
+    messages = (message for turns in lists for message in turns if isinstance(message, dict))
+    found = {name for message in messages for name in filter(message.get, message)}
+    return found - {"role", "content", *SAID}
+
+
 def turns_of(prompt: Any, column: str) -> Turns:
     """A prompt of a row: text, or messages. Raises `BadRow` where it is neither, or empty."""
     if isinstance(prompt, list) and prompt:
@@ -59,6 +72,8 @@ def messages_of(value: Sequence[Any]) -> tuple[tuple[str, str], ...]:
     messages = []
     for message in value:
         parts = message if isinstance(message, dict) else {}
+        for name in filter(parts.get, SAID):
+            raise BadRow(f"a message has {name}, which is not rendered; put it into its content")
         role, content = parts.get("role"), parts.get("content")
         if not isinstance(role, str) or not isinstance(content, str):
             raise BadRow(f"{message!r:.80}: must be a message with the texts role and content")

@@ -13,7 +13,7 @@ from fdpo.config.sources import GivenSource, Pairs, PairsSource, Prompts
 from fdpo.core.errors import UserError
 from fdpo.core.records import Prompt, ScoredCompletion, ScoredGeneration
 from fdpo.pairing import pairs_of
-from fdpo.sources import given
+from fdpo.sources import given, pair_formats
 from fdpo.sources.given_pairs import read_pairs
 from fdpo.sources.prompts import read_texts
 from stages import split as split_stage
@@ -277,3 +277,24 @@ def test_a_given_split_keeps_its_roles_and_needs_both():
     assert split_stage.given_split(prompts) == {1}
     with pytest.raises(UserError, match="of 1 prompts with pairs 0 are in a split named test"):
         split_stage.given_split(prompts[:1])
+
+
+@pytest.mark.parametrize("field", ["tool_calls", "reasoning_content", "thinking", "name", "weight"])
+def test_fields_of_messages_that_go_unread_are_named(field, tmp_path, capsys):
+    row = {**GOOD, "prompt": [user("Why?") | {field: "x"}]}
+    rows = [
+        row,
+        {**GOOD, "tools": [{"name": "f"}]},
+        {**GOOD, "prompt": [user("Why?") | {field: None}]},
+    ]
+    pairs, skipped = pairs_in(tmp_path / "pairs.jsonl", *rows, bad_rows="skip")
+    said = field in pair_formats.SAID
+    reasons = {"it has tools, which no template is given here": 1}
+    reasons |= (
+        {f"a message has {field}, which is not rendered; put it into its content": 1}
+        if said
+        else {}
+    )
+    assert skipped == reasons
+    assert len(pairs["train"]) == 2 - said
+    assert (f"unread: {field}" in capsys.readouterr().out) != said

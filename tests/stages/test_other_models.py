@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from fdpo.config.sources import Classifier
 from fdpo.core import records
 from fdpo.core.origin import add_to_origin
 from fdpo.core.records import Generation, ScoredGeneration
@@ -133,7 +134,8 @@ def test_all_stages_run_with_a_reward_model_without_a_padding_token(finished, tm
     )
     GPT2ForSequenceClassification(config).save_pretrained(folder / REWARD)
     tokenizer.save_pretrained(folder / REWARD)
-    classifier.write_settings(folder / REWARD, 0, "refuse")
+    section = Classifier(path="reward", label=0, too_long="refuse", end="given")
+    classifier.write(folder / REWARD, section)
     for stage in ("score", "pair", "split", "train", "evaluate"):
         ended = stage_runs.run(stage, folder, **finished.environment)
         assert ended.code == 0, f"{stage}: {ended.stderr}"
