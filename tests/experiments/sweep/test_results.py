@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.row_records import ReferenceResults
 from experiments.sweep.results import (
     SWEEP_RESULTS,
+    ReferenceResults,
     files_of,
     load_rows,
     read_row,
@@ -37,7 +37,7 @@ def test_committed_results_are_whole(sweep):
     for row in results.rows.values():
         if row.heldout is not None:
             reference = results.references[row.reference]
-            assert len(row.heldout.reward) == len(reference.prompts) == len(reference.reward)
+            assert len(row.heldout["reward"]) == len(reference.prompts) == len(reference.reward)
     assert set(results.reference_by_seed) == {row.params.seed for row in results.rows.values()}
 
 
@@ -65,9 +65,10 @@ def test_a_file_that_is_not_as_it_was_written_is_refused(folder, key, value):
 
 def test_rows_that_cannot_be_compared_are_refused(folder):
     path = folder / "controlled" / f"{ROW}.json"
-    content = json.loads(path.read_text()) | {"study": "imdb"}
-    path.with_stem("other").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="imdb"):
-        load_rows("controlled", folder)
+    content = json.loads(path.read_text())
+    for change in ({"study": "imdb"}, {"models": {"reference": {"sha256": "imdb"}}}):
+        path.with_stem("other").write_text(json.dumps(content | change))
+        with pytest.raises(UserError, match="imdb"):
+            load_rows("controlled", folder)
     with pytest.raises(UserError, match="which has controlled"):
         load_rows("contrlled", folder)
