@@ -196,20 +196,19 @@ def upload(folder: Path, repo: str, repo_type: Literal["model", "dataset"], toke
         address = api.create_repo(repo, repo_type=repo_type, exist_ok=True)
         api.upload_folder(repo_id=repo, repo_type=repo_type, folder_path=folder)
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        # The client's own messages quote requests, so this one is written anew.
+        # The client's own messages quote requests, so this one is ours.
         raise UserError(f"{repo_type} {repo}: not published: {refusal(error)}") from None
     return str(address)
 
 
 def refusal(error: BaseException) -> str:
     """Why the Hub did not take an upload, and what to do."""
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        if status in (401, 403):
-            return f"the Hub refused the login ({status}); use a token that may write to this name"
+    error = error.__cause__ or error
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if status in (401, 403):
+        return f"the Hub refused the login ({status}); use a token that may write to this name"
+    if status:
         return f"the Hub answered {status}; try again later"
-    if error.__cause__ is not None:
-        return refusal(error.__cause__)
     return f"{type(error).__name__}; check the network and the name, which is user/name"
 
 

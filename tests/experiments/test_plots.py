@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from experiments.plots import read_template
-from fdpo.core.errors import UserError
 from fdpo.training.curves import STEP_CURVES
 from tests.support.browser import opened
 from tests.support.clone import IDENTITY
@@ -68,12 +66,6 @@ def plots(workspace: Path, *names: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | IDENTITY | {"PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
     command = [sys.executable, "-m", "experiments.plots", *names]
     return subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True)
-
-
-def test_outside_of_the_project_its_template_is_missed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"\.dvc/plots/page\.html: missing; run from the folder of"):
-        read_template()
 
 
 @pytest.mark.browser
