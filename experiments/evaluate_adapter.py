@@ -41,12 +41,6 @@ def main(arguments: list[str] | None = None) -> None:
             f"{options.adapter}: no folder here, and no name of the Hub, which is user/name;"
             " name one of them"
         )
-    try:
-        options.adapter.encode()
-    except UnicodeEncodeError:  # which safetensors can't open
-        raise UserError(
-            f"{options.adapter}: not UTF-8 as this locale has it; rename it, or set PYTHONUTF8=1"
-        ) from None
     settings = trained_with(load_params(), options)
     with tempfile.TemporaryDirectory() as scratch:
         adapter = Path(options.adapter)
@@ -62,8 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def trained_with(settings: Params, options: argparse.Namespace) -> Params:
     """params.yaml with the loss, β and α of the command line."""
-    given = {name: getattr(options, name) for name in ("loss", "beta", "alpha")}
-    given = {name: value for name, value in given.items() if value is not None}
+    names = ("loss", "beta", "alpha")
+    given = {name: found for name in names if (found := getattr(options, name)) is not None}
     values = settings.model_dump(exclude_unset=True)
     study = values.pop("active")
     return check_params(values | given, study)

@@ -44,7 +44,7 @@ bins = [{"confidence": 0.5, "accuracy": 0.6, "count": 2}]
 write("results/evaluate/calibration.json", json.dumps(bins))
 write("results/evaluate/samples.jsonl", (json.dumps(sample) + "\\n") * prepare["heldout_prompts"])
 for split in ("train", "eval"):
-    for curve in ("loss", "rewards/margins", "rewards/accuracies"):
+    for curve in ("loss", "loss_fell", "rewards/margins", "rewards/accuracies"):
         points = f"step\\t{Path(curve).name}\\n1\\t0.1\\n2\\tnan\\n"
         write(f"results/train/plots/metrics/{split}/{curve}.tsv", points)
 """
@@ -166,7 +166,7 @@ def make(scratch: Path) -> SweepRepo:
     repo.write("experiments/sweeps/tiny.yaml", SWEEP)
     repo.write(
         ".gitignore",
-        "/data/\n/models/\n/.ckpt/\n/results/*\n!/results/metrics.json\n!/results/baselines.json\n"
+        "/data/\n/models/\n/.ckpt\n/results/*\n!/results/metrics.json\n!/results/baselines.json\n"
         "!/results/evaluate/\n/results/evaluate/*\n!/results/evaluate/metrics.json\n",
     )
     repo.call("git", "init", "--quiet", "--initial-branch=main")

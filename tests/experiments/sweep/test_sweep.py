@@ -14,7 +14,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from experiments.sweep.row import last_error
+from experiments.programs import last_error
 from tests.support import sweep_repo
 from tests.support.sweep_repo import SWEEP, SweepRepo
 
@@ -103,7 +103,9 @@ def test_a_file_holds_what_the_row_wrote_and_what_made_it(first):
     assert row["study"] == "embedded"
     assert row["models"]["data"] == {"snippets": {"name": "made", "version": "1"}}
     assert row["metrics"] == {"reward": {"value": 3.0, "low": None, "high": 1 / 3}}
-    assert row["curves"]["test/margin"] == [[1, 0.1], [2, None]]
+    assert row["curves"]["eval/rewards/margins"] == [[1, 0.1], [2, None]]
+    assert row["curves"]["eval/loss_fell"] == [[1, 0.1], [2, None]]
+    assert "eval/loss_median" not in row["curves"]  # as the stage wrote none
     assert set(row["samples"][0]["policy"][0]) == {"text", "reward", "judge"}
     assert row["counts"] == {
         "train_pairs": 8,
