@@ -135,14 +135,14 @@ class PythonFunction(ScorerSection):
         return self.python.partition(":")[0].replace(".", "/") + ".py"
 
 
-# Each beside the key that tells it from the others; a section without one is the first's.
-_Scorers = Annotated[Classifier, Tag("")] | Annotated[PythonFunction, Tag("python")]
+# Each beside the key that only its section has; a section with none of them is a classifier's.
+_Scorers = Annotated[Classifier, Tag("classifier")] | Annotated[PythonFunction, Tag("python")]
 _SCORER_KEYS = [get_args(scorer)[1].tag for scorer in get_args(_Scorers)]
 
 
 def _scorer_key(section: Any) -> str:
     keys = section if isinstance(section, dict) else type(section).model_fields
-    return next((key for key in _SCORER_KEYS if key in keys), "")
+    return next((key for key in _SCORER_KEYS if key in keys), "classifier")
 
 
 Scorer = Annotated[_Scorers, Discriminator(_scorer_key)]
