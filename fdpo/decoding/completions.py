@@ -16,12 +16,7 @@ from fdpo.core.records import (
 )
 from fdpo.decoding.engine_mismatch import distances
 from fdpo.decoding.sampling import Sampled
-from fdpo.decoding.strategies import (
-    decode_heldout,
-    decode_published,
-    decode_tempered,
-    decode_train,
-)
+from fdpo.decoding.strategies import decode_heldout, decode_published, decode_train
 from fdpo.decoding.tokenized_prompts import TokenizedPrompt
 from fdpo.models.causal_lm import cached_attention, end_of_text_ids
 from fdpo.models.logprobs import forward_logps, forward_token_logps
@@ -143,10 +138,10 @@ def _sample_baselines(
     if missing := settings.plain_samples - heldout.samples:
         further = heldout.model_copy(update={"samples": missing})
         plain = decode_heldout(model, *prompts, further, streams, "best of n")
-    samples, steps = settings.samples_per_temperature, heldout.max_new_tokens
+    cooler = heldout.model_copy(update={"samples": settings.samples_per_temperature})
     tempered = {
-        temperature: decode_tempered(model, *prompts, temperature, samples, steps, streams)
-        for temperature in settings.temperatures
+        t: decode_heldout(model, *prompts, cooler, streams, f"temperature {t}", temperature=t)
+        for t in settings.temperatures
     }
     return [
         BaselineSamples(

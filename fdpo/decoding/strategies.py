@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 from transformers import (
-    LogitsProcessor,
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
     PreTrainedModel,
@@ -51,7 +50,7 @@ def decode_train(
     if settings.top_p < 1:
         warp.append(TopPLogitsWarper(settings.top_p))
     samples, steps = settings.completions, settings.max_new_tokens
-    return _draw(model, prompt_ids, prompts, streams, "train", samples, steps, warp)
+    return _draw(model, prompt_ids, prompts, streams, "train", samples, steps, warp=warp or None)
 
 
 def _draw(
@@ -62,12 +61,11 @@ def _draw(
     purpose: str,
     samples: int,
     steps: int,
-    warp: LogitsProcessor | LogitsProcessorList | None = None,
     **options: Any,
 ) -> list[list[Sampled]]:
     """`sample` with each prompt's own numbers for `purpose`, to the model's ends of text."""
     draws = [uniforms(streams, purpose, number, samples, steps) for number in prompt_ids]
-    return sample(model, prompts, draws, end_of_text_ids(model), warp or None, **options)
+    return sample(model, prompts, draws, end_of_text_ids(model), **options)
 
 
 def _search(
@@ -112,36 +110,20 @@ def decode_heldout(
     streams: RandomStreams,
     purpose: str,
     keep_hidden: bool = False,
+    temperature: float = 1,
 ) -> list[list[Sampled]]:
-    """Plain temperature-1 samples of held-out prompts: unbiased draws from the model.
+    """Samples of held-out prompts: at temperature 1 unbiased draws from the model.
 
     `purpose` names the random stream; reference and policy draw independent numbers. `keep_hidden`
-    is as for `sample`.
+    is as for `sample`. At another temperature T, `measured` of each are KL(p_T‖p_1) and the entropy
+    of p_T = softmax(logits / T), summed over its tokens, in nats.
     """
+    options: dict[str, Any] = {"keep_hidden": keep_hidden}
+    if temperature != 1:
+        options["warp"] = TemperatureLogitsWarper(temperature)
+        options["measure"] = partial(tempered_kl_and_entropy, temperature=temperature)
     samples, steps = settings.samples, settings.max_new_tokens
-    return _draw(
-        model, prompt_ids, prompts, streams, purpose, samples, steps, keep_hidden=keep_hidden
-    )
-
-
-def decode_tempered(
-    model: PreTrainedModel,
-    prompt_ids: Sequence[int],
-    prompts: Sequence[Sequence[int]],
-    temperature: float,
-    samples: int,
-    max_new_tokens: int,
-    streams: RandomStreams,
-) -> list[list[Sampled]]:
-    """Samples of held-out prompts from p_T = softmax(logits / T), with their KL and entropy.
-
-    `measured` of each are KL(p_T‖p_1) and the entropy of p_T, summed over its tokens, in nats.
-    """
-    purpose, warp = f"temperature {temperature}", TemperatureLogitsWarper(temperature)
-    measure = partial(tempered_kl_and_entropy, temperature=temperature)
-    return _draw(
-        model, prompt_ids, prompts, streams, purpose, samples, max_new_tokens, warp, measure=measure
-    )
+    return _draw(model, prompt_ids, prompts, streams, purpose, samples, steps, **options)
 
 
 def decode_published(
@@ -162,5 +144,5 @@ def decode_published(
     if settings.top_k:
         warp.append(TopKLogitsWarper(settings.top_k))
     purpose, steps = f"published {purpose}", settings.max_new_tokens
-    rows = _draw(model, prompt_ids, prompts, streams, purpose, 1, steps, warp)
+    rows = _draw(model, prompt_ids, prompts, streams, purpose, 1, steps, warp=warp or None)
     return [completion for (completion,) in rows]

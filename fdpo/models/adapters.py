@@ -42,17 +42,13 @@ def merged(
     """
     name = name or str(folder)
     require_safetensors(folder, FILE, remedy)
-    _require_mergeable(Path(folder), model, name, remedy)
     try:
+        _require_mergeable(Path(folder), model, name, remedy)
         with warnings.catch_warnings(action="ignore"):  # what PEFT warns of is checked here
             config = LoraConfig.from_pretrained(str(folder))
             adapted = PeftModel(copy.deepcopy(model), config)
             loading: Any = adapted.load_adapter(str(folder), "default")
-            keys = {
-                "missing_keys": loading.missing_keys,
-                "unexpected_keys": loading.unexpected_keys,
-            }
-            require_exact(keys, name, remedy, config="adapter_config.json")
+            require_exact(loading._asdict(), name, remedy, config="adapter_config.json")
             before = _log_probabilities(cast(PreTrainedModel, adapted.get_base_model()))
             result: Any = adapted.merge_and_unload()
         worst = worst_difference(_log_probabilities(result), before)

@@ -13,7 +13,7 @@ from torch.distributions import Categorical, kl_divergence
 from fdpo.config.study import Heldout, Sampling
 from fdpo.core.randomness import streams_of
 from fdpo.decoding.sampling import Sampled, invert_cdf, sample, uniforms
-from fdpo.decoding.strategies import decode_heldout, decode_tempered, decode_train
+from fdpo.decoding.strategies import decode_heldout, decode_train
 from fdpo.decoding.tempering import tempered_kl_and_entropy
 from fdpo.models.causal_lm import cached_attention
 from tests.support import tiny
@@ -211,7 +211,10 @@ def test_a_coin_at_half_the_temperature_by_hand():
 def test_a_tempered_completion_sums_kl_and_entropy_over_its_own_tokens():
     model = tiny.llama(torch.float32)
     with cached_attention(model), torch.no_grad():
-        rows = decode_tempered(model, range(5), PROMPTS, 0.6, 3, 8, streams_of(1))
+        settings = Heldout(samples=3, max_new_tokens=8)
+        rows = decode_heldout(
+            model, range(5), PROMPTS, settings, streams_of(1), "cooler", temperature=0.6
+        )
         assert len({len(completion.ids) for row in rows for completion in row}) > 1
         for prompt, row in zip(PROMPTS, rows, strict=True):
             for completion in row:

@@ -202,6 +202,7 @@ def weights_with(change):
         (config_with(peft_type="IA3"), "must be LORA"),
         (config_with(alora_invocation_tokens=[1]), "alora_invocation_tokens"),
         (config_with(r=3), "size mismatch"),
+        (lambda folder: (folder / ADAPTER).write_bytes(b"cut"), "not an adapter of .*header"),
         (lambda folder: (folder / ADAPTER).unlink(), "missing"),
     ],
 )  # fmt: skip
