@@ -95,9 +95,13 @@ def intervals_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def params(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row's params by the names of objective.json, with the rate that `lr: auto` stands for."""
-    found = {name: row.get(name, row.get(f"train.{name}")) for name in COMPARED}
+
+    def of_train(name: str) -> Any:  # DVC puts the file's name first where two studies have it
+        return row.get(f"train.{name}", row.get(f"studies/{row['study']}.yaml:train.{name}"))
+
+    found = {name: row.get(name, of_train(name)) for name in COMPARED}
     if found["lr"] == "auto":
-        rates = (row.get(f"train.lr_by_loss.{name}") for name in (found["loss"], "default"))
+        rates = (of_train(f"lr_by_loss.{name}") for name in (found["loss"], "default"))
         found["lr"] = next((rate for rate in rates if rate), None)
     return found
 

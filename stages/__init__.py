@@ -4,6 +4,9 @@ import os
 import sys
 import warnings
 
+if sys.flags.optimize > 1:
+    print("error: PYTHONOPTIMIZE=2: Transformers reads docstrings; unset it", file=sys.stderr)
+    sys.exit(2)
 # Variables of libraries that would change arithmetic behind the params: precision, parallelism and
 # test modes. What decides a number is in params.yaml and the study's file alone.
 _REACH_ARITHMETIC = (

@@ -1,5 +1,6 @@
 """The metrics of fdpo.evaluation.metric_registry, computed group by group, with intervals."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -84,21 +85,17 @@ def divergence_metrics(
 
     `divergences` holds one entry per prompt, its samples' tokens one after another.
     """
-    columns: dict[str, list[float]] = {
-        "kl": [],
-        "kl_monte_carlo": [],
-        "forward_kl_token_sum": [],
-        "jsd_token_sum": [],
-        "entropy": [],
-    }
+    columns = defaultdict[str, list[float]](list)
     for completions, tokens in zip(samples, divergences, strict=True):
         lengths = [len(completion.ids) for completion in completions]
-        plain = monte_carlo_kl(tokens.policy_logp, tokens.reference_logp, lengths)
-        columns["kl"].append(_mean(sequence_kl(tokens.kl, lengths)))
-        columns["kl_monte_carlo"].append(_mean(plain))
-        columns["forward_kl_token_sum"].append(_mean(divergence_sums(tokens.forward_kl, lengths)))
-        columns["jsd_token_sum"].append(_mean(divergence_sums(tokens.jsd, lengths)))
-        columns["entropy"].append(_mean(tokens.entropy))
+        for name, values in {
+            "kl": sequence_kl(tokens.kl, lengths),
+            "kl_monte_carlo": monte_carlo_kl(tokens.policy_logp, tokens.reference_logp, lengths),
+            "forward_kl_token_sum": divergence_sums(tokens.forward_kl, lengths),
+            "jsd_token_sum": divergence_sums(tokens.jsd, lengths),
+            "entropy": tokens.entropy,
+        }.items():
+            columns[name].append(_mean(values))
     return {name: mean_interval(np.array(values)) for name, values in columns.items()}
 
 

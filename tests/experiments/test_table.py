@@ -3,7 +3,10 @@
 import pytest
 
 from experiments import summary, table
+from experiments.metrics_io import made_otherwise
 from fdpo.core.errors import UserError
+from fdpo.core.files import write_json
+from stages import paths
 
 SHOWN = {
     "loss": "sigmoid",
@@ -61,6 +64,20 @@ def test_outside_of_a_repository_it_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["table"])
     with pytest.raises(UserError, match=r"`dvc exp show` failed: .*; run this in a clone"):
         table.main()
+
+
+@pytest.mark.parametrize("file", ["", "studies/mine.yaml:"])
+def test_results_of_other_params_are_told_from_a_row_s_own(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = {"study": "mine", "seed": 1, "loss": "fkl", "beta": 1, "alpha": 0.5, "lr": 0.02}
+    write_json(paths.OBJECTIVE_OF_RESULTS, own | {"normalize": "mean", "epochs": 3})
+    row = own | {"lr": "auto", "seed": 1.0, f"{file}train.normalize": "mean"}
+    row |= {f"{file}train.lr_by_loss.default": 4.0, f"{file}train.lr_by_loss.fkl": 0.02}
+    assert made_otherwise(table.params(row)) is None
+    other = row | {"loss": "jsd", f"{file}train.normalize": None}
+    assert made_otherwise(table.params(other)).startswith("lr 0.02, loss fkl, normalize mean; ")
+    paths.OBJECTIVE_OF_RESULTS.unlink()  # as older results have none
+    assert made_otherwise(table.params(other)) is None
 
 
 def test_intervals_stand_behind_their_values():
