@@ -53,7 +53,7 @@ class ReferenceResults(Strict):
 
 
 class RowResults(Strict):
-    """One finished row; `metrics` are all that evaluation wrote, `models` their source.json."""
+    """One finished row; `metrics` are all that evaluation wrote, `models` say what they are of."""
 
     study: Word
     params: RowParams

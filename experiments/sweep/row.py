@@ -153,6 +153,8 @@ def collect(clone: Path, row: RowSpec, made: dict[str, Any]) -> tuple[RowResults
     )
     shown = [SamplesOfPrompt.model_validate(x.model_dump(), extra="ignore") for x in samples]
     sources = {folder.name: clone / folder / "source.json" for folder in SOURCES}
+    sources["inputs"] = clone / paths.LOCAL_INPUTS  # sha256 by path; empty without local files
+    models = {name: read_json(path) for name, path in sources.items() if path.exists()}
     folder = clone / paths.CURVE_FOLDER
     curves = {str(file.relative_to(folder).with_suffix("")): file for file in folder.rglob("*.tsv")}
     pairs = {"train_pairs": paths.TRAIN_PAIRS, "test_pairs": paths.TEST_PAIRS}
@@ -168,7 +170,7 @@ def collect(clone: Path, row: RowSpec, made: dict[str, Any]) -> tuple[RowResults
             "heldout_prompts": len(samples),
             "samples": sum(len(prompt.policy) for prompt in samples),
         },
-        "models": {name: read_json(path) for name, path in sources.items() if path.exists()},
+        "models": {name: said for name, said in models.items() if said},
         "made": made,
         "heldout": {name: _scores(samples, "policy", name) for name in SCORES},
         "reference": reference.digest,

@@ -60,6 +60,7 @@ with (Path(os.environ["CONTROL"]) / "data-ran").open("a") as ran:
 Path("data").mkdir(exist_ok=True)
 source = {"snippets": {"name": "made", "version": "1"}}
 Path("data/source.json").write_text(json.dumps(source))
+Path("data/inputs.json").write_text('{"user_data/a.csv": "0f"}')
 Path("data/train.jsonl").write_text("{}\\n" * prepare["train_prompts"])
 Path("data/test.jsonl").write_text("{}\\n" * 2)
 """

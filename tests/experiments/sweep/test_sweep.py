@@ -54,7 +54,7 @@ def started_slowly(repo: SweepRepo, rows: int, *command: str) -> subprocess.Pope
     (repo.control / "slow").touch()
     before = len(repo.ran)
     process = repo.start(*command, **ONE_THREAD)
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while len(repo.ran) < before + rows or len(repo.ran[-1]) < 6:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -102,6 +102,7 @@ def test_a_file_holds_what_the_row_wrote_and_what_made_it(first):
     }
     assert row["study"] == "embedded"
     assert row["models"]["data"] == {"snippets": {"name": "made", "version": "1"}}
+    assert row["models"]["inputs"] == {"user_data/a.csv": "0f"}
     assert row["metrics"] == {"reward": {"value": 3.0, "low": None, "high": 1 / 3}}
     assert row["curves"]["eval/rewards/margins"] == [[1, 0.1], [2, None]]
     assert row["curves"]["eval/loss_fell"] == [[1, 0.1], [2, None]]
