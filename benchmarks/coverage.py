@@ -50,7 +50,7 @@ def data_set(rng: np.random.Generator) -> Iterator[tuple[str, Interval]]:
         odds = np.abs(rng.normal(0.3, 0.8, PAIRS))
         margins = scale * np.where(rng.random(PAIRS) < 1 / (1 + np.exp(-odds)), odds, -odds)
         none = np.zeros(PAIRS)
-        for metric, kept in ((calibration_error, 0.5), (accuracy, 0.75)):
+        for metric, kept in ((calibration_error, 0.25), (accuracy, 0.75)):
 
             def statistic(pairs: np.ndarray, of=metric, margins=margins, none=none) -> float:
                 return of(margins[pairs], none[pairs])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.programs import processor
 from fdpo.core.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -124,11 +124,5 @@ def shown(row: Row) -> str:
 
 def machine() -> str:
     """The processor, its threads, and the memory."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        name = named[0] if named else name
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{name}, {os.cpu_count()} threads, {memory:.0f} GiB"
+    return f"{processor()}, {os.cpu_count()} threads, {memory:.0f} GiB"

@@ -19,8 +19,9 @@ from fdpo.evaluation.evaluate_policy import evaluate_policy
 from fdpo.evaluation.inputs import load_inputs
 from fdpo.evaluation.metric_groups import MetricTable
 from fdpo.evaluation.policy import load_policy
-from fdpo.losses import LOSSES, Objective
+from fdpo.losses import LOSSES
 from fdpo.sources import hub
+from fdpo.sources.model_files import ADAPTER
 from stages import paths
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -40,18 +41,12 @@ def main(arguments: list[str] | None = None) -> None:
             f"{options.adapter}: no folder here, and no name of the Hub, which is user/name;"
             " name one of them"
         )
-    try:
-        options.adapter.encode()
-    except UnicodeEncodeError:  # which safetensors can't open
-        raise UserError(
-            f"{options.adapter}: not UTF-8 as this locale has it; rename it, or set PYTHONUTF8=1"
-        ) from None
     settings = trained_with(load_params(), options)
     with tempfile.TemporaryDirectory() as scratch:
         adapter = Path(options.adapter)
         if not adapter.is_dir():
             adapter = Path(scratch, "adapter")
-            hub.fetch_adapter(options.adapter, options.revision, adapter)
+            hub.fetch_model(options.adapter, options.revision, adapter, ADAPTER)
         table = measure(adapter, settings)
     print(f"{options.adapter}, as trained with {settings.loss}, beta {settings.beta:g}")
     for name, metric in sorted(table.items()):
@@ -61,8 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def trained_with(settings: Params, options: argparse.Namespace) -> Params:
     """params.yaml with the loss, β and α of the command line."""
-    given = {name: getattr(options, name) for name in ("loss", "beta", "alpha")}
-    given = {name: value for name, value in given.items() if value is not None}
+    names = ("loss", "beta", "alpha")
+    given = {name: found for name in names if (found := getattr(options, name)) is not None}
     values = settings.model_dump(exclude_unset=True)
     study = values.pop("active")
     return check_params(values | given, study)
@@ -82,7 +77,7 @@ def measure(adapter: Path, settings: Params) -> MetricTable:
     return evaluate_policy(
         load_policy(inputs.reference, adapter, "name another adapter"),
         inputs,
-        Objective(settings.loss, settings.beta, settings.alpha),
+        settings.objective,
         heldout,
         settings.active.evaluate,
         streams_of(settings.seed),

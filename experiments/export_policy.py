@@ -9,7 +9,6 @@ template and the generation config.
 
 import argparse
 import shutil
-import tempfile
 from pathlib import Path
 
 from experiments.trained_models import load_trained_models
@@ -35,41 +34,21 @@ def main(arguments: list[str] | None = None) -> None:
 def export(folder: Path) -> None:
     """Write the merged policy and its tokenizer to `folder`, whole or not at all.
 
-    Raises:
-        UserError: there is something at `folder` already, its name is not UTF-8, no folder can be
-            made there, or there is no trained policy.
+    Raises `UserError` where something is there, no folder can be made, or no policy was trained.
     """
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            f"{folder}: not UTF-8 as this locale has it; name another folder, DIR=..., or set"
-            " PYTHONUTF8=1"
-        ) from None
     if folder.exists() or folder.is_symlink():
         raise UserError(f"{folder}: exists already; name a folder that does not, DIR=...")
     if not (paths.POLICY / "objective.json").is_file():
         raise UserError(f"{paths.POLICY}: no trained policy; run `dvc repro` to train one")
-    require_room_for(folder)
     models = load_trained_models()
     models.policy.generation_config = models.reference.generation_config
-    with replacing(folder) as scratch:
-        models.policy.save_pretrained(scratch)
-        models.tokenizer.save_pretrained(scratch)
-        shutil.copyfile(paths.POLICY / "objective.json", scratch / "objective.json")
-
-
-def require_room_for(folder: Path) -> None:
-    """Raise `UserError` where no folder can be made, before the models are loaded."""
-    nearest = next(parent for parent in folder.absolute().parents if parent.exists())
     try:
-        with tempfile.TemporaryDirectory(dir=nearest):
-            pass
+        with replacing(folder) as scratch:
+            models.policy.save_pretrained(scratch)
+            models.tokenizer.save_pretrained(scratch)
+            shutil.copyfile(paths.POLICY / "objective.json", scratch / "objective.json")
     except OSError as error:
-        raise UserError(
-            f"{folder}: no folder can be made in {nearest} ({error.strerror}); name another one,"
-            " DIR=..."
-        ) from None
+        raise UserError(f"{folder}: {error.strerror}; name another folder, DIR=...") from None
 
 
 if __name__ == "__main__":

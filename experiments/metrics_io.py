@@ -1,5 +1,9 @@
-"""results/evaluate/metrics.json, checked when read: it is in Git, so hands and merges reach it."""
+"""The results of evaluation as Git has them, checked when read: hands and merges reach them."""
 
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +12,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from fdpo.baselines.intervals import Interval
 from fdpo.core.errors import UserError
 from fdpo.core.validation import problems
+from fdpo.losses import Objective
 from stages import paths
 
+# What tells rows apart, as params and objective.json name it.
+COMPARED = ["study", "seed", "lr", *(field.name for field in fields(Objective))]
 _METRICS = TypeAdapter(dict[str, Interval], config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
@@ -31,3 +38,29 @@ def parsed_metrics(text: str) -> dict[str, Any]:
         return {name: vars(value) for name, value in _METRICS.validate_json(text).items()}
     except ValidationError as error:
         raise ValueError(problems(error)[0]) from None
+
+
+def text_at(revision: str, path: Path) -> str:
+    """A file that Git holds, of the `workspace` or a commit. Raises `OSError` where it is not."""
+    if revision == "workspace":
+        return path.read_text(encoding="utf-8")
+    command = ["git", "show", f"{revision}:./{path}"]
+    shown = subprocess.run(command, capture_output=True, check=False)
+    if shown.returncode:
+        raise FileNotFoundError(shown.stderr.decode(errors="replace").strip())
+    return shown.stdout.decode()
+
+
+def made_otherwise(params: Mapping[str, Any], revision: str = "workspace") -> str | None:
+    """What the results of a revision were made with, in words, where `params` say otherwise.
+
+    A single stage that was run, or params saved after an edit, leave the results of earlier ones
+    behind. None where both agree, or the results don't say, as those of older versions.
+    """
+    try:
+        objective = json.loads(text_at(revision, paths.OBJECTIVE_OF_RESULTS))
+    except (OSError, ValueError):
+        return None
+    differ = [name for name in COMPARED if params.get(name) != objective.get(name)]
+    made_with = ", ".join(f"{name} {objective.get(name)}" for name in differ)
+    return f"{made_with}; `dvc repro -f -s train evaluate` makes its own" if differ else None

@@ -1,4 +1,4 @@
-"""docs/metrics.md, written from the metrics that fdpo.evaluation.metric_registry declares.
+"""docs/metrics.md, written from the metrics that fdpo/evaluation/metrics.yaml declares.
 
 python -m experiments.metrics_page
 """
@@ -19,7 +19,7 @@ from fdpo.training.curves import LOGGED_CURVES, STEP_CURVES, TEST_PAIR_CURVES
 
 PAGE = Path("docs/metrics.md")
 BEGINNING = """<!-- Written by `python -m experiments.metrics_page`; change the metrics in
-fdpo/evaluation/metric_registry.py instead. -->
+fdpo/evaluation/metrics.yaml instead. -->
 # Metrics
 
 The stage `evaluate` samples the policy on held-out prompts at temperature 1 and measures it beside

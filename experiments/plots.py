@@ -12,7 +12,6 @@ from pathlib import Path
 
 from experiments.vega_script import vega_script
 from fdpo.core import errors
-from fdpo.core.errors import UserError
 from stages import paths
 
 FOLDER = Path("results/plots")
@@ -23,22 +22,6 @@ SCRIPTS = "{scripts}"  # where DVC puts links to Vega on the web
 DRAWN = f"(?!.*{paths.REFERENCE_BASELINES}$)"  # without a backslash, which DVC makes a slash
 
 
-def offline_template(template: str) -> str:
-    """The template with Vega in it."""
-    return template.replace(SCRIPTS, f"<script>{vega_script()}</script>")
-
-
-def read_template() -> str:
-    """The project's own template. Raises `UserError` where it is not."""
-    try:
-        return TEMPLATE.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(
-            f"{TEMPLATE}: missing; run from the folder of the project, or restore it from Git"
-            f" (`git restore {TEMPLATE}`)"
-        ) from None
-
-
 def main() -> None:
     """Write the page; DVC's exit code is this program's."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -46,7 +29,8 @@ def main() -> None:
     revisions = parser.parse_args().revisions
     with tempfile.TemporaryDirectory() as scratch:
         template = Path(scratch, "page.html")
-        template.write_text(offline_template(read_template()), "utf-8")
+        page = TEMPLATE.read_text(encoding="utf-8")
+        template.write_text(page.replace(SCRIPTS, f"<script>{vega_script()}</script>"), "utf-8")
         options = ["--html-template", str(template), "--out", str(FOLDER)]
         if revisions:
             command = ["diff", "--targets", DRAWN, *options, "--", *revisions]

@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from huggingface_hub import HfApi, ModelCard, get_token, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from experiments.metrics_io import read_metrics
+from experiments.programs import call
 from fdpo.core import errors, files, records
 from fdpo.core.errors import UserError
 from fdpo.core.origin import ORIGIN_FILE, public_base, read_origin
@@ -102,9 +102,11 @@ def policy_card(repo: str, pairs: str | None = None) -> ModelCard:
     if datasets := [*source_datasets(), *([pairs] if pairs else [])]:
         terms["datasets"] = datasets
     experiment = os.environ.get("DVC_EXP_NAME") or applied_experiment()
-    evaluated = paths.METRICS_WITH_INTERVALS.exists()
+    training = files.read_json_object(paths.POLICY / "objective.json")
+    measured = paths.OBJECTIVE_OF_RESULTS
+    evaluated = measured.exists() and files.read_json_object(measured) == training
     return model_card(
-        files.read_json_object(paths.POLICY / "objective.json"),
+        training,
         paths.REFERENCE_MODEL,
         policy=repo,
         tokenizer=repo,
@@ -142,20 +144,12 @@ def source_datasets() -> list[str]:
 
 def applied_experiment() -> str | None:
     """The name of the DVC experiment that the workspace holds: the one with the same dvc.lock."""
-    lock = git("hash-object", "dvc.lock")
-    for ref in git("for-each-ref", "--format=%(refname)", "refs/exps/??/*/*").split():
-        if lock and git("rev-parse", "--verify", "--quiet", f"{ref}:dvc.lock") == lock:
+    lock = call("git", "hash-object", "dvc.lock", check=False)
+    refs = call("git", "for-each-ref", "--format=%(refname)", "refs/exps/??/*/*", check=False)
+    for ref in refs.split():
+        if lock and call("git", "rev-parse", "--quiet", f"{ref}:dvc.lock", check=False) == lock:
             return ref.rsplit("/", 1)[1]
     return None
-
-
-def git(*arguments: str) -> str:
-    """What Git answers, or nothing where it fails: outside a repository, or no such file."""
-    command = ["git", *arguments]
-    done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
-    return done.stdout.strip()
 
 
 def publish_pairs(repo: str, token: str) -> str:
@@ -204,20 +198,19 @@ def upload(folder: Path, repo: str, repo_type: Literal["model", "dataset"], toke
         address = api.create_repo(repo, repo_type=repo_type, exist_ok=True)
         api.upload_folder(repo_id=repo, repo_type=repo_type, folder_path=folder)
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        # The client's own messages quote requests, so this one is written anew.
+        # The client's own messages quote requests, so this one is ours.
         raise UserError(f"{repo_type} {repo}: not published: {refusal(error)}") from None
     return str(address)
 
 
 def refusal(error: BaseException) -> str:
     """Why the Hub did not take an upload, and what to do."""
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        if status in (401, 403):
-            return f"the Hub refused the login ({status}); use a token that may write to this name"
+    error = error.__cause__ or error
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if status in (401, 403):
+        return f"the Hub refused the login ({status}); use a token that may write to this name"
+    if status:
         return f"the Hub answered {status}; try again later"
-    if error.__cause__ is not None:
-        return refusal(error.__cause__)
     return f"{type(error).__name__}; check the network and the name, which is user/name"
 
 

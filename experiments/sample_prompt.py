@@ -9,21 +9,21 @@ prompts. The same seed gives the same samples.
 """
 
 import argparse
-import os
-from contextlib import suppress
+from typing import Annotated
 
-import numpy as np
+from pydantic import Field, ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TemperatureLogitsWarper
 
 from experiments.samples import column_width, on_one_line, print_beside
 from experiments.trained_models import TrainedModels, load_trained_models
 from fdpo.config.params import Params, load_params
-from fdpo.config.sources import HubModels
+from fdpo.config.sources import Models
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json_object
 from fdpo.core.printable import printable
 from fdpo.core.randomness import streams_of
+from fdpo.core.validation import Strict, Text, problems
 from fdpo.decoding.sampling import sample, uniforms
 from fdpo.evaluation.policy import require_trained_with
 from fdpo.models.causal_lm import cached_attention, end_of_text_ids, position_limit
@@ -31,8 +31,14 @@ from fdpo.models.text_tokens import completion_text, prompt_tokens
 from fdpo.sources.chat import ChatFormat
 from stages import paths
 
-COLDEST, HOTTEST = 1e-3, 1e6  # as for generate.train.temperature: below, logits overflow
-MOST_SAMPLES = 1000
+
+class Asked(Strict):
+    """What is asked for; the temperature's bounds are those of generate.train.temperature."""
+
+    prompt: Text
+    samples: Annotated[int, Field(ge=1, le=1000)]
+    temperature: Annotated[float, Field(ge=1e-3, le=1e6)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,59 +53,30 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--seed", type=int, default=settings.seed, help="(default: that of params.yaml)"
     )
-    options = parser.parse_args(arguments)
-    options.prompt = as_typed(options.prompt)
-    check_options(options)
+    try:
+        asked = Asked.model_validate(vars(parser.parse_args(arguments)))
+    except ValidationError as error:
+        raise UserError(*problems(error)) from None
     require_trained_with(paths.POLICY, {"study": settings.study})
     models = load_trained_models()
     steps = settings.active.generate.heldout.max_new_tokens
-    ids = prompt_ids(models, as_read(options.prompt, settings), steps)
+    ids = prompt_ids(models, as_read(asked.prompt, settings), steps)
     columns = [
-        completions(model, models.tokenizer, ids, draws(options, purpose, steps), options)
+        completions(model, models.tokenizer, ids, purpose, steps, asked)
         for purpose, model in (("reference", models.reference), ("policy", models.policy))
     ]
     trained, width = read_json_object(paths.POLICY / "objective.json"), column_width()
-    print(printable(options.prompt))
+    print(printable(asked.prompt))
     print_beside("reference", f"policy ({trained['loss']}, beta {trained['beta']:g})", width)
     for left, right in zip(*columns, strict=True):
         print()
         print_beside(left, right, width)
 
 
-def as_typed(argument: str) -> str:
-    """An argument in UTF-8 that the locale has no letters for; others stay as they are.
-
-    Python hides the bytes that it can't read in surrogates.
-    """
-    try:
-        argument.encode()
-    except UnicodeEncodeError:
-        with suppress(UnicodeDecodeError):
-            return os.fsencode(argument).decode("utf-8")
-    return argument
-
-
-def check_options(options: argparse.Namespace) -> None:
-    """Raise `UserError` for a value that nothing can be sampled with."""
-    problems = []
-    if not 1 <= options.samples <= MOST_SAMPLES:
-        problems.append(f"samples = {options.samples}: must be 1 to {MOST_SAMPLES}")
-    if not COLDEST <= options.temperature <= HOTTEST:  # NaN is not either
-        problems.append(f"temperature = {options.temperature}: must be {COLDEST:g} to {HOTTEST:g}")
-    if not 0 <= options.seed < 2**32:
-        problems.append(f"seed = {options.seed}: must be 0 to {2**32 - 1}")
-    try:
-        options.prompt.encode()
-    except UnicodeEncodeError:
-        problems.append("prompt: not UTF-8; write it in that encoding")
-    if problems:
-        raise UserError(*problems)
-
-
 def as_read(prompt: str, settings: Params) -> str:
     """The prompt as the reference of the study read those of training."""
     source = settings.active.prepare
-    if not isinstance(source, HubModels):
+    if not isinstance(source, Models):
         return prompt
     return ChatFormat(source.chat, source.system, paths.REFERENCE_MODEL).prompt(prompt)
 
@@ -118,20 +95,20 @@ def prompt_ids(models: TrainedModels, text: str, steps: int) -> list[int]:
     return ids
 
 
-def draws(options: argparse.Namespace, purpose: str, steps: int) -> np.ndarray:
-    """The uniform numbers that decide a model's samples, [samples, steps]."""
-    return uniforms(streams_of(options.seed), f"asked {purpose}", 0, options.samples, steps)
-
-
 def completions(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     ids: list[int],
-    numbers: np.ndarray,
-    options: argparse.Namespace,
+    purpose: str,
+    steps: int,
+    asked: Asked,
 ) -> list[str]:
-    """The model's samples behind the prompt's token ids, each on one line."""
-    warp = TemperatureLogitsWarper(options.temperature) if options.temperature != 1 else None
+    """The model's samples behind the prompt's token ids, each on one line.
+
+    `purpose` names the random stream, and `steps` is the most tokens of a sample.
+    """
+    numbers = uniforms(streams_of(asked.seed), f"asked {purpose}", 0, asked.samples, steps)
+    warp = TemperatureLogitsWarper(asked.temperature) if asked.temperature != 1 else None
     with cached_attention(model):
         (sampled,) = sample(model, [ids], [numbers], end_of_text_ids(model), warp)
     return [on_one_line(completion_text(tokenizer, ids, row.ids)) for row in sampled]

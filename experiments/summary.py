@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.metrics_io import read_metrics
+from experiments.metrics_io import made_otherwise, read_metrics
+from fdpo.config.params import load_params
 from fdpo.core import errors
 from stages import paths
 
@@ -37,6 +38,8 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
 def main() -> None:
     """Print the three lines of the last run."""
     print("\n" + "\n".join(lines(read_metrics())))
+    if made_with := made_otherwise(load_params().trained_with):
+        print(f"These are not of params.yaml but of {made_with}.")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.metrics_io import parsed_metrics
+from experiments.metrics_io import COMPARED, made_otherwise, parsed_metrics, text_at
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.core.printable import printable
@@ -81,11 +81,8 @@ def _cut(text: str, limit: int) -> str:
 
 def intervals_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """The intervals of an experiment's headline metrics, by their names in the table."""
-    import dvc.api
-
-    revision = None if row["rev"] == "workspace" else row["rev"]
     try:
-        measured = parsed_metrics(dvc.api.read(str(paths.METRICS_WITH_INTERVALS), rev=revision))
+        measured = parsed_metrics(text_at(row["rev"], paths.METRICS_WITH_INTERVALS))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{paths.METRICS_WITH_INTERVALS}: can't be read of {name(row)} ({error}); leave"
@@ -94,6 +91,15 @@ def intervals_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         metric.name: measured[metric.name] for metric in HEADLINE_METRICS if metric.name in measured
     }
+
+
+def params(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's params by the names of objective.json, with the rate that `lr: auto` stands for."""
+    found = {name: row.get(name, row.get(f"train.{name}")) for name in COMPARED}
+    if found["lr"] == "auto":
+        rates = (row.get(f"train.lr_by_loss.{name}") for name in (found["loss"], "default"))
+        found["lr"] = next((rate for rate in rates if rate), None)
+    return found
 
 
 def main() -> None:
@@ -118,6 +124,9 @@ def main() -> None:
     wanted = [column for column in columns() if any(row.get(column) is not None for row in found)]
     rows = []
     for row in found:
+        if made_with := made_otherwise(params(row), row["rev"]):
+            print(f"{name(row)}: left out, its results are of {made_with}", file=sys.stderr)
+            continue
         intervals = intervals_of(row) if options.intervals else {}
         rows.append([name(row), *(cell(row, column, intervals) for column in wanted)])
     print(table(rows, [NAME, *wanted], shutil.get_terminal_size((FIRST_WIDTH, 24)).columns))

@@ -97,14 +97,10 @@ def _stated(interval: dict[str, Any]) -> str:
 
 
 def call(*command: str, cwd: str | Path) -> None:
-    """Run a command; its failure ends the check with one line."""
-    if subprocess.run(command, cwd=cwd, env={**os.environ, "PATH": path()}).returncode:
+    """Run a command, its stages under this Python; its failure ends the check with one line."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    if subprocess.run(command, cwd=cwd, env={**os.environ, "PATH": path}).returncode:
         raise UserError(f"`{' '.join(command)}` failed; see its messages above")
-
-
-def path() -> str:
-    """PATH with this environment's programs first, so that stages run under it."""
-    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
 if __name__ == "__main__":

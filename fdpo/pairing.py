@@ -83,8 +83,8 @@ def pairs_of(
 
     Two completions are alike when their tokens are, or their rewards unless `keep_ties`. With
     `given` the pairs are those that came with the prompt, whatever the rewards say; None where the
-    tokens are the same, as the length limit may leave them. Their ranks are 1 and 2. Raises
-    `UserError` when a rank is beyond the completions of this prompt.
+    tokens are the same, as the length limit may leave them. Their ranks are 1 and 2. A rank beyond
+    the completions of the prompt gives None.
     """
     if ranks == "given":
         for indices in generation.given or ():
@@ -94,11 +94,9 @@ def pairs_of(
         return
     order = ranked(generation.completions)
     for better, worse in ranks:
-        if worse > len(order):
-            raise UserError(
-                f"pair.ranks has [{better}, {worse}], but prompt {generation.id} has "
-                f"{len(order)} completions; lower the rank or raise generate.train.completions"
-            )
+        if worse > len(order):  # only completions from elsewhere may be fewer
+            yield None
+            continue
         first, second = order[better - 1], order[worse - 1]
         tied = first.reward == second.reward and not keep_ties
         alike = tied or first.ids == second.ids

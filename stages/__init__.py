@@ -7,27 +7,24 @@ import warnings
 # Variables of libraries that would change arithmetic behind the params: precision, parallelism and
 # test modes. What decides a number is in params.yaml and the study's file alone.
 _REACH_ARITHMETIC = (
-    "ACCELERATE_MIXED_PRECISION",
-    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS",
-    "ACCELERATE_DYNAMO_",
-    "ACCELERATE_USE_DEEPSPEED",
-    "ACCELERATE_USE_MEGATRON_LM",
-    "ACCELERATE_FP8_",
-    "ACCELERATE_TORCH_DEVICE",
-    "PARALLELISM_CONFIG_",
+    "ACCELERATE_",
     "DVCLIVE_",
     "NVIDIA_TF32_OVERRIDE",
     "ONEDNN_DEFAULT_FPMATH_MODE",
+    "PARALLELISM_CONFIG_",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )
-# A launcher sets all of these; some alone, left over from another program, start no process group.
+# A launcher sets all of the first; left over from another program they start no process group, nor
+# do those that Accelerate reads in their place, MPI's.
 _LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_MPI = ("PMI_", "MPI_LOCAL", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_")
+_launched = all(name in os.environ for name in _LAUNCHER)
 
-for _name in [name for name in os.environ if name.startswith(_REACH_ARITHMETIC)]:
-    del os.environ[_name]
-if not all(name in os.environ for name in _LAUNCHER):
-    for _name in _LAUNCHER:
-        os.environ.pop(_name, None)
+for _name in list(os.environ):
+    if _launched and (_name in _LAUNCHER or _name == "ACCELERATE_USE_FSDP"):
+        continue
+    if _name in _LAUNCHER or _name.startswith(_REACH_ARITHMETIC + _MPI):
+        del os.environ[_name]
 # Threads that wait for work by spinning take the cores from others: on a shared machine a stage
 # took several times as long; on a quiet one sleeping costs nothing that can be measured.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -10,7 +10,7 @@ notes the content of the files that the study names, so that `prepare` runs when
 from pathlib import Path
 
 from fdpo.config.params import load_params
-from fdpo.config.sources import LocalFile, local_sections
+from fdpo.config.sources import local_files_of
 from fdpo.config.study import Study
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
@@ -34,17 +34,16 @@ def local_contents(study: Study) -> dict[str, str]:
     the study has may lie anywhere.
     """
     contents = {}
-    for section in local_sections(study.prepare):
-        path = Path(section.path)
-        pinned = isinstance(section, LocalFile) and section.sha256 is not None
+    for name, sha256 in local_files_of(study.prepare):
+        path = Path(name)
         watched = path.is_relative_to(paths.USER_DATA) and ".." not in path.parts
         linked = any(part.is_symlink() and part.is_dir() for part in (path, *path.parents))
-        if not pinned and (linked or not watched):
+        if sha256 is None and (linked or not watched):
             raise UserError(
                 f"{path}: DVC watches {paths.USER_DATA}/, and follows links to files alone; use"
                 f" `cp -r` or `cp -rs {path} {paths.USER_DATA}/` and name that path"
             )
-        contents[section.path] = sha256_of(section.path)
+        contents[name] = sha256_of(name)
     return contents
 
 

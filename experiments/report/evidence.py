@@ -16,7 +16,7 @@ from experiments.report.compare import (
     scores_at,
 )
 from experiments.report.points import SEEDS_FOR_SPREAD, Point, curves, optimised, over_seeds, points
-from experiments.row_records import SweepResults
+from experiments.sweep.results import SweepResults
 from fdpo.baselines.intervals import Interval
 
 SCORES = ("reward_difference", "judge_difference", "distinct_2")

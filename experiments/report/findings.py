@@ -1,5 +1,6 @@
 """What a sweep shows and does not show, in sentences computed from intervals."""
 
+import math
 from collections.abc import Sequence
 
 from experiments.report.compare import ERROR, MARGIN, Difference, smallest_found
@@ -13,7 +14,10 @@ LITTLE_KL = 0.05  # nats: a policy nearer than that has hardly moved
 def verdict(evidence: Evidence) -> str:
     """Which losses are ahead at equal KL, which are equivalent, what stays open."""
     if max(point.mean("kl").value for point in evidence.points) < LITTLE_KL:
-        return f"No row moved from the reference (KL below {LITTLE_KL:g}): raise the learning rate."
+        return (
+            "The learning rate is too low: no row moved from the reference, with a KL of at most"
+            f" {LITTLE_KL:g}. Raise `lr`."
+        )
     level = evidence.primary
     if level is None:
         return "No two losses reach a common KL of 1 or 2 in the same seed: nothing is compared."
@@ -30,6 +34,11 @@ def verdict(evidence: Evidence) -> str:
         )
     undecided = sum(pair.outcome == "undecided" for pair in tested)
     sentences.append(f"{undecided} of {len(tested)} pairs stay undecided.")
+    if untested := math.comb(len(evidence.curves), 2) - len(tested):
+        sentences.append(
+            f"{untested} more are not tested: they do not reach this KL in {SEEDS_FOR_SPREAD} seeds"
+            " of both."
+        )
     return " ".join(sentences)
 
 
@@ -84,7 +93,8 @@ def not_shown(evidence: Evidence) -> list[str]:
         sentences.append(
             "Where that is not recorded, a loss's deficit may be that of its learning rate."
         )
-    processors = {row.made.processor or row.made.machine for row in evidence.sweep.rows.values()}
+    made = [row.made for row in evidence.sweep.rows.values()]
+    processors = {one.get("processor") or one.get("machine") for one in made}
     if len(processors) > 1:
         sentences.append(
             f"Rows come from {len(processors)} kinds of processor, on which samples differ."
@@ -92,7 +102,7 @@ def not_shown(evidence: Evidence) -> list[str]:
     row = next(iter(evidence.sweep.rows.values()))
     sentences.append(
         f"One study ({evidence.sweep.study}), one reference, one reward model:"
-        f" {row.counts.train_pairs} training pairs and {row.counts.heldout_prompts} held-out"
+        f" {row.counts['train_pairs']} training pairs and {row.counts['heldout_prompts']} held-out"
         " prompts per seed."
     )
     return sentences

@@ -38,17 +38,16 @@ def part(evidence: Evidence) -> Part:
     name = evidence.sweep.sweep
     level = evidence.primary
     scores = list(dict.fromkeys(one.score for one in evidence.levels))
+    drawn = {"kl": figures.frontier}
+    if level and any(pair.low is not None for pair in level.differences):  # else they are empty
+        drawn |= {"differences": figures.differences, "pairs": figures.pairs}
     return Part(
         name=name,
         study=evidence.sweep.study,
         verdict=findings.verdict(evidence),
         shown=findings.shown(evidence),
         not_shown=findings.not_shown(evidence),
-        figures={
-            f"{name}-kl": figures.frontier(evidence),
-            f"{name}-differences": figures.differences(evidence),
-            f"{name}-pairs": figures.pairs(evidence),
-        },
+        figures={f"{name}-{kind}": draw(evidence) for kind, draw in drawn.items()},
         tables=[
             *([tables.pairs(level)] if level else []),
             *(tables.by_level(evidence, score) for score in scores),

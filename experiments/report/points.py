@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t
 
-from experiments.row_records import RowParams, RowResults, SweepResults
+from experiments.sweep.results import RowParams, RowResults, SweepResults
 from fdpo.baselines.intervals import CONFIDENCE, Interval
 from fdpo.core.errors import UserError
 from fdpo.losses import LOSSES
@@ -68,7 +68,9 @@ def points(sweep: SweepResults) -> list[Point]:
     groups: dict[tuple, dict[int, RowResults]] = {}
     for name, row in sorted(sweep.rows.items(), key=lambda item: item[1].params.seed):
         params = row.params
-        overrides = tuple(sorted((key, str(value)) for key, value in params.overrides.items()))
+        overrides = tuple(
+            sorted((key, str(value)) for key, value in (params.model_extra or {}).items())
+        )
         group = groups.setdefault((curve_name(params), -params.beta, params.lr, overrides), {})
         if params.seed in group:
             raise UserError(f"{sweep.sweep}: {name} has the params of another row; remove one")

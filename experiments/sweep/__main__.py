@@ -1,12 +1,9 @@
 """Run a sweep's rows as DVC experiments and keep their numbers in experiments/results.
 
     python -m experiments.sweep run controlled --jobs 2
-    python -m experiments.sweep row controlled sigmoid-b0.1-s1
-    python -m experiments.sweep list controlled
 
-Rows run from the last commit, in clones of it. `run` runs those that `list` prints: whose results
-are not there with the params that the sweep gives them. It runs them on this machine's cores or on
-a cluster of Dask's. `row` runs one, as a job of its own.
+Rows run from the last commit, in clones of it: those that `list` prints, whose results are not
+there with the params that the sweep gives them.
 """
 
 import argparse
@@ -16,9 +13,9 @@ import time
 
 from filelock import FileLock, Timeout
 
-from experiments.sweep import row as one_row
-from experiments.sweep.row import SCRATCH, call, private_clone
-from experiments.sweep.spec import SPECS, RowSpec, is_done, load
+from experiments.programs import call
+from experiments.sweep.row import SCRATCH, private_clone, run_row
+from experiments.sweep.spec import SPECS, RowSpec, load
 from fdpo.core import errors
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing
@@ -44,52 +41,43 @@ def main(arguments: list[str] | None = None) -> None:
     for command in (row, listed):
         command.add_argument("--data", action="store_true", help="of each seed the data alone")
     options = parser.parse_args(arguments)
-    wanted = {name for name in ("data", "push", "force") if getattr(options, name, False)}
-    commit = getattr(options, "commit", None) or call("git", "rev-parse", "HEAD")
+    options.commit = getattr(options, "commit", None) or call("git", "rev-parse", "HEAD")
     if options.command == "row":
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        try:
-            return one_row.run(options.sweep, options.row, commit, options.parent, wanted)
-        except one_row.RowFailed as error:
-            sys.exit(f"{options.row}: {error}")
-    with private_clone(commit) as clone:
+        return run_row(options)
+    with private_clone(options.commit) as clone:
         rows = load(options.sweep, clone)
-    waiting = [row for row in rows if not is_done(row)]
+    waiting = [row for row in rows if not row.is_done()]
     if options.command == "list":
-        for name in {row.data if options.data else row.name: row.name for row in waiting}.values():
-            print(name)
-        return None
+        of_each = {row.data if options.data else row.name: row.name for row in waiting}
+        return print(*of_each.values(), sep="\n", end="\n" * bool(of_each))
     if edited := call("git", "status", "--porcelain", "--", *CODE).splitlines():
-        names = ", ".join(line.split()[-1] for line in edited)
-        say(f"the last commit runs, without the changes in {names}")
+        without = ", ".join(line.split()[-1] for line in edited)
+        say(f"the last commit runs, without the changes in {without}")
     say(f"{len(rows)} rows, {len(rows) - len(waiting)} done")
-    lock = FileLock(SCRATCH / f"{options.sweep}.lock", timeout=0)
     try:
-        with lock:
-            sys.exit(run_rows(waiting, commit, options, wanted) if waiting else 0)
+        with FileLock(lock := SCRATCH / f"{options.sweep}.lock", timeout=0):
+            sys.exit(run_rows(waiting, options) if waiting else 0)
     except Timeout:
-        raise UserError(f"{options.sweep}: another process runs it ({lock.lock_file})") from None
+        raise UserError(f"{options.sweep}: another process runs it ({lock})") from None
 
 
-def run_rows(
-    rows: list[RowSpec], commit: str, options: argparse.Namespace, wanted: set[str]
-) -> str | None:
+def run_rows(rows: list[RowSpec], options: argparse.Namespace) -> str | None:
     """Run rows and keep each one's results as it ends; the list of those that failed."""
     from experiments.sweep import engine  # here, as Dask and PyTorch are slow to import
 
     failed = []
-    jobs = options.jobs or engine.default_jobs()
-    with engine.connected(jobs, options.cluster) as (client, threads):
-        ends = engine.run(client, rows, commit, threads, [f"--{name}" for name in wanted])
-        for number, (row, outcome) in enumerate(ends, start=1):
-            said = f"{row.name}: done"
-            if isinstance(outcome, str):
-                failed.append(said := outcome)
-            else:
-                for path, text in outcome.items():  # the row's own file comes last
-                    with replacing(path) as scratch:
-                        scratch.write_text(text, encoding="utf-8")
-            say(f"[{number}/{len(rows)}] {said}")
+    own = ["--commit", options.commit, *["--push"] * options.push]
+    with engine.connected(options.jobs, options.cluster) as (client, devices):
+        for number, (row, found) in enumerate(engine.run(client, rows, own, devices), start=1):
+            ended = f"{row.name}: {found if isinstance(found, str) else 'done'}"
+            say(f"[{number}/{len(rows)}] {ended}")
+            if isinstance(found, str):
+                failed.append(ended)
+                continue
+            for path, text in found.items():  # the row's own file comes last
+                with replacing(path) as scratch:
+                    scratch.write_text(text, encoding="utf-8")
     return "\n".join([f"{len(failed)} of {len(rows)} rows failed:", *failed]) if failed else None
 
 

@@ -9,7 +9,7 @@ from fdpo.config.study import Positive, Share, Study
 from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
 from fdpo.core.validation import Strict, Text, problems
-from fdpo.losses import LOSSES
+from fdpo.losses import LOSSES, Objective
 
 PARAMS_FILE = Path("params.yaml")
 STUDIES = Path("studies")
@@ -56,6 +56,20 @@ class Params(Strict):
         knobs = self.model_dump(include={"study", "loss", "beta", "alpha", "seed"})
         section = self.active.train.model_dump(exclude={"lr_by_loss"}, exclude_unset=True)
         return {**knobs, "lr": self.effective_lr, **section}
+
+    @property
+    def objective(self) -> Objective:
+        """What the policy is trained for."""
+        train = self.active.train
+        return Objective(
+            self.loss,
+            self.beta,
+            self.alpha,
+            normalize=train.normalize,
+            label_smoothing=train.label_smoothing,
+            label_noise=train.label_noise,
+            chosen_nll=train.chosen_nll,
+        )
 
     @property
     def effective_lr(self) -> float:

@@ -1,15 +1,27 @@
-"""Where a study's models and texts come from: the section `prepare` of params.yaml."""
+"""Where a study's models and texts come from: the section `prepare` of its file."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from fdpo.core.validation import Strict, Text
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
+AtLeastTwo = Annotated[int, Field(ge=2)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PackageWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]  # it stands in pip's input
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, str | int | float):
+        raise ValueError("must be text, a number, true or false; put a date in quotes")
+    return value
+
+
+Value = Annotated[str | int | float | bool, BeforeValidator(_plain)]
+End = Literal["given", "append"]  # whether an end-of-text is put behind texts that lack one
+Where = dict[Text, Value]  # column, or a path to a part of one, to the value that a row must have
 
 
 class Package(Strict):
@@ -19,85 +31,60 @@ class Package(Strict):
     version: PackageWord
     sha256: Sha256
 
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}"
+
 
 class PackagesSource(Strict):
     """Model and text from Python packages."""
 
+    given: ClassVar[bool] = False
     source: Literal["packages"]
     model: Package
     gguf: str
     judge: Package | None  # null: no judge
     snippets: Package
-    template: str
+    template: Annotated[str, Field(pattern=r"^[^{]*\{words\}$")]
     words: Count
     train_prompts: Count
-    heldout_prompts: Annotated[int, Field(ge=2)]
+    heldout_prompts: AtLeastTwo
+
+
+class Place(Strict):
+    """Where files are: `repo` and `revision` of the Hub, or `path`, of the user's own.
+
+    A revision is a branch, a tag or a commit. What is at a path lies within the repository, where
+    DVC watches it, and `stages.check` records it.
+    """
+
+    repo: Text = ""
+    revision: Text = ""
+    path: Text = ""
 
     @model_validator(mode="after")
-    def _template_ends_in_words(self) -> Self:
-        if not self.template.endswith("{words}") or self.template.count("{") != 1:
-            raise ValueError(
-                f"template must end in {{words}}, its only field, not {self.template!r}"
-            )
+    def _is_one(self) -> Self:
+        given = self.model_fields_set & Place.model_fields.keys()
+        if given not in ({"repo", "revision"}, {"path"}):
+            named = ", ".join(sorted(given)) or "none of them"
+            raise ValueError(f"must have repo and revision, or path alone; it has {named}")
         return self
 
 
-class HubRepo(Strict):
-    """A repository of the Hugging Face Hub; `revision` is a branch, a tag or a commit."""
+class Reference(Place):
+    """A model's folder as `save_pretrained` writes it, and what becomes of its weights.
 
-    repo: Text
-    revision: Text
-
-
-class FromDisk(Strict):
-    """A file or folder of the user's own, within the repository, which DVC watches.
-
-    `stages.check` finds the sections of this kind, and records what is at their `path`.
+    An adapter (LoRA) is merged into them, once. `dtype` is what they are held in while completions
+    are sampled and a policy is trained.
     """
 
-    path: Text
-
-
-class LocalModel(FromDisk):
-    """A folder with a model or an adapter, as `save_pretrained` writes it."""
-
-
-def _hub_or_disk(section: Any) -> str:
-    has_path = "path" in section if isinstance(section, dict) else hasattr(section, "path")
-    return "disk" if has_path else "hub"
-
-
-_HUB_OR_DISK = Discriminator(_hub_or_disk)
-ModelFolder = Annotated[
-    Annotated[HubRepo, Tag("hub")] | Annotated[LocalModel, Tag("disk")], _HUB_OR_DISK
-]
-
-
-class ReferenceLoading(Strict):
-    """What becomes of the reference's files: an adapter (LoRA) is merged into the weights, once.
-
-    `dtype` is what the weights are held in while completions are sampled and a policy is trained.
-    """
-
-    adapter: ModelFolder | None = None
+    adapter: Place | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
 
 
-class HubReference(HubRepo, ReferenceLoading):
-    """A reference from the Hub."""
-
-
-class LocalReference(LocalModel, ReferenceLoading):
-    """A reference from a local folder."""
-
-
-Reference = Annotated[
-    Annotated[HubReference, Tag("hub")] | Annotated[LocalReference, Tag("disk")], _HUB_OR_DISK
-]
-
-
-class ChatTemplate(FromDisk):
+class ChatTemplate(Strict):
     """A chat template in a file of its own, in place of the tokenizer's."""
+
+    path: Text
 
 
 def _chat(value: Any) -> Any:
@@ -109,58 +96,59 @@ def _chat(value: Any) -> Any:
 Chat = Annotated[Literal["none", "auto"] | ChatTemplate, BeforeValidator(_chat)]
 
 
-class ClassifierReading(Strict):
-    """What a classifier as scorer reads, and what of its output is the score.
+class ScorerSection(Strict):
+    """Base of sections that name a reward model or a judge.
+
+    `kind` is that of `fdpo.scoring.loading.KINDS`.
+    """
+
+    kind: ClassVar[str]
+
+
+class Classifier(Place, ScorerSection):
+    """A classifier as scorer: what it reads, and what of its output is the score.
 
     The score is the logit of the class with the name or number `label`, which a model with one
     output does without. With `input: chat` prompt and completion are turns in the classifier's own
     chat template, else one text. It reads as many tokens as it was made for, or `max_length` where
-    that is fewer; `too_long` says what happens to a text with more.
+    that is fewer; `too_long` says what happens to a text with more. With `end: append` the
+    end-of-text follows a text, where its tokenizer puts nothing there, as TRL trains reward models.
     """
 
+    kind: ClassVar[str] = "classifier"
     label: Annotated[int, Field(ge=0)] | Text | None = None
     too_long: Literal["refuse", "cut"]
     input: Literal["text", "chat"] = "text"
     max_length: Count | None = None
+    end: End = "append"
 
 
-class HubClassifier(HubRepo, ClassifierReading):
-    """A classifier of the Hub."""
+class PythonFunction(ScorerSection):
+    """A function of the user's own, `module:name`, that takes prompts and completions."""
 
-
-class LocalClassifier(LocalModel, ClassifierReading):
-    """A classifier in a local folder."""
-
-
-class PythonFunction(Strict):
-    """A function of the user's own, `module:name`, that takes prompts and completions.
-
-    `stages.check` records the module's file as it does those of `FromDisk`.
-    """
-
+    kind: ClassVar[str] = "python"
     python: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 
     @property
     def path(self) -> str:
-        """The module's file."""
+        """The module's file, which `stages.check` records."""
         return self.python.partition(":")[0].replace(".", "/") + ".py"
 
 
-def _scorer_kind(section: Any) -> str:
-    if "python" in section if isinstance(section, dict) else hasattr(section, "python"):
-        return "python"
-    return _hub_or_disk(section)
+# Each beside the key that tells it from the others; a section without one is the first's.
+_Scorers = Annotated[Classifier, Tag("")] | Annotated[PythonFunction, Tag("python")]
+_SCORER_KEYS = [get_args(scorer)[1].tag for scorer in get_args(_Scorers)]
 
 
-ScorerSource = Annotated[
-    Annotated[HubClassifier, Tag("hub")]
-    | Annotated[LocalClassifier, Tag("disk")]
-    | Annotated[PythonFunction, Tag("python")],
-    Discriminator(_scorer_kind),
-]
+def _scorer_key(section: Any) -> str:
+    keys = section if isinstance(section, dict) else type(section).model_fields
+    return next((key for key in _SCORER_KEYS if key in keys), "")
 
 
-class HubModels(Strict):
+Scorer = Annotated[_Scorers, Discriminator(_scorer_key)]
+
+
+class Models(Strict):
     """The models of a study, and whether prompts are put into the reference's chat template.
 
     With `chat: auto` each prompt becomes a user's turn in the template of the reference's
@@ -169,8 +157,8 @@ class HubModels(Strict):
     """
 
     reference: Reference
-    reward: ScorerSource
-    judge: ScorerSource | None  # null: no judge
+    reward: Scorer
+    judge: Scorer | None  # null: no judge
     chat: Chat = "none"
     system: Text | None = None
 
@@ -181,17 +169,25 @@ class HubModels(Strict):
         return self
 
 
-class HubDataset(HubRepo):
-    """A dataset of the Hub; `config` names one of its configurations where it has several."""
+class Data(Place):
+    """Rows: a dataset of the Hub, or a file of records, which is the one split `train`.
 
+    `config` names one of a dataset's configurations where it has several; with `sha256` no other
+    content of the file will do. `where` keeps the rows that have these values. Columns, here and
+    in what derives from this, may be paths, such as `info.post` or `messages.0.content`.
+    """
+
+    path: Annotated[str, Field(pattern=r"\.(jsonl|json|csv)(\.gz)?$|\.parquet$")] = ""
     config: Text | None = None
-
-
-class LocalFile(FromDisk):
-    """A file of records, which is the one split `train`; with `sha256` no other content will do."""
-
-    path: Annotated[str, Field(pattern=r"\.(jsonl|json|csv)(\.gz)?$|\.parquet$")]
     sha256: Sha256 | None = None
+    where: Where = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _keys_are_of_their_place(self) -> Self:
+        key, other = ("config", "repo") if self.path else ("sha256", "path")
+        if getattr(self, key) is not None:
+            raise ValueError(f"{key} = {getattr(self, key)!r} goes with {other}; remove it")
+        return self
 
 
 class Cut(Strict):
@@ -203,22 +199,16 @@ class Cut(Strict):
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        given = [value for value in (self.words, self.characters, self.before) if value is not None]
-        if len(given) != 1:
+        if [self.words, self.characters, self.before].count(None) != 2:
             raise ValueError("must have one of the keys words, characters and before")
         return self
 
 
-class PromptFormat(Strict):
-    """How a row becomes a prompt.
-
-    Columns may be paths, such as `info.post` or `messages.0.content`. `where` keeps the rows that
-    have these values; a prompt is `template` with the text, cut, in place of {text}.
-    """
+class Prompts(Data):
+    """How a row becomes a prompt: `template` with the column's text, cut, in place of {text}."""
 
     split: Text = "train"
     column: Text = "prompt"
-    where: dict[Text, Text | int | float] = Field(default_factory=dict)
     cut: Cut | None = None
     template: Text = "{text}"
 
@@ -229,23 +219,15 @@ class PromptFormat(Strict):
         return self
 
 
-class HubPrompts(HubDataset, PromptFormat):
-    """Prompts from a dataset of the Hub."""
-
-
-class FilePrompts(LocalFile, PromptFormat):
-    """Prompts from a local file."""
-
-
 class Choice(Strict):
     """Which of two completions was preferred: the one named `chosen` where `column` is `value`."""
 
     column: Text
-    value: Text | int | float
+    value: Value
 
 
 class PairColumns(Strict):
-    """Which columns hold what; each may be a path, such as `summaries.0.text`.
+    """Which columns hold what.
 
     Without `prompt` it is what the other two begin with alike: their first messages, or the
     dialogue up to its last common "\\n\\nAssistant:". With `choice` the two are exchanged where
@@ -265,49 +247,63 @@ class PairSplits(Strict):
     test: Text = "test"
 
 
-class PairFormat(Strict):
-    """How a row becomes a pair; a row that can't is refused, or left out and counted."""
+class GivenRows(Data):
+    """Rows that were chosen or sampled by others; one that is no such row is refused, or skipped.
+
+    `end` is of completions that are text and no answers of a chat; TRL appends.
+    """
+
+    bad_rows: Literal["refuse", "skip"] = "refuse"
+    end: End = "append"
+
+
+class Pairs(GivenRows):
+    """How a row becomes a pair."""
 
     splits: PairSplits = PairSplits()
     columns: PairColumns = PairColumns()
-    where: dict[Text, Text | int | float] = Field(default_factory=dict)
-    bad_rows: Literal["refuse", "skip"] = "refuse"
 
 
-class HubPairs(HubDataset, PairFormat):
-    """Pairs from a dataset of the Hub."""
+class CompletionColumns(Strict):
+    """Which columns hold what: of one completion, or lists with an item for each.
+
+    `score`, a number of which more is better, and `logprobs`, of the engine that sampled, in nats:
+    a number for each token, or their sum.
+    """
+
+    prompt: Text = "prompt"
+    completion: Text = "completion"
+    score: Text | None = None
+    logprobs: Text | None = None
 
 
-class FilePairs(LocalFile, PairFormat):
-    """Pairs from a local file."""
+class Completions(GivenRows):
+    """How a row becomes a prompt with completions; rows of the same prompt are put together."""
+
+    split: Text = "train"
+    columns: CompletionColumns = CompletionColumns()
 
 
-Prompts = Annotated[
-    Annotated[HubPrompts, Tag("hub")] | Annotated[FilePrompts, Tag("disk")], _HUB_OR_DISK
-]
-Pairs = Annotated[Annotated[HubPairs, Tag("hub")] | Annotated[FilePairs, Tag("disk")], _HUB_OR_DISK]
+class PromptsSource(Models):
+    """Models, and prompts that the reference is to complete."""
 
-
-class PromptsSource(HubModels):
-    """Models from the Hub, and prompts that the reference is to complete."""
-
+    given: ClassVar[bool] = False
     source: Literal["prompts"]
     prompts: Prompts
     train_prompts: Count
-    heldout_prompts: Annotated[int, Field(ge=2)]
+    heldout_prompts: AtLeastTwo
 
 
-class PairsSource(HubModels):
-    """Models from the Hub; pairs that somebody else chose, and the prompts to evaluate on.
+class GivenSource(Models):
+    """Models, completions that exist already, and the prompts to evaluate on.
 
-    Without `prompts`, `heldout_prompts` of those in the split train are drawn, and their pairs are
-    left out.
+    Without `prompts`, `heldout_prompts` of those to train on are drawn, and what was given for
+    them is left out.
     """
 
-    source: Literal["pairs"]
-    pairs: Pairs
+    given: ClassVar[bool] = True
     prompts: Prompts | None = None
-    heldout_prompts: Annotated[int, Field(ge=2)] | None = None
+    heldout_prompts: AtLeastTwo | None = None
 
     @model_validator(mode="after")
     def _held_out_prompts_are_named_or_drawn(self) -> Self:
@@ -318,21 +314,42 @@ class PairsSource(HubModels):
         return self
 
 
+class PairsSource(GivenSource):
+    """Pairs that somebody else chose."""
+
+    source: Literal["pairs"]
+    pairs: Pairs
+
+
+class CompletionsSource(GivenSource):
+    """Completions that somebody else sampled, to be ranked by scores of theirs or the reward."""
+
+    source: Literal["completions"]
+    completions: Completions
+
+
 class ExactSource(Strict):
     """A tiny random language model over a few letters, whose completions can all be listed."""
 
+    given: ClassVar[bool] = False
     source: Literal["exact"]
     letters: Annotated[int, Field(ge=2, le=26)]
     prompt_letters: Annotated[int, Field(ge=1, le=16)]
     train_prompts: Count
-    heldout_prompts: Annotated[int, Field(ge=2)]
+    heldout_prompts: AtLeastTwo
     reward: PythonFunction
 
 
-def local_sections(section: BaseModel) -> Iterator[FromDisk | PythonFunction]:
-    """The sections, at or below `section`, that name a file or folder of the user's own."""
-    if isinstance(section, FromDisk | PythonFunction):
-        yield section
+Source = Annotated[
+    PackagesSource | PromptsSource | PairsSource | CompletionsSource | ExactSource,
+    Field(discriminator="source"),
+]
+
+
+def local_files_of(section: BaseModel) -> Iterator[tuple[str, str | None]]:
+    """The files and folders of the user's own, at or below `section`; sha256 where one is set."""
+    if path := getattr(section, "path", ""):
+        yield path, getattr(section, "sha256", None)
     for _, value in section:
         if isinstance(value, BaseModel):
-            yield from local_sections(value)
+            yield from local_files_of(value)

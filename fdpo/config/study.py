@@ -4,17 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fdpo.config.sources import (
-    Count,
-    ExactSource,
-    PackagesSource,
-    PairsSource,
-    PromptsSource,
-)
+from fdpo.config.sources import Count, Source
 from fdpo.core.validation import Strict, Text
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+BelowHalf = Annotated[float, Field(ge=0, lt=0.5)]
 Whole = Annotated[int, Field(ge=0, le=10_000_000)]
 Several = Annotated[int, Field(ge=2, le=10_000)]  # completions of one prompt
 
@@ -55,9 +50,14 @@ class DiverseBeam(Strict):
 
 
 class Given(Strict):
-    """No decoding: the completions come with the prompts."""
+    """No decoding: the completions come with the prompts.
+
+    `max_mismatch` bounds how far the log-probabilities of the engine that sampled them, where they
+    come along, are from the reference's: the mean distance per token, in nats.
+    """
 
     strategy: Literal["given"]
+    max_mismatch: Positive = 0.1  # engines in bfloat16 are at 0.02 to 0.05, another model above 0.2
 
 
 class Published(Strict):
@@ -202,7 +202,8 @@ class Train(Strict):
     `lr_by_loss` has a `default` for losses without a rate of their own. `log_every` counts steps.
     `eval_every` steps, and before and after training, the policy's own objective is measured on the
     test pairs; without it training reads none. `dtype` is what products of matrices are computed
-    in: by default bfloat16 on a GPU and float32 on a CPU.
+    in: by default bfloat16 on a GPU and float32 on a CPU. `normalize`, `label_smoothing`,
+    `label_noise` and `chosen_nll` are those of `fdpo.losses.Objective`.
     """
 
     epochs: Count
@@ -217,10 +218,32 @@ class Train(Strict):
     log_every: Count
     eval_every: Count | None = None
     dtype: Literal["float32", "bfloat16"] | None = None
+    normalize: Literal["sum", "mean"] = "sum"
+    label_smoothing: BelowHalf = 0.0
+    label_noise: BelowHalf = 0.0
+    chosen_nll: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+
+    @model_validator(mode="after")
+    def _flips_are_smoothed_or_corrected(self):
+        if self.label_smoothing and self.label_noise:
+            raise ValueError(
+                f"label_smoothing = {self.label_smoothing} trains on flipped labels, label_noise ="
+                f" {self.label_noise} corrects for them; remove either"
+            )
+        return self
 
     def lr_of(self, loss: str) -> float:
         """The study's learning rate for this loss."""
         return self.lr_by_loss.get(loss, self.lr_by_loss["default"])
+
+    def check_warmup(self, pairs: int) -> None:
+        """Raise `ValueError` where training on so many pairs never reaches the learning rate."""
+        steps = self.epochs * -(-pairs // self.pairs_per_step)
+        if self.warmup_steps >= max(steps, 1):
+            raise ValueError(
+                f"train.warmup_steps = {self.warmup_steps}: training on {pairs} pairs has {steps}"
+                " steps, so the learning rate would never be reached; lower it"
+            )
 
 
 class Evaluate(Strict):
@@ -239,9 +262,7 @@ class Evaluate(Strict):
 class Study(Strict):
     """The settings of one study, one section per stage."""
 
-    prepare: Annotated[
-        PackagesSource | PromptsSource | PairsSource | ExactSource, Field(discriminator="source")
-    ]
+    prepare: Source
     generate: Generate
     score: Score
     pair: PairParams
@@ -251,12 +272,12 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _pairs_are_given_or_made(self):
-        given = self.prepare.source == "pairs"
-        if given != (self.generate.train.strategy == "given"):
+        if self.prepare.given != (self.generate.train.strategy == "given"):
             raise ValueError(
                 f"generate.train.strategy = {self.generate.train.strategy!r}: must be 'given'"
-                " where prepare.source is 'pairs', and nowhere else"
+                " where prepare.source is 'pairs' or 'completions', and nowhere else"
             )
+        given = self.prepare.source == "pairs"
         if given != (self.pair.ranks == "given"):
             raise ValueError(
                 f"pair.ranks = {self.pair.ranks}: must be 'given' where prepare.source is 'pairs',"
@@ -288,6 +309,13 @@ class Study(Strict):
                     f"pair.ranks has {pair}, but generate.train.completions = {completions}; "
                     f"ranks go from 1 to {completions}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _warmup_ends(self):
+        prompts = getattr(self.prepare, "train_prompts", None)  # of given rows it is not known yet
+        if prompts is not None:
+            self.train.check_warmup(prompts * len(self.pair.ranks))
         return self
 
     @model_validator(mode="after")

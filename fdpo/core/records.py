@@ -46,16 +46,32 @@ class TextPair(Strict):
     rejected: Text
 
 
+class GivenCompletion(Sparse):
+    """A completion that came with its prompt, as text that begins where that ends, or token ids.
+
+    `logps` are the log-probabilities of its tokens by the engine that sampled it, in nats, or
+    `logp` is their sum.
+    """
+
+    text: Text | None = None
+    ids: TokenIds | None = None
+    score: float | None = None
+    logps: Annotated[list[LogProbability], Field(min_length=1)] | None = None
+    logp: LogProbability | None = None
+
+
 class Prompt(Sparse):
     """A line of data/prompts.jsonl; `given` are its pairs where somebody else chose them.
 
-    `messages` are what `prompt` renders, where the study puts prompts into a chat template.
+    `completions` are those that were sampled elsewhere. `messages` are what `prompt` renders, where
+    the study puts prompts into a chat template.
     """
 
     id: Id
     prompt: Text
     role: Role
     given: Annotated[list[TextPair], Field(min_length=1)] | None = None
+    completions: Annotated[list[GivenCompletion], Field(min_length=2)] | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
 
 
@@ -106,7 +122,9 @@ class Generation(Sparse):
     `given` are [chosen, rejected] places among the completions, where the pairs were given.
     `published` is one more sample of a held-out prompt, decoded as the study's published figures
     were; evaluation alone reads it. `baselines` are samples of a held-out prompt that only `score`
-    reads. `messages` are those of the prompt.
+    reads. `messages` are those of the prompt. `scores` are those that came along with completions,
+    one for each. `mismatch` is how far the log-probabilities that came along are from the
+    reference's, in nats: of each token, or per token of a completion where only sums came.
     """
 
     id: Id
@@ -118,6 +136,8 @@ class Generation(Sparse):
     published: Completion | None = None
     baselines: BaselineSamples | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    scores: list[float] | None = None
+    mismatch: list[float] | None = None
 
     @model_validator(mode="after")
     def _given_exist(self) -> Self:
@@ -200,26 +220,21 @@ def read(path: str | Path, kind: type[Record]) -> Iterator[Record]:
     Raises `UserError` naming file, line and field when the file is missing, empty or cut short, or
     when a line is not a record of this kind.
     """
+    number = 0
     try:
         with open(path, "rb") as lines:
-            number = 0
             for number, line in enumerate(lines, start=1):
-                yield _parse(line, kind, f"{path}:{number}")
+                if not line.endswith(b"\n"):
+                    raise UserError(f"{path}:{number}: cut short; run `dvc repro` to rebuild it")
+                yield kind.model_validate_json(line)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run `dvc repro` to rebuild it") from None
-    if number == 0:
-        raise UserError(f"{path}: empty; run `dvc repro` to rebuild it")
-
-
-def _parse(line: bytes, kind: type[Record], place: str) -> Record:
-    if not line.endswith(b"\n"):
-        raise UserError(f"{place}: cut short; run `dvc repro` to rebuild the file")
-    try:
-        return kind.model_validate_json(line)
     except ValidationError as error:
         raise UserError(
-            f"{place}: {problems(error)[0]}; correct the line or rebuild with `dvc repro`"
+            f"{path}:{number}: {problems(error)[0]}; correct the line or rebuild with `dvc repro`"
         ) from None
+    if number == 0:
+        raise UserError(f"{path}: empty; run `dvc repro` to rebuild it")
 
 
 def read_prompt_unique(path: str | Path, kind: type[PromptRecord]) -> Iterator[PromptRecord]:

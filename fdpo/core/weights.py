@@ -1,46 +1,59 @@
 """Checks of weights before they are used: safetensors, complete, finite, enough rows."""
 
 import re
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from fdpo.core.errors import UserError
+from fdpo.core.files import read_json_object
 
 if TYPE_CHECKING:  # importing torch takes seconds, and some callers load no model
     from torch import nn
 
-_PICKLED = {
-    "model.safetensors": "pytorch_model.bin",
-    "adapter_model.safetensors": "adapter_model.bin",
-}
 # Older files hold what a model computes from its config: positions, causal masks, rotary angles.
 _BUFFER = re.compile(
     r"(^|\.)(position_ids|token_type_ids|inv_freq|masked_bias|(attn|attention)\.bias)$"
 )
 
 
+def from_folder(auto_class: Any, folder: Path, what: str, remedy: str, **options: Any) -> Any:
+    """`auto_class.from_pretrained` without the network or the folder's code.
+
+    Raises `UserError`, whatever goes wrong.
+    """
+    try:
+        return auto_class.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
+    except Exception as error:
+        raise unreadable(folder, what, error, remedy) from None
+
+
 def require_safetensors(folder: str | Path, name: str, remedy: str) -> None:
-    """Raise `UserError` when `folder` has no file `name`, even if it has a pickle instead.
+    """Raise `UserError` when `folder` has no file `name`, or holds quantised weights.
 
     Call this before a library loads the folder: the library would look for a pickle, or on the Hub.
     """
-    if (Path(folder) / name).is_file():
-        return
-    pickled = _PICKLED[name]
-    has_pickle = (Path(folder) / pickled).exists()
-    note = f", and pickled weights ({pickled}) are never loaded" if has_pickle else ""
-    raise UserError(f"{folder}/{name}: missing{note}; {remedy}")
-
-
-def require_all(missing: Iterable[str], folder: str | Path, remedy: str) -> None:
-    """Raise `UserError` when the file lacked weights: the library has drawn those at random."""
-    for name in sorted(missing):
-        raise UserError(f"{folder}: no weights for {name}; {remedy}")
+    if not Path(folder, name).is_file():
+        raise UserError(f"{folder}/{name}: missing; {remedy}")
+    config = Path(folder, "config.json")
+    if config.is_file() and (quantised := read_json_object(config).get("quantization_config")):
+        raise UserError(
+            f"{config}: quantization_config = {quantised!r:.80}: quantised weights are not read;"
+            " name the model in float32, float16 or bfloat16"
+        )
 
 
 def require_exact(
-    loading: Mapping[str, Any], folder: str | Path, remedy: str, unused: str = ""
+    loading: Mapping[str, Any],
+    folder: str | Path,
+    remedy: str,
+    unused: str = "",
+    config: str = "config.json",
 ) -> None:
     """Raise `UserError` unless file and model hold the same weights; the file may have buffers too.
 
@@ -48,22 +61,55 @@ def require_exact(
     from another architecture, or with other settings than its config's.
 
     Args:
-        loading: what `from_pretrained(..., output_loading_info=True)` returns beside the model.
+        loading: `missing_keys` and `unexpected_keys`, and `mismatched_keys` with the shapes in file
+            and model, as `from_pretrained(..., output_loading_info=True,
+            ignore_mismatched_sizes=True)` returns them beside the model.
         folder: named in the error.
-        remedy: what to do about weights that are missing.
+        remedy: what to do about it.
         unused: prefix of weights that the caller never uses, so that either side may lack them.
+        config: the file that says which weights the model has.
     """
 
     def counted(key: str) -> list[str]:
         return sorted(n for n in loading[key] if not unused or not n.startswith(unused))
 
-    require_all(counted("missing_keys"), folder, remedy)
+    missing = counted("missing_keys")
+    problems = []
     for name in counted("unexpected_keys"):
-        if not _BUFFER.search(name):
-            raise UserError(
-                f"{folder}: its model has no place for the weights {name}; correct config.json,"
-                " which describes another model than the file holds"
+        if within := _name_within(name, missing):
+            problems.append(
+                f"holds weights {name}, which its {config} names {within}: a wrapper of the model"
+                " (torch.compile, FSDP, PEFT, …) was saved; save the model in it"
             )
+        elif not _BUFFER.search(name):
+            problems.append(f"holds weights {name}, which its {config} does not name; {remedy}")
+    for name, stored, wanted in sorted(loading.get("mismatched_keys", ())):
+        shapes = f"{list(stored)}, and {list(wanted)} by its {config}"
+        problems.append(f"its weights {name} are {shapes}; {remedy}")
+    problems += [f"no weights for {name}, which its {config} names; {remedy}" for name in missing]
+    for problem in problems:
+        raise UserError(f"{folder}: {problem}")
+
+
+def _name_within(name: str, missing: Sequence[str]) -> str:
+    """The missing name that `name` is, with parts of its path taken out; nothing if it is none."""
+    parts = name.split(".")
+    for start, end in combinations(range(len(parts)), 2):
+        if (shorter := ".".join(parts[:start] + parts[end:])) in missing:
+            return shorter
+    return ""
+
+
+def unreadable(folder: str | Path, kind: str, error: Exception, rebuild: str) -> UserError:
+    """One line for what a library raised over the `kind` of model in `folder`.
+
+    `rebuild` is advised where a file is damaged or missing. Else the model is one that the library
+    can't read, and its message says why.
+    """
+    is_there = Path(folder, "config.json").is_file()
+    is_damaged = not is_there or isinstance(error, OSError | SafetensorError)
+    remedy = rebuild if is_damaged else "correct it, or name another model"
+    return UserError(f"{folder}: no readable {kind} ({short_message(error)}); {remedy}")
 
 
 def require_finite(model: "nn.Module", folder: str | Path, remedy: str) -> None:

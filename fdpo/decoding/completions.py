@@ -1,10 +1,11 @@
 """Prompts to records with the reference's completions: decoded, or given by somebody else."""
 
+import math
 from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fdpo.config.study import Generate
+from fdpo.config.study import Generate, Heldout, ReferenceBaselines
 from fdpo.core.randomness import RandomStreams
 from fdpo.core.records import (
     BaselineSamples,
@@ -13,7 +14,7 @@ from fdpo.core.records import (
     TemperedCompletion,
     TemperedSamples,
 )
-from fdpo.decoding import length_limit
+from fdpo.decoding.engine_mismatch import distances
 from fdpo.decoding.sampling import Sampled
 from fdpo.decoding.strategies import (
     decode_heldout,
@@ -23,7 +24,7 @@ from fdpo.decoding.strategies import (
 )
 from fdpo.decoding.tokenized_prompts import TokenizedPrompt
 from fdpo.models.causal_lm import cached_attention, end_of_text_ids
-from fdpo.models.logprobs import forward_logps
+from fdpo.models.logprobs import forward_logps, forward_token_logps
 from fdpo.models.text_tokens import completion_text
 
 
@@ -73,14 +74,34 @@ def complete(
         return _sample_heldout(model, tokenizer, batch, generate, streams)
     if generate.train.strategy == "given":
         return [_take_given(model, tokenizer, item) for item in batch]
-    numbers = [item.prompt.id for item in batch]
-    prompt_ids = [item.ids for item in batch]
     with cached_attention(model):
-        rows = decode_train(model, tokenizer, numbers, prompt_ids, generate.train, streams)
+        rows = decode_train(model, tokenizer, *_prompts(batch), generate.train, streams)
     return [
-        _generation(tokenizer, item, length_limit.cut(model, item.ids, row, generate.max_length))
+        _generation(tokenizer, item, cut(model, item.ids, row, generate.max_length))
         for item, row in zip(batch, rows, strict=True)
     ]
+
+
+def cut(
+    model: PreTrainedModel, prompt: Sequence[int], completions: Sequence[Sampled], max_length: int
+) -> list[Sampled]:
+    """Completions whose tokens, with the prompt's, are at most `max_length`; longer ones are cut.
+
+    A cut completion is not finished, and its log-probability is that of the ids that are left, from
+    a forward pass of `model`, which must not be within `cached_attention`.
+    """
+    room = max_length - len(prompt)
+    kept = [sampled.ids[:room] for sampled in completions if len(sampled.ids) > room]
+    logps = iter(forward_logps(model, prompt, kept))
+    return [
+        Sampled(sampled.ids[:room], False, next(logps)) if len(sampled.ids) > room else sampled
+        for sampled in completions
+    ]
+
+
+def _prompts(batch: Sequence[TokenizedPrompt]) -> tuple[list[int], list[list[int]]]:
+    """The prompts' numbers and their token ids."""
+    return [item.prompt.id for item in batch], [item.ids for item in batch]
 
 
 def _sample_heldout(
@@ -91,17 +112,17 @@ def _sample_heldout(
     streams: RandomStreams,
 ) -> list[Generation]:
     """Plain samples and, where the study asks for them, one as published, and the baselines'."""
-    numbers = [item.prompt.id for item in batch]
-    prompt_ids = [item.ids for item in batch]
-    settings = generate.heldout
+    prompts, settings = _prompts(batch), generate.heldout
     published: Sequence[Sampled | None] = [None] * len(batch)
+    baselines: Sequence[BaselineSamples | None] = [None] * len(batch)
     with cached_attention(model):
-        rows = decode_heldout(model, numbers, prompt_ids, settings, streams, purpose="reference")
+        rows = decode_heldout(model, *prompts, settings, streams, "reference")
         if settings.published:
-            published = decode_published(
-                model, numbers, prompt_ids, settings.published, streams, purpose="reference"
+            published = decode_published(model, *prompts, settings.published, streams, "reference")
+        if generate.baselines:
+            baselines = _sample_baselines(
+                model, tokenizer, batch, generate.baselines, settings, streams
             )
-    baselines = _sample_baselines(model, tokenizer, batch, generate, streams)
     return [
         _generation(tokenizer, item, row, published=extra, baselines=more)
         for item, row, extra, more in zip(batch, rows, published, baselines, strict=True)
@@ -112,41 +133,28 @@ def _sample_baselines(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     batch: Sequence[TokenizedPrompt],
-    generate: Generate,
+    settings: ReferenceBaselines,
+    heldout: Heldout,
     streams: RandomStreams,
-) -> Sequence[BaselineSamples | None]:
-    """The samples of each prompt that only baselines need; None where there are no baselines."""
-    settings, heldout = generate.baselines, generate.heldout
-    if settings is None:
-        return [None] * len(batch)
-    numbers = [item.prompt.id for item in batch]
-    prompt_ids = [item.ids for item in batch]
+) -> list[BaselineSamples]:
+    """The samples of each prompt that only baselines need."""
+    prompts = _prompts(batch)
     plain: list[list[Sampled]] = [[] for _ in batch]
-    with cached_attention(model):
-        if missing := settings.plain_samples - heldout.samples:
-            further = heldout.model_copy(update={"samples": missing})
-            plain = decode_heldout(model, numbers, prompt_ids, further, streams, "best of n")
-        tempered = {
-            temperature: decode_tempered(
-                model,
-                numbers,
-                prompt_ids,
-                temperature,
-                settings.samples_per_temperature,
-                heldout.max_new_tokens,
-                streams,
-            )
-            for temperature in settings.temperatures
-        }
+    if missing := settings.plain_samples - heldout.samples:
+        further = heldout.model_copy(update={"samples": missing})
+        plain = decode_heldout(model, *prompts, further, streams, "best of n")
+    samples, steps = settings.samples_per_temperature, heldout.max_new_tokens
+    tempered = {
+        temperature: decode_tempered(model, *prompts, temperature, samples, steps, streams)
+        for temperature in settings.temperatures
+    }
     return [
         BaselineSamples(
             plain=[_completion(tokenizer, item.ids, sampled) for sampled in plain[place]],
             tempered=[
                 TemperedSamples(
                     temperature=temperature,
-                    completions=[
-                        _tempered(tokenizer, item.ids, sampled) for sampled in rows[place]
-                    ],
+                    completions=[_tempered(tokenizer, item.ids, one) for one in rows[place]],
                 )
                 for temperature, rows in tempered.items()
             ],
@@ -166,14 +174,22 @@ def _tempered(
 def _take_given(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, item: TokenizedPrompt
 ) -> Generation:
-    """The completions of a prompt's given pairs, each once, with what the model says of them."""
+    """The completions given for a prompt, of pairs each once, with what the model says of them."""
     ends = end_of_text_ids(model)
-    logps = forward_logps(model, item.ids, item.completions)
+    scores = [found.score for found in item.sampled if found.score is not None]
+    mismatch: list[float] = []
+    if any(found.logps or found.logp is not None for found in item.sampled):
+        by_token = forward_token_logps(model, item.ids, item.completions)
+        logps = [math.fsum(values) for values in by_token]
+        mismatch = distances(item.sampled, by_token)
+    else:
+        logps = forward_logps(model, item.ids, item.completions)
     completions = [
         Sampled(ids, ids[-1] in ends, logp)
         for ids, logp in zip(item.completions, logps, strict=True)
     ]
-    return _generation(tokenizer, item, completions, given=item.given)
+    record = _generation(tokenizer, item, completions, given=item.given or None)
+    return record.model_copy(update={"scores": scores or None, "mismatch": mismatch or None})
 
 
 def _generation(

@@ -5,10 +5,9 @@ from contextlib import nullcontext
 import torch
 from transformers import PreTrainedModel
 
-from fdpo.core.weights import short_message
 from fdpo.decoding.cached_decoder import CachedDecoder, left_padded
 from fdpo.models.causal_lm import cached_attention, full_precision
-from fdpo.models.packing_probe import PlainForward, probe_packing, refusal, require_equal
+from fdpo.models.packing_probe import PlainForward, probe_packing, refusing, require_equal
 
 STEPS = 3  # tokens decoded one by one, behind prompts of unequal length
 
@@ -36,18 +35,15 @@ def probe_decoder(model: PreTrainedModel, plain: PlainForward) -> None:
     steps = min(STEPS, *map(len, plain.completions))
     texts = [[*plain.prompt, *completion] for completion in plain.completions]
     decoded = []
-    try:
-        with full_precision(model), cached_attention(model):
-            history = left_padded([text[:-steps] for text in texts], model.device)
-            decoder = CachedDecoder(model, history, copies=1, precision=nullcontext)
-            for step in range(-steps, 0):
-                tokens = torch.tensor([[text[step]] for text in texts], device=model.device)
-                logits = decoder.next_logits().float()
-                decoded.append(logits.log_softmax(dim=1).gather(1, tokens)[:, 0])
-                history = torch.cat([history, tokens], dim=1)
-                if step < -1:
-                    decoder.advance(history)
-    except Exception as error:  # what a model lacks shows in whatever its code then does
-        raise refusal(model, f"does not decode with a cache ({short_message(error)})") from None
+    with refusing(model, "decode with a cache"), full_precision(model), cached_attention(model):
+        history = left_padded([text[:-steps] for text in texts], model.device)
+        decoder = CachedDecoder(model, history, copies=1, precision=nullcontext)
+        for step in range(-steps, 0):
+            tokens = torch.tensor([[text[step]] for text in texts], device=model.device)
+            logits = decoder.next_logits().float()
+            decoded.append(logits.log_softmax(dim=1).gather(1, tokens)[:, 0])
+            history = torch.cat([history, tokens], dim=1)
+            if step < -1:
+                decoder.advance(history)
     expected = torch.stack([logps[-steps:] for logps in plain.logps], dim=1)
     require_equal(model, "when decoded with a cache", torch.stack(decoded), expected)

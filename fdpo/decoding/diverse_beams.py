@@ -65,7 +65,7 @@ class _Rows:
 @torch.inference_mode()
 def diverse_beam_search(
     model: PreTrainedModel,
-    prompts: list[list[int]],
+    prompts: Sequence[Sequence[int]],
     config: BeamSettings,
     end_ids: Sequence[int],
     pad_id: int,
@@ -84,12 +84,20 @@ def diverse_beam_search(
     Returns: the G completions of each prompt, the best score first. Their log-probabilities are the
     model's own, at temperature 1 before any bias or penalty.
     """
-    rows = _first_rows(prompts, config.groups, model.device)
+    count, groups = len(prompts), config.groups
+    # Group 0 of every prompt, group 1 of every prompt, and so on.
+    rows = _Rows(
+        history=left_padded(prompts, model.device).repeat(groups, 1),
+        prompt=torch.arange(count, device=model.device).repeat(groups),
+        group=torch.arange(groups, device=model.device).repeat_interleave(count),
+        score=torch.zeros(count * groups, dtype=torch.float32, device=model.device),
+        logp=torch.zeros(count * groups, dtype=torch.float64, device=model.device),
+    )
     ends = torch.tensor(list(end_ids), device=model.device)
     biases = _SequenceBiases(config, end_ids, model.device)
-    latest = rows.prompt.new_full((len(prompts), config.groups), pad_id)
+    latest = rows.prompt.new_full((count, groups), pad_id)
     ended_groups: list[list[tuple[float, int, BeamCompletion]]] = [[] for _ in prompts]
-    decoder = CachedDecoder(model, rows.history[: len(prompts)], copies=config.groups)
+    decoder = CachedDecoder(model, rows.history[:count], copies=groups)
     for length in range(1, config.max_new_tokens + 1):
         tokens = _choose(rows, decoder.next_logits(), latest, biases, config, ends)
         rows.history = torch.cat([rows.history, tokens[:, None]], dim=1)
@@ -105,19 +113,6 @@ def diverse_beam_search(
         decoder.advance(rows.history)
     # On equal scores Transformers returns the later group first.
     return [[decoded for *_, decoded in sorted(ends, reverse=True)] for ends in ended_groups]
-
-
-def _first_rows(prompts: list[list[int]], groups: int, device: torch.device) -> _Rows:
-    """Rows in the order group 0 of every prompt, group 1 of every prompt, and so on."""
-    indices = torch.arange(len(prompts), device=device)
-    rows = len(prompts) * groups
-    return _Rows(
-        history=left_padded(prompts, device).repeat(groups, 1),
-        prompt=indices.repeat(groups),
-        group=torch.arange(groups, device=device).repeat_interleave(len(prompts)),
-        score=torch.zeros(rows, dtype=torch.float32, device=device),
-        logp=torch.zeros(rows, dtype=torch.float64, device=device),
-    )
 
 
 def _choose(

@@ -106,16 +106,12 @@ def sample(
             going, history = going[order], history[order]
             decoder.keep(order)
         decoder.advance(history)
-    if keep_hidden:
-        completions = {
-            row: replace(sampled, hidden=states[row, : len(sampled.ids)])
-            for row, sampled in completions.items()
-        }
-    if sums is not None:
-        completions = {
-            row: replace(sampled, measured=tuple(sums[row].tolist()))
-            for row, sampled in completions.items()
-        }
+    for row, sampled in completions.items():
+        if keep_hidden:
+            sampled = replace(sampled, hidden=states[row, : len(sampled.ids)])
+        if sums is not None:
+            sampled = replace(sampled, measured=tuple(sums[row].tolist()))
+        completions[row] = sampled
     in_order = [completions[row] for row in range(len(numbers))]
     return [in_order[prompt :: len(prompts)] for prompt in range(len(prompts))]
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from transformers import (
+    LogitsProcessor,
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
     PreTrainedModel,
@@ -41,11 +43,31 @@ def decode_train(
     """
     if isinstance(settings, DiverseBeam):
         return _search(model, tokenizer, prompts, settings)
-    draws = [
-        uniforms(streams, "train", number, settings.completions, settings.max_new_tokens)
-        for number in prompt_ids
-    ]
-    return sample(model, prompts, draws, end_of_text_ids(model), _warp(settings))
+    warp = LogitsProcessorList()
+    if settings.temperature != 1:
+        warp.append(TemperatureLogitsWarper(settings.temperature))
+    if settings.top_k:
+        warp.append(TopKLogitsWarper(settings.top_k))
+    if settings.top_p < 1:
+        warp.append(TopPLogitsWarper(settings.top_p))
+    samples, steps = settings.completions, settings.max_new_tokens
+    return _draw(model, prompt_ids, prompts, streams, "train", samples, steps, warp)
+
+
+def _draw(
+    model: PreTrainedModel,
+    prompt_ids: Sequence[int],
+    prompts: Sequence[Sequence[int]],
+    streams: RandomStreams,
+    purpose: str,
+    samples: int,
+    steps: int,
+    warp: LogitsProcessor | LogitsProcessorList | None = None,
+    **options: Any,
+) -> list[list[Sampled]]:
+    """`sample` with each prompt's own numbers for `purpose`, to the model's ends of text."""
+    draws = [uniforms(streams, purpose, number, samples, steps) for number in prompt_ids]
+    return sample(model, prompts, draws, end_of_text_ids(model), warp or None, **options)
 
 
 def _search(
@@ -54,14 +76,8 @@ def _search(
     prompts: Sequence[Sequence[int]],
     settings: DiverseBeam,
 ) -> list[list[Sampled]]:
-    ends = end_of_text_ids(model)
-    rows = diverse_beams.diverse_beam_search(
-        model,
-        [list(ids) for ids in prompts],
-        beam_settings(tokenizer, settings),
-        ends,
-        pad_id=ends[0],
-    )
+    ends, search = end_of_text_ids(model), beam_settings(tokenizer, settings)
+    rows = diverse_beams.diverse_beam_search(model, prompts, search, ends, pad_id=ends[0])
     return [[Sampled(ids, ids[-1] in ends, logp) for ids, logp in row] for row in rows]
 
 
@@ -88,17 +104,6 @@ def beam_settings(
     )
 
 
-def _warp(settings: Sampling) -> LogitsProcessorList | None:
-    warp = LogitsProcessorList()
-    if settings.temperature != 1:
-        warp.append(TemperatureLogitsWarper(settings.temperature))
-    if settings.top_k:
-        warp.append(TopKLogitsWarper(settings.top_k))
-    if settings.top_p < 1:
-        warp.append(TopPLogitsWarper(settings.top_p))
-    return warp or None
-
-
 def decode_heldout(
     model: PreTrainedModel,
     prompt_ids: Sequence[int],
@@ -113,11 +118,10 @@ def decode_heldout(
     `purpose` names the random stream; reference and policy draw independent numbers. `keep_hidden`
     is as for `sample`.
     """
-    draws = [
-        uniforms(streams, purpose, number, settings.samples, settings.max_new_tokens)
-        for number in prompt_ids
-    ]
-    return sample(model, prompts, draws, end_of_text_ids(model), keep_hidden=keep_hidden)
+    samples, steps = settings.samples, settings.max_new_tokens
+    return _draw(
+        model, prompt_ids, prompts, streams, purpose, samples, steps, keep_hidden=keep_hidden
+    )
 
 
 def decode_tempered(
@@ -133,15 +137,10 @@ def decode_tempered(
 
     `measured` of each are KL(p_T‖p_1) and the entropy of p_T, summed over its tokens, in nats.
     """
-    purpose = f"temperature {temperature}"
-    draws = [uniforms(streams, purpose, number, samples, max_new_tokens) for number in prompt_ids]
-    return sample(
-        model,
-        prompts,
-        draws,
-        end_of_text_ids(model),
-        TemperatureLogitsWarper(temperature),
-        measure=partial(tempered_kl_and_entropy, temperature=temperature),
+    purpose, warp = f"temperature {temperature}", TemperatureLogitsWarper(temperature)
+    measure = partial(tempered_kl_and_entropy, temperature=temperature)
+    return _draw(
+        model, prompt_ids, prompts, streams, purpose, samples, max_new_tokens, warp, measure=measure
     )
 
 
@@ -162,9 +161,6 @@ def decode_published(
         warp.append(NoRepeatNGramLogitsProcessor(settings.no_repeat_ngram))
     if settings.top_k:
         warp.append(TopKLogitsWarper(settings.top_k))
-    draws = [
-        uniforms(streams, f"published {purpose}", number, 1, settings.max_new_tokens)
-        for number in prompt_ids
-    ]
-    rows = sample(model, prompts, draws, end_of_text_ids(model), warp or None)
+    purpose, steps = f"published {purpose}", settings.max_new_tokens
+    rows = _draw(model, prompt_ids, prompts, streams, purpose, 1, steps, warp)
     return [completion for (completion,) in rows]

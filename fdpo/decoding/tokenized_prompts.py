@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fdpo.config.study import Generate
 from fdpo.core.errors import UserError
-from fdpo.core.records import Prompt
+from fdpo.core.records import GivenCompletion, Prompt
 from fdpo.models.causal_lm import position_limit
 from fdpo.models.text_tokens import completion_tokens, prompt_tokens
 
@@ -17,6 +17,7 @@ EMPTY_PROMPT = "prompts left out without a token"
 REPEATED = "prompts left out with the tokens of another"
 UNPAIRED = "prompts left out without a pair"
 EMPTY_COMPLETION = "pairs left out for a completion without a token"
+EMPTY_SAMPLE = "completions left out without a token"
 CUT_AT_END = "given completions cut at an end-of-text within"
 
 
@@ -24,18 +25,15 @@ CUT_AT_END = "given completions cut at an end-of-text within"
 class TokenizedPrompt:
     """A prompt and its token ids, with the completions that were given, if any.
 
-    `given` are [chosen, rejected] places among `completions`.
+    `given` are [chosen, rejected] places among `completions`. `sampled` is what came along with
+    each completion that was sampled elsewhere.
     """
 
     prompt: Prompt
     ids: list[int]
     completions: list[list[int]] = field(default_factory=list)
     given: list[list[int]] = field(default_factory=list)
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the prompt and the longest of its given completions."""
-        return len(self.ids) + max(map(len, self.completions), default=0)
+    sampled: list[GivenCompletion] = field(default_factory=list)
 
 
 def tokenize_prompts(
@@ -64,13 +62,54 @@ def tokenize_prompts(
         elif tuple(ids) in seen:
             left_out[REPEATED] += 1
         else:
-            item = _with_given(tokenizer, prompt, ids, max_length, end_ids, left_out)
-            if prompt.given and not item.given:
+            add = _with_sampled if prompt.completions else _with_given
+            item = add(tokenizer, prompt, ids, max_length, end_ids, left_out)
+            if (prompt.given and not item.given) or (prompt.completions and not item.completions):
                 left_out[UNPAIRED] += 1
-                continue
-            seen.add(tuple(ids))
-            kept[id(prompt)] = item
+            else:
+                seen.add(tuple(ids))
+                kept[id(prompt)] = item
     return [kept[id(prompt)] for prompt in prompts if id(prompt) in kept], left_out
+
+
+def _with_sampled(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Prompt,
+    ids: list[int],
+    max_length: int,
+    end_ids: Sequence[int],
+    left_out: Counter[str],
+) -> TokenizedPrompt:
+    """Completions that were sampled elsewhere; log-probabilities of cut tokens go with them.
+
+    Raises `UserError` for ids that the tokenizer lacks, or other than a log-probability per token.
+    """
+    rows, sampled = [], []
+    for item in prompt.completions or []:
+        whole = item.ids or completion_tokens(tokenizer, ids, item.text or "")
+        if max(whole, default=0) >= len(tokenizer):
+            raise UserError(
+                f"prompt {prompt.id}: a completion has the token id {max(whole)}, and the"
+                f" reference's tokenizer {len(tokenizer)}; name the model that it was sampled from"
+            )
+        if item.logps and len(item.logps) != len(whole):
+            raise UserError(
+                f"prompt {prompt.id}: {len(item.logps)} log-probabilities for a completion of"
+                f" {len(whole)} tokens; give its token ids in place of text"
+            )
+        end = next((i for i, token in enumerate(whole, start=1) if token in end_ids), len(whole))
+        left_out[CUT_AT_END] += end < len(whole)
+        kept = whole[:end][: max_length - len(ids)]
+        if not kept:
+            left_out[EMPTY_SAMPLE] += 1
+            continue
+        logps = item.logps and item.logps[: len(kept)]
+        logp = item.logp if len(kept) == len(whole) else None
+        rows.append(kept)
+        sampled.append(item.model_copy(update={"logps": logps, "logp": logp}))
+    if len(rows) < 2:
+        rows, sampled = [], []
+    return TokenizedPrompt(prompt, ids, rows, sampled=sampled)
 
 
 def _with_given(
@@ -131,7 +170,7 @@ def check_positions(
     for item in prompts:
         new = _new_tokens(item, generate)
         if positions is not None and len(item.ids) + new > positions:
-            limit = "generate.max_length" if item.given else "max_new_tokens or max_length"
+            limit = "generate.max_length" if item.completions else "max_new_tokens or max_length"
             raise UserError(
                 f"generate: a prompt of {len(item.ids)} tokens and a completion of {new} exceed the"
                 f" {positions} positions of {model.name_or_path}; lower {limit}"
@@ -140,8 +179,8 @@ def check_positions(
 
 def _new_tokens(item: TokenizedPrompt, generate: Generate) -> int:
     """The most tokens that a completion of a prompt may have before it is cut."""
-    if item.given:
-        return item.longest - len(item.ids)
+    if item.completions:
+        return max(map(len, item.completions))
     if item.prompt.role != "heldout":
         return getattr(generate.train, "max_new_tokens", 0)
     published = generate.heldout.published

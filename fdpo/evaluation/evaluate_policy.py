@@ -29,7 +29,7 @@ from fdpo.models.packing import pack
 from fdpo.models.text_tokens import completion_text
 from fdpo.run import partial_records
 from fdpo.run.processes import share_out
-from fdpo.scoring.scorer import PromptedText, TokenizingScorer, scores_of
+from fdpo.scoring.scorer import PromptedText, Scorer, TokenizingScorer, scores_of
 
 Unigrams = list[list[list[int]]]  # token ids of each text of each prompt
 
@@ -75,7 +75,8 @@ def evaluate_policy(
         UserError: the study has published figures, but the baseline was sampled without them.
     """
     pairs = measure_test_pairs(policy, inputs.test_pairs, objective, evaluate.tokens_per_forward)
-    batches = _batches(inputs.baseline, evaluate.prompts_per_batch)
+    size = evaluate.prompts_per_batch
+    batches = [inputs.baseline[at : at + size] for at in range(0, len(inputs.baseline), size)]
     samples, divergences = sample_and_diverge(
         policy, inputs.reference, batches, heldout, streams, work
     )
@@ -88,16 +89,18 @@ def evaluate_policy(
         for generation, row in zip(inputs.baseline, texts, strict=True)
         for text in row
     ]
-    shape = (len(inputs.baseline), -1)
-    rewards = Scores(
-        scores_of(inputs.reward, items).reshape(shape), _recorded(inputs.baseline, "reward")
-    )
-    judgements = None
-    if inputs.judge is not None:
-        judgements = Scores(
-            scores_of(inputs.judge, items).reshape(shape), _recorded(inputs.baseline, "judge")
-        )
-    unigrams = _policy_unigrams(inputs.baseline, samples)
+
+    def scored(scorer: Scorer, name: str) -> Scores:
+        of_policy = scores_of(scorer, items).reshape(len(inputs.baseline), -1)
+        of_reference = [[getattr(c, name) for c in row.completions] for row in inputs.baseline]
+        return Scores(of_policy, np.array(of_reference))
+
+    rewards = scored(inputs.reward, "reward")
+    judgements = scored(inputs.judge, "judge") if inputs.judge else None
+    unigrams = [
+        [[*generation.prompt_ids, *sample.ids] for sample in row]
+        for generation, row in zip(inputs.baseline, samples, strict=True)
+    ]
     published: MetricTable = {}
     if heldout.published:
         unigrams, published = evaluate_as_published(
@@ -141,9 +144,9 @@ def measure_test_pairs(
         batch = batch.to(device())
         references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
         with torch.inference_mode(), autocast():
-            sides = list(zip(pair_logps(policy, batch), references, strict=True))
+            sides = list(zip(pair_logps(policy, batch), references, batch.lengths, strict=True))
             rewards = [objective.implicit_reward(*side).tolist() for side in sides]
-            changes = [(logps - reference).tolist() for logps, reference in sides]
+            changes = [(logps - reference).tolist() for logps, reference, _ in sides]
         return rewards + changes
 
     def pairs_of(batch: MicroBatch) -> int:
@@ -274,26 +277,3 @@ def evaluate_as_published(
         for side in (of_policy, of_reference)
     )
     return unigrams, metric_groups.published_metrics(scores, reference_unigrams, streams)
-
-
-def _batches(baseline: Sequence[ScoredGeneration], size: int) -> list[Sequence[ScoredGeneration]]:
-    return [baseline[start : start + size] for start in range(0, len(baseline), size)]
-
-
-def _policy_unigrams(
-    baseline: Sequence[ScoredGeneration], samples: Sequence[Sequence[Sampled]]
-) -> Unigrams:
-    return [
-        [[*generation.prompt_ids, *sample.ids] for sample in row]
-        for generation, row in zip(baseline, samples, strict=True)
-    ]
-
-
-def _recorded(baseline: Sequence[ScoredGeneration], scorer: str) -> np.ndarray:
-    """The recorded scores of the reference's samples: [prompts, samples]."""
-    return np.array(
-        [
-            [getattr(completion, scorer) for completion in generation.completions]
-            for generation in baseline
-        ]
-    )

@@ -173,7 +173,7 @@ def preference_metrics(pairs: PairMeasures, streams: RandomStreams) -> MetricTab
         "accuracy": over("accuracy", preferences.accuracy, *rewards, share=True),
         "margin": over("margin", preferences.margin, *rewards),
         "calibration_error": over(
-            "calibration_error", preferences.calibration_error, *rewards, share=True, kept=0.5
+            "calibration_error", preferences.calibration_error, *rewards, share=True, kept=0.25
         ),
     }
     for side in ("chosen", "rejected"):

@@ -1,6 +1,7 @@
 """A trained policy: the reference with its adapter merged in, or a model of its own."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from transformers import PreTrainedModel
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json_object
 from fdpo.decoding.decoder_probe import probe_model
+from fdpo.losses import Objective
 from fdpo.models.adapters import merged
 from fdpo.models.causal_lm import load_causal_lm
 
@@ -47,6 +49,12 @@ def require_trained_with(policy: str | Path, expected: dict[str, Any]) -> None:
     for key in expected:
         if found.get(key) != expected[key]:
             raise UserError(
-                f"{policy}: trained with {key} = {found.get(key)}, but params.yaml has"
+                f"{policy}: trained with {key} = {found.get(key)}, but the settings have"
                 f" {expected[key]}; run `dvc repro --force --single-item train`, then `dvc repro`"
             )
+
+
+def trained_objective(policy: str | Path) -> Objective:
+    """What the policy was trained for, as objective.json beside its weights says."""
+    found = read_json_object(Path(policy, "objective.json"))
+    return Objective(**{x.name: found[x.name] for x in fields(Objective) if x.name in found})

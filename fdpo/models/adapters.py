@@ -3,19 +3,21 @@
 import copy
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel
+from safetensors import safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json_object
-from fdpo.core.weights import require_all, require_finite, require_safetensors, short_message
-from fdpo.models.causal_lm import attention_implementation
+from fdpo.core.weights import require_exact, require_finite, require_safetensors, short_message
+from fdpo.models.causal_lm import attention_implementation, head_weight
 from fdpo.models.packing_probe import worst_difference
 
+FILE = "adapter_model.safetensors"
 COMPARED = 32  # tokens of the text that both read
 
 
@@ -39,21 +41,21 @@ def merged(
             does not name, lacks some that it does, or means something else when merged.
     """
     name = name or str(folder)
-    require_safetensors(folder, "adapter_model.safetensors", remedy)
-    _require_plain_lora(read_json_object(Path(folder, "adapter_config.json")), name, remedy)
+    require_safetensors(folder, FILE, remedy)
+    _require_mergeable(Path(folder), model, name, remedy)
     try:
         with warnings.catch_warnings(action="ignore"):  # what PEFT warns of is checked here
             config = LoraConfig.from_pretrained(str(folder))
             adapted = PeftModel(copy.deepcopy(model), config)
             loading: Any = adapted.load_adapter(str(folder), "default")
-            require_all(loading.missing_keys, name, remedy)
-            for key in sorted(loading.unexpected_keys):
-                raise UserError(
-                    f"{name}: has weights {key}, which adapter_config.json does not name; {remedy}"
-                )
-            unmerged: Any = adapted.get_base_model()
-            beside = _log_probabilities(unmerged)
+            keys = {
+                "missing_keys": loading.missing_keys,
+                "unexpected_keys": loading.unexpected_keys,
+            }
+            require_exact(keys, name, remedy, config="adapter_config.json")
+            before = _log_probabilities(cast(PreTrainedModel, adapted.get_base_model()))
             result: Any = adapted.merge_and_unload()
+        worst = worst_difference(_log_probabilities(result), before)
     except UserError:
         raise
     except Exception as error:  # what a damaged file leads to is not documented
@@ -61,7 +63,7 @@ def merged(
             f"{name}: not an adapter of {model.name_or_path} ({short_message(error)}); {remedy}"
         ) from None
     require_finite(result, name, remedy)
-    if worst := worst_difference(_log_probabilities(result), beside):
+    if worst:
         tied = " (its embeddings are tied)" if model.config.tie_word_embeddings else ""
         raise UserError(
             f"{name}: merged into {model.name_or_path}{tied}, it gives other log-probabilities than"
@@ -71,13 +73,31 @@ def merged(
     return result
 
 
-def _require_plain_lora(config: dict[str, Any], name: str, remedy: str) -> None:
+def _require_mergeable(folder: Path, model: PreTrainedModel, name: str, remedy: str) -> None:
+    """Raise `UserError` for what PEFT would not say of an adapter, or say by a size mismatch."""
+    config = read_json_object(folder / "adapter_config.json")
     if config.get("peft_type") != "LORA":
         raise UserError(f"{name}: peft_type = {config.get('peft_type')!r}: must be LORA; {remedy}")
     if config.get("alora_invocation_tokens"):
         raise UserError(
             f"{name}: alora_invocation_tokens is set: an activated LoRA adapts only what follows"
-            f" these tokens, so it can't be merged; {remedy}"
+            " these tokens, so it can't be merged; name another adapter"
+        )
+    trained = config.get("trainable_token_indices") or []
+    lists = trained.values() if isinstance(trained, dict) else [trained]
+    sizes = {index + 1 for ids in lists for index in ids}
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    names = {path.rsplit(".", 1)[-1] for path, module in model.named_modules() if module in ends}
+    with safe_open(folder / FILE, "pt") as weights:
+        for key in weights.keys():  # noqa: SIM118 - no mapping
+            if names & {*key.split(".")}:
+                sizes |= {*weights.get_slice(key).get_shape()}
+    sizes -= {config.get("r"), model.config.get_text_config().hidden_size}
+    rows = len(head_weight(model))
+    if max(sizes, default=0) > rows:
+        raise UserError(
+            f"{name}: has weights for {max(sizes)} tokens, {model.name_or_path} for {rows}: it was"
+            " trained after tokens were added; name the model that has them, or merge it yourself"
         )
 
 

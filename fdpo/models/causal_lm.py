@@ -1,7 +1,6 @@
 """Language models from local folders, and the parts of them that the stages call."""
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,21 @@ from transformers.utils.logging import disable_progress_bar
 
 from fdpo.core.device import device
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json_object
 from fdpo.core.origin import read_origin
 from fdpo.core.weights import (
-    require_all,
+    require_exact,
     require_finite,
     require_safetensors,
     require_vocabulary,
-    short_message,
+    unreadable,
 )
-from fdpo.models.attention import BRANCHES, CACHED, UnknownAttention
+from fdpo.models.attention import BRANCHES, CACHED
 from fdpo.models.packing import pack
 
 disable_progress_bar()  # weights load in a second
 
 REBUILD_MODEL = "run `dvc repro` to rebuild it"
+OTHER_MODEL = "correct it, or name another model"
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
@@ -48,9 +47,7 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
             str(folder), local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # what a damaged file leads to is not documented
-        raise UserError(
-            f"{folder}: no readable tokenizer ({short_message(error)}); {REBUILD_MODEL}"
-        ) from None
+        raise unreadable(folder, "tokenizer", error, REBUILD_MODEL) from None
 
 
 def held_dtype(folder: str | Path) -> torch.dtype:
@@ -76,65 +73,33 @@ def load_causal_lm(
             not those of the model, or it is no causal language model with a linear head.
     """
     require_safetensors(folder, "model.safetensors", remedy)
-    _require_loadable(Path(folder))
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(folder),
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
             use_safetensors=True,
             dtype=dtype,
         )
         model, loading = loaded
     except Exception as error:  # what a damaged file leads to is not documented
-        raise UserError(
-            f"{folder}: no readable causal LM ({short_message(error)}); {remedy}"
-        ) from None
-    require_none_unused(loading["unexpected_keys"], model, folder)
-    require_all(loading["missing_keys"], folder, remedy)
-    require_finite(model, folder, remedy)
-    if not isinstance(model.get_output_embeddings(), nn.Linear):
+        raise unreadable(folder, "causal LM", error, remedy) from None
+    require_exact(loading, folder, OTHER_MODEL)
+    require_finite(model, folder, OTHER_MODEL)
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear):
         raise UserError(
             f"{folder}: {type(model).__name__} has no linear LM head; choose a model of a family"
             " in docs/models.md"
         )
+    if sum(p is head.weight for _, p in model.named_parameters(remove_duplicate=False)) == 1:
+        # A file may hold a head of its own though its config ties it; nothing may tie it later.
+        model.config.get_text_config().tie_word_embeddings = False
     model = model.eval().to(device())
     use_branch_attention(model)
     return model
-
-
-# Constants that old checkpoints hold beside the weights: causal masks and rotary frequencies.
-_BUFFERS = re.compile(
-    r"(^|\.)(attn\.bias|attention\.bias|masked_bias|rotary_emb\.inv_freq|position_ids)$"
-)
-
-
-def require_none_unused(names: Iterable[str], model: PreTrainedModel, folder: str | Path) -> None:
-    """Raise `UserError` when the file has weights that the model does not take, buffers apart."""
-    for name in sorted(names):
-        if not _BUFFERS.search(name):
-            raise UserError(
-                f"{folder}: holds weights {name}, which {type(model).__name__} with this"
-                " config.json does not use; take the class and config that they were saved with"
-            )
-
-
-def _require_loadable(folder: Path) -> None:
-    """Raise `UserError` where config.json asks for what is not to be had, whatever is rebuilt."""
-    config = read_json_object(folder / "config.json")
-    if quantised := config.get("quantization_config"):
-        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
-        raise UserError(
-            f"{folder}/config.json: quantization_config = {method!r}: quantised weights are not"
-            " read; choose the model in float32, float16 or bfloat16"
-        )
-    for key in ("attn_implementation", "_attn_implementation"):
-        if config.get(key) not in (None, "eager", "sdpa"):
-            raise UserError(
-                f"{folder}/config.json: {key} = {config[key]!r}: must be eager or sdpa; remove the"
-                " key, which a model does not need"
-            )
 
 
 def turn_off_randomness(model: PreTrainedModel) -> None:
@@ -195,8 +160,8 @@ def use_branch_attention(model: PreTrainedModel) -> None:
             backbone(model)(branches.input_ids, use_cache=False, **branches.attention)
     except TypeError:  # the indices did not arrive
         model.set_attn_implementation(before)
-    except UnknownAttention:
-        pass  # the probe says so
+    except Exception:  # noqa: S110 - what a model lacks, the probe says
+        pass
 
 
 @contextmanager
@@ -263,22 +228,21 @@ def check_token_ids(model: PreTrainedModel, path: str | Path, records: Sequence)
         UserError: naming the first line that the model cannot read.
     """
     longest = 0
-    rows, folder = head_weight(model).shape[0], model.name_or_path
-    positions = position_limit(model)
+    rows, positions, folder = len(head_weight(model)), position_limit(model), model.name_or_path
     for number, record in enumerate(records, start=1):
-        prompt = {"prompt_ids": record.prompt_ids}
-        sides = {name: getattr(record, name, []) for name in ("chosen_ids", "rejected_ids")}
-        for name, ids in (prompt | sides).items():
-            length = len(ids) if ids is record.prompt_ids else len(record.prompt_ids) + len(ids)
+        before = 0
+        for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
+            ids = getattr(record, name, [])
+            length = before + len(ids)
+            before = len(record.prompt_ids)
+            longest = max(longest, length)
             if max(ids, default=0) >= rows:
                 problem = f"{name} has {max(ids)}, but {folder} has the ids 0 to {rows - 1}"
             elif positions is not None and length > positions:
                 problem = (
-                    f"prompt_ids and {name} are {length} tokens, but {folder} has {positions}"
-                    " positions"
+                    f"{name} ends after {length} tokens, but {folder} has {positions} positions"
                 )
             else:
-                longest = max(longest, length)
                 continue
             raise UserError(
                 f"{path}:{number}: {problem}; correct the line or rebuild with `dvc repro`"

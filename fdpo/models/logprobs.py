@@ -123,6 +123,17 @@ def forward_logps(
         return sequence_logps(model, branches).tolist()
 
 
+def forward_token_logps(
+    model: PreTrainedModel, prompt: Sequence[int], completions: Sequence[Sequence[int]]
+) -> list[list[float]]:
+    """log π of each token of each completion in nats, all from one forward pass."""
+    branches = pack([(prompt, completions)]).to(device())
+    with torch.inference_mode(), autocast():
+        hidden = completion_hidden(model, branches)
+        values = token_logps(hidden, lm_head(model), branches.targets).double()
+    return [part.tolist() for part in values.split([len(ids) for ids in completions])]
+
+
 def pair_logps(causal_lm: PreTrainedModel, batch: MicroBatch) -> tuple[Tensor, Tensor]:
     """(chosen, rejected) completion log-probabilities under the policy, each [pairs] in nats."""
     logps = sequence_logps(causal_lm, batch.branches)

@@ -38,6 +38,12 @@ class MicroBatch:
     ref_rejected_logps: Tensor
     weight: Tensor
 
+    @property
+    def lengths(self) -> tuple[Tensor, Tensor]:
+        """Tokens of the chosen and of the rejected completions, [pairs] each."""
+        of_sequences = self.branches.sequence.bincount()
+        return of_sequences[self.chosen], of_sequences[self.rejected]
+
     def to(self, device: torch.device) -> "MicroBatch":
         """The same on another device."""
         return MicroBatch(**{name: value.to(device) for name, value in vars(self).items()})
@@ -91,30 +97,27 @@ def _tokens(prompt: tuple[int, ...], rows: Sequence[dict]) -> int:
 
 
 def _micro_batch(rows: Sequence[dict], weight: float) -> MicroBatch:
-    completions: dict[tuple[int, ...], dict[tuple[int, ...], int]] = {}
+    """`rows` as one micro-batch; those of a prompt stand together, as its sequences do."""
+    prompts: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    numbers: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    sides: dict[str, list[int]] = {"chosen_ids": [], "rejected_ids": []}
     for row in rows:
-        own = completions.setdefault(tuple(row["prompt_ids"]), {})
-        own.setdefault(tuple(row["chosen_ids"]), 0)
-        own.setdefault(tuple(row["rejected_ids"]), 0)
-    number = 0
-    for own in completions.values():
-        for completion in own:
-            own[completion] = number
-            number += 1
-
-    def numbers(side: str) -> Tensor:
-        return torch.tensor(
-            [completions[tuple(row["prompt_ids"])][tuple(row[side])] for row in rows]
-        )
+        prompt = tuple(row["prompt_ids"])
+        for side, places in sides.items():
+            completion = tuple(row[side])
+            if (prompt, completion) not in numbers:
+                numbers[prompt, completion] = len(numbers)
+                prompts.setdefault(prompt, []).append(completion)
+            places.append(numbers[prompt, completion])
 
     def logps(side: str) -> Tensor:
         return torch.tensor([row[side] for row in rows], dtype=torch.float64)
 
     return MicroBatch(
         indices=torch.tensor([row["index"] for row in rows]),
-        branches=pack([(prompt, list(own)) for prompt, own in completions.items()]),
-        chosen=numbers("chosen_ids"),
-        rejected=numbers("rejected_ids"),
+        branches=pack(list(prompts.items())),
+        chosen=torch.tensor(sides["chosen_ids"]),
+        rejected=torch.tensor(sides["rejected_ids"]),
         ref_chosen_logps=logps("ref_chosen_logps"),
         ref_rejected_logps=logps("ref_rejected_logps"),
         weight=torch.tensor(weight, dtype=torch.float64),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def pack(prompts: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> Br
             targets.extend(completion)
             sequence.extend([len(sequences)] * len(completion))
             sequences.append(prefix + branch)
-    gather_index = _pad(sequences)
+    gather_index = pad_sequence(list(map(torch.tensor, sequences)), batch_first=True)
     return Branches(
         input_ids=torch.tensor([input_ids]),
         position_ids=torch.tensor([positions]),
@@ -77,11 +78,6 @@ def pack(prompts: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> Br
         targets=torch.tensor(targets),
         sequence=torch.tensor(sequence),
     )
-
-
-def _pad(sequences: list[list[int]]) -> Tensor:
-    longest = max(map(len, sequences))
-    return torch.tensor([tokens + [0] * (longest - len(tokens)) for tokens in sequences])
 
 
 def _output_index(sequences: list[list[int]], longest: int, total: int) -> Tensor:

@@ -7,6 +7,8 @@ sequence at a time by its eager attention.
 """
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -57,19 +59,14 @@ def probe_packing(model: PreTrainedModel, longest: int) -> PlainForward:
         UserError: they differ, or the model cannot be run so.
     """
     if backbone(model) is model:
-        raise refusal(model, "has no part of its own below the LM head")
+        raise refusal(model, f"has no part {model.base_model_prefix!r} below its LM head")
     with full_precision(model):
-        try:
+        with refusing(model, "run one sequence at a time"):
             plain = _plain_forward(model, longest)
-        except Exception as error:  # what a model lacks shows in what its code then does
-            problem = f"does not run by its own forward pass ({short_message(error)})"
-            raise refusal(model, problem) from None
-        try:
+        with refusing(model, "run in packed rows"):
             branches = pack([(plain.prompt, plain.completions)]).to(model.device)
             hidden = completion_hidden(model, branches)
             logps = token_logps(hidden, lm_head(model), branches.targets)
-        except Exception as error:
-            raise refusal(model, f"does not run in packed rows ({short_message(error)})") from None
     of_branches = logps.split([len(ids) for ids in plain.completions])
     packed = [branch[-len(last) :] for branch, last in zip(of_branches, plain.logps, strict=True)]
     require_equal(model, "in packed rows", torch.cat(packed), torch.cat(plain.logps))
@@ -97,16 +94,26 @@ def worst_difference(computed: Tensor, plain: Tensor) -> float:
     return difference.nan_to_num(nan=torch.inf).max().item()
 
 
+@contextmanager
+def refusing(model: PreTrainedModel, doing: str) -> Iterator[None]:
+    """Within, what a model lacks ends in one line; it shows in whatever its code then raises."""
+    try:
+        yield
+    except Exception as error:
+        raise refusal(model, f"does not {doing} ({short_message(error)})") from None
+
+
 def refusal(model: PreTrainedModel, problem: str) -> UserError:
     """One line: the model, what is wrong with it, the cause where a config tells it, what to do."""
+    remedy = "choose a model of a family that docs/models.md lists"
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
-    of_layers = [rope, *(value for value in rope.values() if isinstance(value, dict))]
-    if any(rope.get("rope_type") in ("longrope", "dynamic") for rope in of_layers):
-        problem += " (its rotary frequencies depend on the longest text of a pass)"
-    return UserError(
-        f"{model.name_or_path}: {type(model).__name__} {problem}; choose a model of a family that"
-        " docs/models.md lists"
-    )
+    for part in (rope, *rope.values()):  # one for all layers, or one for each kind of layer
+        if isinstance(part, dict) and part.get("rope_type") == "longrope":
+            problem += " (its rotary frequencies depend on the longest text of a pass)"
+            limit = part.get("original_max_position_embeddings")
+            remedy = f"keep prompt and completion within {limit} tokens, or choose another model"
+            break
+    return UserError(f"{model.name_or_path}: {type(model).__name__} {problem}; {remedy}")
 
 
 def _plain_forward(model: PreTrainedModel, longest: int) -> PlainForward:

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from fdpo.core.records import Record, dump
@@ -48,10 +50,8 @@ def _whole_batches(
     """How many whole batches `path` begins with, and their records; the rest is cut off."""
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     whole = [line for line in lines if line.endswith(b"\n")]
-    done = kept = 0
-    for batch in batches:
-        if kept + len(batch) > len(whole):
-            break
-        done, kept = done + 1, kept + len(batch)
+    ends = [0, *accumulate(map(len, batches))]
+    done = bisect_right(ends, len(whole)) - 1
+    kept = ends[done]
     path.write_bytes(b"".join(whole[:kept]))
     return done, [kind.model_validate_json(line) for line in whole[:kept]]

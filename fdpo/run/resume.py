@@ -65,13 +65,8 @@ def _key(stage: str, settings: Sequence[object]) -> str:
     versions = [importlib.metadata.version(library) for library in LIBRARIES]
     name = torch.cuda.get_device_name() if device().type == "cuda" else "cpu"
     digest.update("\0".join([*versions, name]).encode())
-    for path in files_in(deps(stage)):
-        digest.update(f"{path}{sha256(path)}".encode())
+    inside = {path for dep in deps(stage) for path in (dep, *dep.rglob("*"))}
+    for path in sorted(inside):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path}{sha256(path)}".encode())
     return digest.hexdigest()[:16]
-
-
-def files_in(paths: Sequence[Path]) -> list[Path]:
-    """The files among `paths` and in the folders among them, without compiled code."""
-    inside = [file for path in paths if path.is_dir() for file in path.rglob("*")]
-    files = {path for path in [*paths, *inside] if path.is_file()}
-    return sorted(path for path in files if "__pycache__" not in path.parts)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,33 +20,45 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from fdpo.config.sources import Classifier as Section
+from fdpo.core.chat_template import TODAY, Dropped, RenderedChat, Unrendered, dialogue_turns
 from fdpo.core.device import device
 from fdpo.core.errors import UserError
-from fdpo.core.files import read_json, write_json
-from fdpo.core.records import ChatMessage
+from fdpo.core.files import write_json
+from fdpo.core.validation import Strict
 from fdpo.core.weights import (
+    from_folder,
     require_exact,
     require_finite,
     require_safetensors,
     require_vocabulary,
-    short_message,
 )
-from fdpo.scoring.scorer import SCORER_FILE, PromptedText
+from fdpo.scoring.scorer import SCORER_FILE, PromptedText, Scorer, read_settings
 
 disable_progress_bar()  # weights load within a second
 
-TooLong = Literal["refuse", "cut"]
-Reading = Literal["text", "chat"]
 Encoding = dict[str, list[int]]  # one text as the model's inputs, by name; each is [tokens]
 
-_REBUILD = "run `dvc repro` to rebuild it"
+KIND, REBUILD = "classifier", "run `dvc repro` to rebuild it"
+OTHERWISE = "set its input to text, or name another model"
 BATCH_SIZE = 32  # texts; at 512 tokens a large classifier then needs about 2 GB beside its weights
 PROBE = "Its plot made no sense."
 TOLERANCE = 1e-3  # of a logit in float32 on any device; what padding does to a score is far above
 
 
+class ClassifierSettings(Strict):
+    """scorer.json of a classifier; the fields are those of its section in the study."""
+
+    kind: Literal["classifier"] = "classifier"
+    label: int | str
+    too_long: Literal["refuse", "cut"]
+    input: Literal["text", "chat"] = "text"
+    max_length: int | None = None
+    end: Literal["given", "append"] = "given"
+
+
 @dataclass
-class Classifier:
+class Classifier(Scorer):
     """Scores texts by the logit of class `index`; larger is better.
 
     A batch holds texts of one length in tokens, so nothing is ever padded: neither the side nor the
@@ -57,10 +69,9 @@ class Classifier:
     tokenizer: PreTrainedTokenizerBase
     index: int
     max_length: int  # tokens, special ones included
-    too_long: TooLong
+    settings: ClassifierSettings
     name: str  # in messages: the folder
-    reading: Reading = "text"
-    texts_cut: int = 0
+    chat: RenderedChat | None = None  # where it reads chats
 
     def score(self, texts: list[str]) -> np.ndarray:
         """One float64 logit per text, in order; texts of equal token ids get the same number.
@@ -68,30 +79,32 @@ class Classifier:
         A text longer than `max_length` is cut at its end and counted in `texts_cut`, or raises
         `UserError`, as `too_long` says.
         """
+        if self.settings.end == "append":
+            end = self.tokenizer.eos_token
+            texts = [text.removesuffix(end) + end for text in texts]
         return self._score(self._encode(texts))
 
     def score_prompted(self, items: Sequence[PromptedText]) -> np.ndarray:
-        """As `score`; with `reading` chat the items are turns in the model's own chat template."""
-        if self.reading == "text":
-            return self.score([item.text for item in items])
-        texts = [self._rendered(item) for item in items]
+        """As `score`; with `input` chat the items are turns in the model's own chat template."""
+        if self.chat is None:
+            return super().score_prompted(items)
+        texts = [self._rendered(item, self.chat) for item in items]
         # A template has the special tokens that the tokenizer would put about a text.
         return self._score(self._encode(texts, add_special_tokens=False))
 
-    def _rendered(self, item: PromptedText) -> str:
-        turns = item.messages or (ChatMessage(role="user", content=item.prompt),)
-        answer = ChatMessage(role="assistant", content=item.completion)
+    def _rendered(self, item: PromptedText, chat: RenderedChat) -> str:
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    [turn.model_dump() for turn in (*turns, answer)], tokenize=False
-                )
-            )
-        except Exception as error:  # a template may raise what it likes
-            raise UserError(
-                f"{self.name}: its chat template refuses {item.prompt[:40]!r}…"
-                f" ({short_message(error)}); set its input to text, or name another model"
-            ) from None
+            if item.messages is None:
+                turns = dialogue_turns(item.prompt)
+            else:
+                turns = [(message.role, message.content) for message in item.messages]
+            return chat.whole([*turns, ("assistant", item.completion)])
+        except Dropped as dropped:  # a sampled text may hold what a template takes for markup
+            self.texts_dropped += 1
+            return dropped.rendering
+        except Unrendered as problem:
+            prompt = item.prompt[:40]
+            raise UserError(f"{self.name}: {problem}, of {prompt!r}; {OTHERWISE}") from None
 
     def _score(self, encodings: Sequence[Encoding]) -> np.ndarray:
         keys = [tuple(encoding["input_ids"]) for encoding in encodings]
@@ -114,7 +127,7 @@ class Classifier:
                 raise UserError(f"{self.name}: the text {texts[i]!r} has no tokens to score")
             if length <= self.max_length:
                 continue
-            if self.too_long == "refuse":
+            if self.settings.too_long == "refuse":
                 raise UserError(
                     f"{self.name}: the text {texts[i][:40]!r}… has {length} tokens and the model"
                     f" reads {self.max_length}; lower generate.max_length, or set too_long to cut"
@@ -123,6 +136,8 @@ class Classifier:
             (encodings[i],) = _encodings(
                 self.tokenizer, [texts[i]], truncation=True, max_length=self.max_length, **options
             )
+            if self.settings.end == "append":
+                encodings[i]["input_ids"][-1] = self.tokenizer.eos_token_id
         return encodings
 
     @torch.inference_mode()
@@ -135,33 +150,21 @@ class Classifier:
 def load(folder: str | Path) -> Classifier:
     """Load the classifier in `folder`, on the GPU where there is one.
 
-    Args:
-        folder: holds scorer.json as `write_settings` writes it, config, tokenizer and safetensors.
-
-    Raises:
-        UserError: a file is missing or damaged, the model has no such class, or it gives a text
-            another score among others than alone.
+    The folder holds scorer.json as `write` writes it, config, tokenizer and safetensors. Raises
+    `UserError` where a file is missing or damaged, the model has no such class, or it gives a text
+    another score among others than alone.
     """
     folder = Path(folder)
-    settings = read_json(folder / SCORER_FILE)
-    require_safetensors(folder, "model.safetensors", _REBUILD)
-    config = _from_folder(AutoConfig, folder)
-    index = label_index(config, settings.get("label"), folder)
-    too_long = settings.get("too_long")
-    if too_long not in get_args(TooLong):
-        raise UserError(
-            f"{folder / SCORER_FILE}: too_long = {too_long!r}: must be refuse or cut; {_REBUILD}"
-        )
-    model, loading = _from_folder(
-        AutoModelForSequenceClassification,
-        folder,
-        use_safetensors=True,
-        dtype=torch.float32,
-        output_loading_info=True,
+    settings = read_settings(folder, ClassifierSettings)
+    require_safetensors(folder, "model.safetensors", REBUILD)
+    options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+    options["ignore_mismatched_sizes"] = True  # they are refused next, by name
+    model, loading = from_folder(
+        AutoModelForSequenceClassification, folder, KIND, REBUILD, **options
     )
-    require_exact(loading, folder, "name a model that has that head")
-    require_finite(model, folder, _REBUILD)
-    tokenizer = _from_folder(AutoTokenizer, folder)
+    require_exact(loading, folder, "correct it, or name another model")
+    require_finite(model, folder, REBUILD)
+    tokenizer = from_folder(AutoTokenizer, folder, KIND, REBUILD)
     require_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, folder)
     tokenizer.truncation_side = "right"
     if model.config.pad_token_id is None:
@@ -169,53 +172,59 @@ def load(folder: str | Path) -> Classifier:
         # a padding token. No id is -1, so this says that there is none.
         model.config.get_text_config().pad_token_id = -1
     model.eval().to(device())
-    reading = settings.get("input", "text")
-    if reading == "chat":
-        _require_template(tokenizer, folder)
+    chat = _chat_of(tokenizer, folder) if settings.input == "chat" else None
     length = min(tokenizer.model_max_length, _positions(model, tokenizer))
-    length = min(length, settings.get("max_length", length))
-    classifier = Classifier(model, tokenizer, index, length, too_long, str(folder), reading)
+    length = min(length, settings.max_length or length)
+    index = label_index(model.config, settings.label, folder)
+    classifier = Classifier(model, tokenizer, index, length, settings, str(folder), chat)
     require_steady(classifier)
     return classifier
 
 
-def write_settings(
-    folder: str | Path,
-    label: str | int | None,
-    too_long: TooLong,
-    reading: Reading = "text",
-    max_length: int | None = None,
-) -> None:
+def write(folder: str | Path, section: Section) -> list[str]:
     """Write scorer.json beside a fetched classifier, if it has the class and can read the input.
 
-    Args:
-        folder: of the classifier.
-        label: name or index of the class whose logit is the score; None where there is one alone.
-        too_long: whether a text longer than the model reads is refused, or cut at its end.
-        reading: whether it reads plain text or turns in its own chat template.
-        max_length: the most tokens that it reads, where they are fewer than it could.
+    Returns: what was done that a user may not expect, a line each.
     """
     folder = Path(folder)
-    index = label_index(_from_folder(AutoConfig, folder), label, folder)
-    settings: dict[str, Any] = {
-        "kind": "classifier",
-        "label": index if label is None else label,
-        "too_long": too_long,
-    }
-    if reading == "chat":
-        _require_template(_from_folder(AutoTokenizer, folder), folder)
-        settings["input"] = reading
-    if max_length is not None:
-        settings["max_length"] = max_length
-    write_json(folder / SCORER_FILE, settings)
+    tokenizer = from_folder(AutoTokenizer, folder, KIND, REBUILD)
+    index = label_index(from_folder(AutoConfig, folder, KIND, REBUILD), section.label, folder)
+    fields = section.model_dump(include=set(ClassifierSettings.model_fields))
+    fields |= {"label": index if section.label is None else section.label, "end": "given"}
+    notes = []
+    if section.input == "chat":
+        chat = _chat_of(tokenizer, folder)
+        if chat.adds_thought():
+            notes.append("its chat template puts a thought before answers, <think></think> if none")
+        if chat.dated:
+            notes.append(f"its chat template shows the date; it reads chats as of {TODAY:%Y-%m-%d}")
+    elif section.end == "append" and tokenizer.eos_token and not _ends_texts(tokenizer):
+        fields["end"] = "append"
+        notes.append(f"{tokenizer.eos_token!r} ends its texts, as in TRL; without: end: given")
+    settings = ClassifierSettings(**fields)
+    written = settings.model_dump(exclude_defaults=True)
+    write_json(folder / SCORER_FILE, {"kind": settings.kind, **written})
+    return notes
 
 
-def _require_template(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def _chat_of(tokenizer: PreTrainedTokenizerBase, folder: Path) -> RenderedChat:
+    """The tokenizer's chat template. Raises `UserError` where it has none that shows a chat."""
     if not tokenizer.chat_template:
         raise UserError(
-            f"{folder}: input = 'chat', but its tokenizer has no chat template; set it to text, or"
-            " name another model"
+            f"{folder}: input = 'chat', but its tokenizer has no chat template; {OTHERWISE}"
         )
+    chat = RenderedChat(tokenizer)
+    try:
+        chat.whole([("user", PROBE), ("assistant", PROBE)])
+    except Unrendered as problem:
+        raise UserError(f"{folder}: {problem}; {OTHERWISE}") from None
+    return chat
+
+
+def _ends_texts(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer puts a token of its own behind a text, as those of encoders do."""
+    plain = tokenizer(PROBE, add_special_tokens=False).input_ids
+    return bool(tokenizer(PROBE).input_ids[-1] != plain[-1])
 
 
 def label_index(config: PretrainedConfig, label: str | int | None, folder: Path) -> int:
@@ -226,26 +235,23 @@ def label_index(config: PretrainedConfig, label: str | int | None, folder: Path)
     classes: dict[int, str] = {int(key): name for key, name in (config.id2label or {}).items()}
     if label is None and len(classes) == 1:
         return next(iter(classes))
-    if isinstance(label, int) and not isinstance(label, bool) and label in classes:
-        return label
-    named = [index for index, name in classes.items() if name == label]
-    if len(named) > 1:
-        raise UserError(
-            f"{folder}: label = {label!r}: classes {named} have that name; choose one by its index"
-        )
-    if named:
-        return named[0]
-    choices = ", ".join(f"{name} ({index})" for index, name in sorted(classes.items()))
-    raise UserError(f"{folder}: label = {label!r}: no such class; choose one of {choices}")
+    by_number = isinstance(label, int) and not isinstance(label, bool)
+    found = [index for index, name in classes.items() if label == (index if by_number else name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        problem = f"classes {found} have that name; choose one by its index"
+    else:
+        choices = ", ".join(f"{name} ({index})" for index, name in sorted(classes.items()))
+        problem = f"no such class; choose one of {choices}"
+    raise UserError(f"{folder}: label = {label!r}: {problem}")
 
 
 def _encodings(
     tokenizer: PreTrainedTokenizerBase, texts: list[str], **options: Any
 ) -> list[Encoding]:
     """Each text as the model's inputs, as the tokenizer alone says, unpadded."""
-    if not texts:
-        return []
-    columns = tokenizer(texts, padding=False, verbose=False, **options)
+    columns = tokenizer(texts, padding=False, verbose=False, **options) if texts else {}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
@@ -307,18 +313,3 @@ def require_steady(classifier: Classifier) -> None:
             f"{classifier.name}: a text's score alone and beside another differ by"
             f" {difference:.3g}, so no score would mean anything; name another model"
         )
-
-
-def _from_folder(auto_class: Any, folder: Path, **options: Any) -> Any:
-    """`auto_class.from_pretrained` without the network or the folder's code.
-
-    Raises `UserError` whatever goes wrong: what a damaged file leads to is not documented.
-    """
-    try:
-        return auto_class.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, **options
-        )
-    except Exception as error:
-        raise UserError(
-            f"{folder}: can't be loaded as a classifier ({short_message(error)}); {_REBUILD}"
-        ) from None

@@ -4,21 +4,26 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import replacing, write_json
-from fdpo.core.validation import Strict
-from fdpo.core.weights import require_exact, require_finite, require_safetensors, short_message
-from fdpo.scoring.quality import FitQuality, RatedTexts, measure
-from fdpo.scoring.scorer import REMEDY, SCORER_FILE, read_settings
+from fdpo.core.files import write_json
+from fdpo.core.weights import from_folder, require_exact, require_finite, require_safetensors
+from fdpo.scoring.quality import FittedSettings, RatedTexts, fit_ridge
+from fdpo.scoring.scorer import (
+    REMEDY,
+    SCORER_FILE,
+    Scorer,
+    read_settings,
+    read_weights,
+    write_weights,
+)
 
+KIND = "sentence encoder"
 HEAD_FILE = "head.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 HEAD_PENALTY = 1.0  # on movie reviews, 0.1 to 10 give the same Spearman correlation within 0.002
@@ -27,14 +32,11 @@ ROWS_PER_BATCH = 16  # rows of every batch; alone, a text takes four times as lo
 LENGTH_STEP = 8  # a text is padded to a multiple of this
 
 
-class EmbeddingSettings(Strict):
+class EmbeddingSettings(FittedSettings):
     """scorer.json of an embedding judge."""
 
     kind: Literal["embedding"] = "embedding"
     penalty: float = HEAD_PENALTY
-    fitted_texts: int
-    heldout: FitQuality
-    intercept: float
 
 
 class Encoder:
@@ -51,23 +53,23 @@ class Encoder:
         folder = Path(folder)
         require_safetensors(folder, "model.safetensors", REMEDY)
         if not (folder / TOKENIZER_FILE).exists():  # without it a tokenizer without words is made
-            raise UserError(
-                f"{folder}: can't be loaded as a sentence encoder ({TOKENIZER_FILE} is missing);"
-                f" {REMEDY}"
-            )
+            raise UserError(f"{folder}: no readable {KIND} ({TOKENIZER_FILE} is missing); {REMEDY}")
         self._model: PreTrainedModel
-        self._model, loading = _from_folder(
+        self._model, loading = from_folder(
             AutoModel,
             folder,
+            KIND,
+            REMEDY,
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused next, by name
         )
         # A sentence is the mean of its tokens, so the head for the first token goes unused.
         require_exact(loading, folder, REMEDY, unused="pooler.")
         require_finite(self._model, folder, REMEDY)
         self._model.eval()
-        self._tokenizer: PreTrainedTokenizerBase = _from_folder(AutoTokenizer, folder)
+        self._tokenizer: PreTrainedTokenizerBase = from_folder(AutoTokenizer, folder, KIND, REMEDY)
 
     @property
     def width(self) -> int:
@@ -106,7 +108,7 @@ class Encoder:
 
 
 @dataclass
-class EmbeddingJudge:
+class EmbeddingJudge(Scorer):
     """Predicts a text's rating from its embedding: intercept + weights · embedding."""
 
     encoder: Encoder
@@ -128,59 +130,28 @@ class EmbeddingJudge:
     def save(self, folder: str | Path) -> None:
         """Write scorer.json and the ridge weights beside the encoder's files in `folder`."""
         write_json(Path(folder) / SCORER_FILE, self.settings.model_dump())
-        with replacing(Path(folder) / HEAD_FILE) as scratch:
-            save_file({"weights": self.weights}, scratch)
+        write_weights(Path(folder) / HEAD_FILE, {"weights": self.weights})
 
 
 def fit_judge(
     folder: str | Path, rated: RatedTexts, check: RatedTexts, seed: int
 ) -> EmbeddingJudge:
     """Fit to all of `rated`, embedded by the encoder in `folder`, and measure on all of `check`."""
-    # Scoring needs neither library.
-    from sklearn.linear_model import Ridge
-    from threadpoolctl import threadpool_limits
-
     encoder = Encoder(folder)
-    design, others = (encoder.embeddings(encoder.token_ids(part.texts)) for part in (rated, check))
-    regression = Ridge(alpha=HEAD_PENALTY, solver="cholesky")
-    with threadpool_limits(1):  # a sum over threads depends on how many there are
-        regression.fit(design, np.array(rated.ratings))
-    settings = EmbeddingSettings(
-        fitted_texts=len(rated.texts),
-        heldout=measure(regression.predict(others), np.array(check.ratings), seed),
-        intercept=float(regression.intercept_),
-    )
-    return EmbeddingJudge(encoder, regression.coef_.astype(np.float32), settings)
+    design, other = (encoder.embeddings(encoder.token_ids(part.texts)) for part in (rated, check))
+    options = {"alpha": HEAD_PENALTY, "solver": "cholesky"}
+    weights, facts = fit_ridge(design, other, rated, check, seed, **options)
+    return EmbeddingJudge(encoder, weights, EmbeddingSettings(**facts))
 
 
 def load(folder: str | Path) -> EmbeddingJudge:
     """Load what `save` wrote. Raises `UserError` when a file is missing or damaged."""
     settings = read_settings(folder, EmbeddingSettings)
     encoder = Encoder(folder)
-    path = Path(folder) / HEAD_FILE
-    try:
-        weights = load_file(path)["weights"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise UserError(f"{path}: {error}; {REMEDY}") from None
-    if weights.shape != (encoder.width,) or not np.isfinite(weights).all():
-        raise UserError(
-            f"{path}: must hold {encoder.width} finite weights, not shape {weights.shape}; {REMEDY}"
-        )
+    (weights,) = read_weights(Path(folder) / HEAD_FILE, {"weights": encoder.width})
     return EmbeddingJudge(encoder, weights, settings)
 
 
 def _cut(ids: Sequence[int]) -> Sequence[int]:
     """At most `MAX_LENGTH` ids, the special one at the end kept, as the tokenizer would cut."""
     return ids if len(ids) <= MAX_LENGTH else [*ids[: MAX_LENGTH - 1], ids[-1]]
-
-
-def _from_folder(auto_class: Any, folder: Path, **options: Any) -> Any:
-    """`auto_class.from_pretrained` without the network or the folder's code."""
-    try:
-        return auto_class.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, **options
-        )
-    except Exception as error:
-        raise UserError(
-            f"{folder}: can't be loaded as a sentence encoder ({short_message(error)}); {REMEDY}"
-        ) from None

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,20 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fdpo.config.sources import PythonFunction
 from fdpo.core.errors import UserError
-from fdpo.core.files import write_json
+from fdpo.core.files import replacing, write_json
+from fdpo.core.local_files import local_file
 from fdpo.core.validation import Strict
 from fdpo.run.progress import progress_of
-from fdpo.scoring.scorer import REMEDY, SCORER_FILE, PromptedText, read_settings
+from fdpo.scoring.scorer import (
+    LARGEST,
+    REMEDY,
+    SCORER_FILE,
+    PromptedText,
+    Scorer,
+    read_settings,
+)
 
 COPY_FILE = "function.py"  # beside scorer.json, so that what was recorded is what runs
 CALL_SIZE = 16  # completions; a slow function then shows that it gets on
@@ -32,7 +41,7 @@ class FunctionSettings(Strict):
 
 
 @dataclass(frozen=True)
-class FunctionScorer:
+class FunctionScorer(Scorer):
     """Calls `function(prompts, completions)`, two lists of str; it returns a number for each.
 
     It is called with a few completions at a time, so a number must depend on its own prompt and
@@ -43,11 +52,6 @@ class FunctionScorer:
     name: str  # of the function
     file: str  # of the user's, in messages
     line: int  # where the function begins
-
-    @property
-    def texts_cut(self) -> int:
-        """None that is known here."""
-        return 0
 
     def score(self, texts: list[str]) -> np.ndarray:
         """The scores of texts that have no prompt."""
@@ -73,32 +77,36 @@ class FunctionScorer:
         try:
             # Copies: the function may consume its lists.
             returned = self.function(list(prompts), list(completions))
-            returned = returned if isinstance(returned, Mapping) else list(returned)
+            # Iterating these gives no number for each: keys, rows, or values in another order.
+            unordered = isinstance(returned, Mapping | Set | str | bytes)
+            wrong = unordered or getattr(returned, "ndim", 1) != 1
+            values = [] if wrong else list(returned)
         except (Exception, SystemExit) as error:
             raise _raised(error, self.name, self.file, self.line) from None
         where = f"{self.file}:{self.line}: {self.name}"
-        if isinstance(returned, Mapping):
-            raise UserError(f"{where} returned a mapping; return a list with one number for each")
-        if len(returned) != len(batch):
+        if wrong or len(values) != len(batch):
+            what = f"a {type(returned).__name__}" if wrong else f"{len(values)} values"
             raise UserError(
-                f"{where} returned {len(returned)} values for {len(batch)} completions; return one"
+                f"{where} returned {what} for {len(batch)} completions; return a list with one"
                 " number for each"
             )
         return [
             _number(value, completion, where)
-            for value, completion in zip(returned, completions, strict=True)
+            for value, completion in zip(values, completions, strict=True)
         ]
 
 
-def write(folder: Path, name: str, file: Path) -> None:
-    """Make `folder` a scorer of the function `name`, `module:name`, whose module is `file`.
+def write(folder: Path, section: PythonFunction) -> list[str]:
+    """Make `folder` a scorer of the function that a section names.
 
-    Raises `UserError` where the file can't be run, or has no such function.
+    Raises `UserError` where its file can't be run, or has no such function.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, folder / COPY_FILE)
-    write_json(folder / SCORER_FILE, FunctionSettings(function=name).model_dump())
-    load(folder)
+    with replacing(folder) as scratch:
+        scratch.mkdir()
+        shutil.copyfile(local_file(section.path), scratch / COPY_FILE)
+        write_json(scratch / SCORER_FILE, FunctionSettings(function=section.python).model_dump())
+        load(scratch)
+    return []
 
 
 def load(folder: str | Path) -> FunctionScorer:
@@ -166,8 +174,9 @@ def _number(value: Any, completion: str, where: str) -> float:
         number = math.nan if isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= LARGEST:
         raise UserError(
             f"{where} returned {str(value)[:40]!r} for {completion[:40]!r}: must be a finite number"
+            f" of at most {LARGEST:g} in size"
         )
     return number

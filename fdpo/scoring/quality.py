@@ -1,7 +1,8 @@
-"""How well a fitted scorer predicts human ratings of texts that no fit has seen."""
+"""Fit a scorer to human ratings, and measure it on texts that the fit has not seen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,44 @@ class FitQuality(Strict):
     spearman_interval: tuple[float, float]
     sign_agreement: float  # share of texts rated on the same side of 0
     sign_agreement_interval: tuple[float, float]
+
+
+class FittedSettings(Strict):
+    """What is kept of a fit beside its weights: rating = intercept + weights · features."""
+
+    fitted_texts: int
+    heldout: FitQuality
+    intercept: float
+
+
+def fit_ridge(
+    design: Any, other: Any, rated: RatedTexts, check: RatedTexts, seed: int, **options: Any
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Ridge regression of ratings on features, checked on other texts.
+
+    Args:
+        design: of `rated`, [texts, features], dense or sparse.
+        other: of `check`.
+        rated: the texts to fit to.
+        check: the texts to measure the fit on.
+        seed: of the intervals.
+        options: what scikit-learn's `Ridge` takes.
+
+    Returns: the weights, [features] float32, and the fields of `FittedSettings`.
+    """
+    # Scoring needs neither library, and importing them takes longer than scoring everything.
+    from sklearn.linear_model import Ridge
+    from threadpoolctl import threadpool_limits
+
+    regression = Ridge(**options)
+    with threadpool_limits(1):  # a sum over threads depends on how many there are
+        regression.fit(design, np.array(rated.ratings))
+    facts = {
+        "fitted_texts": len(rated.texts),
+        "heldout": measure(regression.predict(other), np.array(check.ratings), seed),
+        "intercept": float(regression.intercept_),
+    }
+    return regression.coef_.astype(np.float32), facts
 
 
 def measure(predicted: np.ndarray, rated: np.ndarray, seed: int) -> FitQuality:

@@ -5,15 +5,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from fdpo.core.errors import UserError
-from fdpo.core.files import replacing, write_json
+from fdpo.core.files import write_json
 from fdpo.core.validation import Strict
 from fdpo.scoring import ngrams
-from fdpo.scoring.quality import FitQuality, RatedTexts, measure
-from fdpo.scoring.scorer import REMEDY, SCORER_FILE, read_settings
+from fdpo.scoring.quality import FittedSettings, RatedTexts, fit_ridge
+from fdpo.scoring.scorer import (
+    REMEDY,
+    SCORER_FILE,
+    Scorer,
+    read_settings,
+    read_weights,
+    write_weights,
+)
 
 WEIGHTS_FILE = "weights.safetensors"
 PENALTY = 1.0  # on movie reviews, 0.5 to 2 give the same held-out correlation within 0.01
@@ -28,19 +33,16 @@ class NgramFeatures(Strict):
     buckets: int = ngrams.BUCKETS
 
 
-class RidgeSettings(Strict):
+class RidgeSettings(FittedSettings):
     """scorer.json of a ridge reward model."""
 
     kind: Literal["ridge"] = "ridge"
     penalty: float = PENALTY
     features: NgramFeatures = NgramFeatures()
-    fitted_texts: int
-    heldout: FitQuality
-    intercept: float
 
 
 @dataclass(frozen=True)
-class RidgeReward:
+class RidgeReward(Scorer):
     """Predicts a text's rating from which n-grams it holds.
 
     rating = intercept + sum(words[w]) / sqrt(n_w) + sum(characters[c]) / sqrt(n_c), where w and c
@@ -51,11 +53,6 @@ class RidgeReward:
     words: np.ndarray  # [ngrams.BUCKETS] float32
     characters: np.ndarray  # [ngrams.BUCKETS] float32
     settings: RidgeSettings
-
-    @property
-    def texts_cut(self) -> int:
-        """None: a text of any length is read."""
-        return 0
 
     def score(self, texts: list[str]) -> np.ndarray:
         """The predicted rating of each text, float64; a text without words gets the intercept."""
@@ -69,8 +66,8 @@ class RidgeReward:
     def save(self, folder: str | Path) -> None:
         """Write scorer.json and weights.safetensors to `folder`; equal models give equal bytes."""
         write_json(Path(folder) / SCORER_FILE, self.settings.model_dump())
-        with replacing(Path(folder) / WEIGHTS_FILE) as scratch:
-            save_file({"words": self.words, "characters": self.characters}, scratch)
+        weights = {"words": self.words, "characters": self.characters}
+        write_weights(Path(folder) / WEIGHTS_FILE, weights)
 
 
 def _normalised_sum(weights: np.ndarray, features: np.ndarray) -> float:
@@ -85,23 +82,13 @@ def load(folder: str | Path) -> RidgeReward:
     """Load what `save` wrote. Raises `UserError` when a file is missing or damaged."""
     settings = read_settings(folder, RidgeSettings)
     if settings.features != NgramFeatures():
-        path = Path(folder) / SCORER_FILE
-        raise _damaged(path, f"features are {settings.features}, this code makes {NgramFeatures()}")
-    path = Path(folder) / WEIGHTS_FILE
-    try:
-        weights = load_file(path)
-        words, characters = weights["words"], weights["characters"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise _damaged(path, str(error)) from None
-    if not words.shape == characters.shape == (ngrams.BUCKETS,):
-        raise _damaged(path, f"shapes {words.shape} and {characters.shape}")
-    if not (np.isfinite(words).all() and np.isfinite(characters).all()):
-        raise _damaged(path, "holds a value that is not finite")
+        raise UserError(
+            f"{Path(folder) / SCORER_FILE}: features are {settings.features}, this code makes"
+            f" {NgramFeatures()}; {REMEDY}"
+        )
+    sizes = dict.fromkeys(("words", "characters"), ngrams.BUCKETS)
+    words, characters = read_weights(Path(folder) / WEIGHTS_FILE, sizes)
     return RidgeReward(words, characters, settings)
-
-
-def _damaged(path: Path, problem: str) -> UserError:
-    return UserError(f"{path}: {problem}; {REMEDY}")
 
 
 def fit(rated: RatedTexts, check: RatedTexts, seed: int) -> RidgeReward:
@@ -114,22 +101,11 @@ def fit(rated: RatedTexts, check: RatedTexts, seed: int) -> RidgeReward:
             f"reward model: {len(rated.texts)} rated texts are left, at least {FEWEST_TEXTS} are"
             " needed; lower prepare.train_prompts or prepare.heldout_prompts"
         )
-    # Scoring needs neither library, and importing them takes longer than scoring everything.
-    from sklearn.linear_model import Ridge
-    from threadpoolctl import threadpool_limits
-
-    regression = Ridge(alpha=PENALTY, solver="lsqr", tol=1e-6)
-    with threadpool_limits(1):  # a sum over threads depends on how many there are
-        regression.fit(_design_matrix(rated.texts), np.array(rated.ratings))
-    words, characters = np.split(regression.coef_.astype(np.float32), 2)
-    settings = RidgeSettings(
-        fitted_texts=len(rated.texts),
-        heldout=measure(
-            regression.predict(_design_matrix(check.texts)), np.array(check.ratings), seed
-        ),
-        intercept=float(regression.intercept_),
-    )
-    return RidgeReward(words, characters, settings)
+    designs = _design_matrix(rated.texts), _design_matrix(check.texts)
+    options = {"alpha": PENALTY, "solver": "lsqr", "tol": 1e-6}
+    weights, facts = fit_ridge(*designs, rated, check, seed, **options)
+    words, characters = np.split(weights, 2)
+    return RidgeReward(words, characters, RidgeSettings(**facts))
 
 
 def _design_matrix(texts: list[str]) -> Any:

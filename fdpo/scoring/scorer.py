@@ -1,13 +1,16 @@
-"""The scorer protocol, and the file in a scorer's folder that names its kind."""
+"""What a scorer is, what it reads, and the files in its folder."""
 
 import sys
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from fdpo.core.errors import UserError
@@ -18,21 +21,9 @@ from fdpo.core.validation import Strict, problems
 SCORER_FILE = "scorer.json"  # in each scorer's folder; its `kind` says how to read the rest
 NO_SCORER = {"kind": "none"}  # scorer.json where a study has no judge
 REMEDY = "rebuild it with `dvc repro --force prepare`"  # of a scorer's folder
+LARGEST = 1e100  # of a score's size: sums of squares stay finite
 
 Settings = TypeVar("Settings", bound=Strict)
-
-
-class Scorer(Protocol):
-    """A reward model or a judge: says how good texts are, on a scale of its own; more is better."""
-
-    @property
-    def texts_cut(self) -> int:
-        """How many texts so far were longer than the scorer reads, and were cut at their end."""
-        ...
-
-    def score(self, texts: list[str]) -> np.ndarray:
-        """One float64 per text, in the order of `texts`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -63,24 +54,40 @@ class PromptedText:
         return self.prompt + between + self.completion
 
 
-@runtime_checkable
-class PromptScorer(Scorer, Protocol):
-    """A scorer that tells prompts from completions."""
+class Scorer(ABC):
+    """A reward model or a judge: says how good texts are, on a scale of its own; more is better."""
+
+    texts_cut = 0
+    """How many texts so far were longer than the scorer reads, and were cut at their end."""
+    texts_dropped = 0
+    """How many so far its chat template did not show whole."""
+
+    @abstractmethod
+    def score(self, texts: list[str]) -> np.ndarray:
+        """One float64 per text, in the order of `texts`."""
 
     def score_prompted(self, items: Sequence[PromptedText]) -> np.ndarray:
-        """One float64 for each item, in order."""
-        ...
+        """One float64 for each item, in order; a scorer may tell prompts from completions."""
+        return self.score([item.text for item in items])
 
 
 def scores_of(scorer: Scorer, items: Sequence[PromptedText]) -> np.ndarray:
-    """The scores of completions, in order: [items] float64."""
-    if isinstance(scorer, PromptScorer):
-        return scorer.score_prompted(items)
-    return scorer.score([item.text for item in items])
+    """The scores of completions, in order: [items] float64.
+
+    Raises `UserError` for one that is not finite, or so large that means or variances would not be.
+    """
+    scores = scorer.score_prompted(items)
+    for item, score in zip(items, scores, strict=True):
+        if not abs(score) <= LARGEST:
+            raise UserError(
+                f"the completion {item.completion[:40]!r} scores {score:g}: must be a finite number"
+                f" of at most {LARGEST:g} in size; correct the reward or judge, or name another"
+            )
+    return scores
 
 
 @runtime_checkable
-class TokenizingScorer(Scorer, Protocol):
+class TokenizingScorer(Protocol):
     """A scorer that reads texts as tokens of its own, such as a classifier."""
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
@@ -104,11 +111,35 @@ def read_settings(folder: str | Path, kind: type[Settings]) -> Settings:
         raise UserError(f"{path}: {problems(error)[0]}; {REMEDY}") from None
 
 
+def write_weights(path: Path, weights: dict[str, np.ndarray]) -> None:
+    """Write arrays as safetensors; equal ones give equal bytes."""
+    with replacing(path) as scratch:
+        save_file(weights, scratch)
+
+
+def read_weights(path: Path, sizes: Mapping[str, int]) -> list[np.ndarray]:
+    """The vectors of these names and sizes. Raises `UserError` where one is not, or not finite."""
+    try:
+        weights = load_file(path)
+        vectors = [weights[name] for name in sizes]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise UserError(f"{path}: {error}; {REMEDY}") from None
+    for (name, size), vector in zip(sizes.items(), vectors, strict=True):
+        if vector.shape != (size,) or not np.isfinite(vector).all():
+            raise UserError(f"{path}: {name} must be {size} finite numbers; {REMEDY}")
+    return vectors
+
+
 def report_cut_texts(scorer: Scorer | None, folder: Path) -> None:
     """Say on stderr how many texts the scorer in `folder` did not read to their end, if any."""
     if scorer is not None and scorer.texts_cut:
         tqdm.write(
             f"{folder}: {scorer.texts_cut} texts were longer than the model reads, and were cut at"
             " their end",
+            file=sys.stderr,
+        )
+    if scorer is not None and scorer.texts_dropped:
+        tqdm.write(
+            f"{folder}: of {scorer.texts_dropped} chats the model's template leaves out a part",
             file=sys.stderr,
         )

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import io
 import json
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fdpo.config.sources import HubDataset, LocalFile
+from fdpo.config.sources import Data
 from fdpo.core.errors import UserError
 from fdpo.core.local_files import local_file, sha256_of
 from fdpo.core.origin import Origin
@@ -22,41 +21,56 @@ from fdpo.sources.hub import fetch_dataset
 
 DatasetRow = dict[str, Any]
 NUL = "\0"  # which some tokenizers drop from a text
+UNREADABLE = (ValueError, RecursionError, csv.Error, EOFError, OSError, zlib.error)
 FORMATS = ("parquet", "json", "csv", "arrow")  # of a dataset's files; none can hold code
 
 
+class BadRow(ValueError):
+    """Why a row is not what a source needs."""
+
+
 def read(
-    data: HubDataset | LocalFile, columns: Iterable[str], splits: Sequence[str]
-) -> tuple[dict[str, list[DatasetRow]], Origin]:
-    """The rows of the wanted splits that there are, and where they come from.
+    data: Data, columns: Iterable[str], splits: Sequence[str]
+) -> tuple[dict[str, list[tuple[int, DatasetRow]]], Origin]:
+    """The rows that `where` keeps of the wanted splits that there are, and where they come from.
 
     Args:
         data: a dataset of the Hub, or a file, which is one split, `train`.
-        columns: names, or paths such as `info.post`, that every row must have.
+        columns: names, or paths such as `info.post`, that the data must have.
         splits: names of splits; those that `data` does not have are left out.
+
+    Returns: each row with its number in its split, from 1.
 
     Raises:
         UserError: the data are missing, can't be read, lack a column or have none of the splits.
     """
-    columns = list(columns)
-    if isinstance(data, LocalFile):
-        rows, origin = {"train": read_file(data, columns)}, file_origin(data)
-        where, present = data.path, ["train"]
+    columns = [*columns, *data.where]
+    if data.path:
+        of_file, origin = read_file(data, columns)
+        rows, where, present = {"train": of_file}, data.path, ["train"]
     else:
         rows, origin, present = _read_hub(data, columns, splits)
         where = f"dataset {data.repo} at revision {data.revision}"
-    wanted = {split: rows[split] for split in splits if rows.get(split)}
-    if not wanted:
+    if not any(rows.get(split) for split in splits):
         names = " or ".join(splits)
         raise UserError(f"{where}: no rows in a split named {names}; it has {', '.join(present)}")
+    wanted = {
+        split: [row for row in enumerate(rows[split], start=1) if matches(row[1], data.where)]
+        for split in splits
+        if rows.get(split)
+    }
     return wanted, origin
 
 
-def value_at(row: Mapping[str, Any], path: str) -> Any:
+def value_at(row: Mapping[Any, Any], path: str) -> Any:
     """The value of a column, or of a part of one: `info.post`, `summaries.0.text`.
 
-    Raises `KeyError` where there is none.
+    The part of a list is one item by its place, or by a name that of each. Raises `BadRow` where
+    there is none, and for a row of CSV with fields that have no column: its text has a comma and no
+    quotes, and would end there.
     """
+    if None in row:
+        raise BadRow("has more fields than there are columns; quote a field that holds a comma")
     if path in row:
         return row[path]
     value: Any = row
@@ -64,139 +78,122 @@ def value_at(row: Mapping[str, Any], path: str) -> Any:
         try:
             if isinstance(value, dict) and key.isdecimal() and key not in value:
                 value = {name: items[int(key)] for name, items in value.items()}  # a list's columns
+            elif isinstance(value, list):
+                value = value[int(key)] if key.isdecimal() else [item[key] for item in value]
             else:
-                value = value[int(key)] if isinstance(value, list) else value[key]
-        except (TypeError, ValueError, IndexError):
-            raise KeyError(path) from None
+                value = value[key]
+        except (KeyError, TypeError, IndexError):
+            raise BadRow(f"no {path}") from None
     return value
 
 
-def surplus(row: Mapping[Any, Any]) -> str | None:
-    """What is wrong with a row of CSV that has fields without a column, or None.
+def text_of(value: Any, column: str) -> str:
+    """A text of a row. Raises `BadRow` where the value is none, is empty or holds a NUL."""
+    if not isinstance(value, str) or not value:
+        raise BadRow(f"{column} = {value!r:.80}: must be text, and not empty")
+    if NUL in value:
+        raise BadRow(f"{column} holds a NUL character")
+    return value
 
-    Such a row is one whose text has a comma and no quotes: the text would end there.
-    """
-    if None in row:
-        return "has more fields than there are columns; quote a field that holds a comma"
-    return None
 
-
-def matches(row: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+def matches(row: Mapping[Any, Any], where: Mapping[str, Any]) -> bool:
     """Whether the row has these values; a file of text, such as CSV, has numbers as text."""
-    for path, wanted in where.items():
-        try:
-            value = value_at(row, path)
-        except KeyError:
-            return False
-        if not _same(value, wanted):
-            return False
-    return True
-
-
-def _same(value: Any, wanted: Any) -> bool:
-    """Whether two values are equal, of which one may be the text that spells the other."""
-    if isinstance(value, str) == isinstance(wanted, str):
-        return value == wanted
     try:
-        # Exact: floats confuse ids above 2**53.
-        return Decimal(str(value)) == Decimal(str(wanted))
+        return all(same(value_at(row, path), wanted) for path, wanted in where.items())
+    except BadRow:
+        return False
+
+
+def same(value: Any, wanted: str | int | float | bool) -> bool:
+    """Whether two values are equal, or one is the text that spells the other.
+
+    Numbers are compared exactly: floats confuse ids above 2⁵³.
+    """
+    if isinstance(value, str) and isinstance(wanted, str):
+        return value == wanted
+    spelled = [str(side).casefold() for side in (value, wanted)]
+    if spelled[0] == spelled[1] and value is not None:
+        return True
+    numbers = [str(int(side)) if isinstance(side, bool) else str(side) for side in (value, wanted)]
+    if any(not number.isascii() or "_" in number for number in numbers):
+        return False  # ids, which Python would take for numbers
+    try:
+        return Decimal(numbers[0]) == Decimal(numbers[1])
     except ArithmeticError:
         return False
 
 
-def file_origin(file: LocalFile) -> Origin:
-    """Where the rows of a file come from. Raises `UserError` when it is not the pinned file."""
-    digest = sha256_of(file.path)
+def read_file(file: Data, columns: Sequence[str]) -> tuple[list[DatasetRow], Origin]:
+    """The rows of one JSON Lines, JSON, CSV or Parquet file, the first three also gzipped.
+
+    Raises `UserError` with the line that can't be read, or when it is not the pinned file.
+    """
+    path, stored, digest = Path(file.path), local_file(file.path), sha256_of(file.path)
     if file.sha256 not in (None, digest):
         raise UserError(
-            f"{file.path}: not the file that params.yaml means: its sha256 is {digest};"
+            f"{path}: not the file that the study means: its sha256 is {digest};"
             " write that there if you changed it, or leave sha256 out"
         )
-    return Origin(file.path, "local file", digest)
-
-
-def read_file(file: LocalFile, columns: Sequence[str]) -> list[DatasetRow]:
-    """The rows of one JSON Lines, JSON, CSV or Parquet file, the first three also gzipped."""
-    path, stored = Path(file.path), local_file(file.path)
     if path.suffix == ".parquet":
-        return _parquet_rows(path, stored, columns)
-    rows = list(_text_rows(path, stored))
-    if rows:
+        rows = _parquet_rows(path, stored, columns)
+    elif rows := _text_rows(path, stored):
         names = dict.fromkeys(name for row in rows for name in row if name is not None)
-        _require(names, columns, str(path))
-    return rows
+        _require(list(names), columns, str(path))
+    return rows, Origin(file.path, "local file", digest)
 
 
-def _text_rows(path: Path, stored: Path) -> Iterator[DatasetRow]:
-    zipped = path.suffix == ".gz"
-    kind = path.with_suffix("").suffix if zipped else path.suffix
-    text = _text(path, stored, zipped)
-    if kind == ".csv":
-        yield from _csv_rows(path, text)
-    elif kind == ".json":
-        rows = _parsed(text, str(path))
-        if not isinstance(rows, list):
-            raise UserError(f"{path}: not a JSON list of objects; for one object per line: .jsonl")
-        yield from (_object(row, f"{path}, row {i}") for i, row in enumerate(rows, start=1))
-    else:
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                yield _object(_parsed(line, f"{path}:{number}"), f"{path}:{number}")
+class _Lines:
+    """The lines of a file of text, without the mark that spreadsheets begin their CSV with.
 
-
-def _text(path: Path, stored: Path, zipped: bool) -> str:
-    """What a file holds, less the mark that spreadsheets begin their CSV with.
-
-    Raises `UserError` with the first line that is not UTF-8, or has a byte that no text has.
+    `number` is that of the last one read, from 1. Raises `ValueError` for one that is not UTF-8.
     """
-    try:
-        content = stored.read_bytes()
-        content = gzip.decompress(content) if zipped else content
-    except (EOFError, OSError, zlib.error) as error:
-        raise UserError(f"{path}: can't be read ({error}); correct the file") from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: not text in UTF-8 ({error}); save it as UTF-8") from None
-    if NUL in text:
-        line = text.count("\n", 0, text.index(NUL)) + 1
-        raise UserError(
-            f"{path}:{line}: holds a NUL byte, which no text in UTF-8 does (UTF-16 has them); save"
-            " it as UTF-8 without"
-        )
-    return text
+
+    def __init__(self, content: Iterable[bytes]) -> None:
+        self.content, self.number = content, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.content:
+            self.number += 1
+            text = line.decode("utf-8-sig" if self.number == 1 else "utf-8")
+            if NUL in text:
+                raise ValueError("a NUL byte, as in UTF-16; save it as UTF-8 without")
+            yield text
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[DatasetRow]:
+def _text_rows(path: Path, stored: Path) -> list[DatasetRow]:
+    lines, kind = _Lines([]), Path(path.name.removesuffix(".gz")).suffix
+    try:
+        with gzip.open(stored) if path.suffix == ".gz" else stored.open("rb") as content:
+            lines.content = content
+            if kind == ".csv":
+                return _csv_rows(lines, str(path))
+            if kind == ".json":
+                text, lines.number = "".join(lines), 0  # the error has the place
+                rows = json.loads(text)
+                if not isinstance(rows, list):
+                    raise ValueError("it is no list of objects; one object per line is .jsonl")
+                return [_object(row, f"row {i}") for i, row in enumerate(rows, start=1)]
+            return [_object(json.loads(line), "it") for line in lines if line.strip()]
+    except UNREADABLE as error:
+        where = f"{path}:{lines.number}" if lines.number else path
+        raise UserError(f"{where}: can't be read ({short_message(error)}); correct it") from None
+
+
+def _csv_rows(lines: _Lines, where: str) -> list[DatasetRow]:
     csv.field_size_limit(sys.maxsize)  # a text may be long
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    table = csv.DictReader(lines, strict=True)
+    _require_once(table.fieldnames or [], where)
     try:
-        repeated = [name for name, count in Counter(table.fieldnames).items() if count > 1]
-        if repeated:
-            raise UserError(f"{path}: column {repeated[0]!r} occurs twice; rename one of them")
-        yield from table
-    except csv.Error as error:
-        line = table.line_num + 1  # where the row begins, behind the last good one
-        raise UserError(f"{path}:{line}: not CSV ({error}); correct it") from None
+        return list(table)
+    except csv.Error:
+        lines.number = table.line_num + 1  # where the row begins, behind the last good one
+        raise
 
 
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON ({error}); correct it") from None
-
-
-def _object(row: Any, where: str) -> DatasetRow:
+def _object(row: Any, name: str) -> DatasetRow:
     if not isinstance(row, dict):
-        raise UserError(f"{where}: not a JSON object; correct it")
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # JSON can write half of a character, UTF-8 can't
-        raise UserError(
-            f"{where}: holds a lone surrogate (half of a character, such as \\ud800); remove it"
-        ) from None
+        raise ValueError(f"{name} is not a JSON object")
+    json.dumps(row, ensure_ascii=False).encode()  # JSON can write half of a character, UTF-8 can't
     return row
 
 
@@ -208,19 +205,31 @@ def _parquet_rows(path: Path, stored: Path, columns: Sequence[str]) -> list[Data
     try:
         with stored.open("rb") as content:
             table = pyarrow.parquet.ParquetFile(content).read()
-        names = _require(table.column_names, columns, str(path))
-        for name in names:
-            if table.column_names.count(name) > 1:
-                raise UserError(f"{path}: column {name!r} occurs twice; rename one of them")
-        table = table.select(names)
-        table.validate(full=True)  # which names the row of a text that is not UTF-8
-        return table.to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file ({short_message(error)})") from None
+    names = _require(table.column_names, columns, str(path))
+    _require_once([name for name in table.column_names if name in names], str(path))
+    values = {}
+    for name in names:
+        try:
+            table[name].validate(full=True)  # which names the row of a text that is not UTF-8
+            values[name] = table[name].to_pylist()
+        except (pyarrow.ArrowException, ValueError, OverflowError) as error:
+            message = short_message(error)
+            raise UserError(
+                f"{path}: column {name!r} can't be read ({message}); correct it"
+            ) from None
+    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+
+
+def _require_once(names: Sequence[str], where: str) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise UserError(f"{where}: column {name!r} occurs twice; rename one of them")
 
 
 def _read_hub(
-    data: HubDataset, columns: Sequence[str], splits: Sequence[str]
+    data: Data, columns: Sequence[str], splits: Sequence[str]
 ) -> tuple[dict[str, list[DatasetRow]], Origin, list[str]]:
     where = f"dataset {data.repo} at revision {data.revision}"
     # The files are fetched and checked first, then `datasets` reads their layout off the network.

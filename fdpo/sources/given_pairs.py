@@ -1,20 +1,20 @@
-"""Preference pairs that somebody else chose, as records of prompts with their pairs."""
+"""Preference pairs that somebody else chose."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from fdpo.config.sources import Choice, FilePairs, HubPairs
+from fdpo.config.sources import Choice, Pairs
 from fdpo.core.errors import UserError
 from fdpo.core.origin import Origin
-from fdpo.core.randomness import stream
-from fdpo.core.records import Prompt, Role, TextPair
-from fdpo.sources.dataset_rows import DatasetRow, matches, read, value_at
-from fdpo.sources.pair_formats import BadRow, GivenPair, Turns, as_pair
+from fdpo.core.records import Role
+from fdpo.sources.dataset_rows import BadRow, DatasetRow, read, same, value_at
+from fdpo.sources.given import parsed
+from fdpo.sources.pair_formats import GivenPair, as_pair, unread_fields
 
 PairsBySplit = dict[Role, list[GivenPair]]
 
 
-def read_pairs(source: HubPairs | FilePairs) -> tuple[PairsBySplit, Counter[str], Origin]:
+def read_pairs(source: Pairs) -> tuple[PairsBySplit, Counter[str], Origin]:
     """The pairs of the splits for training and testing, in the order of the source.
 
     Returns: the pairs, how many rows were skipped for which reason, and where they come from.
@@ -24,35 +24,27 @@ def read_pairs(source: HubPairs | FilePairs) -> tuple[PairsBySplit, Counter[str]
             and `bad_rows` is `refuse`.
     """
     columns = source.columns
-    needed = [columns.chosen, columns.rejected, *source.where]
-    needed += [columns.prompt] if columns.prompt else []
-    needed += [columns.choice.column] if columns.choice else []
-    names: dict[Role, str] = {"train": source.splits.train, "test": source.splits.test}
-    splits, origin = read(source, needed, list(names.values()))
+    roles: dict[Role, str] = {"train": source.splits.train, "test": source.splits.test}
+    choosing = columns.choice.column if columns.choice else None
+    needed = [columns.prompt, columns.chosen, columns.rejected, choosing]
+    splits, origin = read(source, filter(None, needed), list(roles.values()))
+    every = [row for rows in splits.values() for _, row in rows]
+    if unread := unread_fields(every, columns):
+        print(f"prepare: fields of messages that go unread: {', '.join(sorted(unread))}")
     if columns.choice:
-        every = [row for rows in splits.values() for row in rows if matches(row, source.where)]
         _require_choice_of_two(every, columns.choice, origin.repo)
     skipped: Counter[str] = Counter()
-    pairs: PairsBySplit = {}
-    for role, split in names.items():
-        for number, row in enumerate(splits.get(split, []), start=1):
-            if not matches(row, source.where):
-                continue
-            try:
-                pairs.setdefault(role, []).append(as_pair(row, columns))
-            except BadRow as problem:
-                if source.bad_rows == "refuse":
-                    raise UserError(
-                        f"{origin.repo}, split {split}, row {number}: {problem}; correct it, or"
-                        " set bad_rows to skip"
-                    ) from None
-                skipped[str(problem)] += 1
-    if not pairs.get("train"):
-        raise UserError(
-            f"{origin.repo}: no pairs in its split {names['train']}"
-            + (f" ({skipped.total()} rows skipped; first {next(iter(skipped))})" if skipped else "")
-            + "; name another"
+    pairs: PairsBySplit = {
+        role: parsed(
+            splits[split],
+            lambda row: as_pair(row, columns),
+            f"{origin.repo}, split {split}",
+            source.bad_rows,
+            skipped,
         )
+        for role, split in roles.items()
+        if split in splits or role == "train"
+    }
     return pairs, skipped, origin
 
 
@@ -65,9 +57,9 @@ def _require_choice_of_two(rows: Iterable[DatasetRow], choice: Choice, where: st
     for row in rows:
         try:
             value = value_at(row, choice.column)
-        except KeyError:
+        except BadRow:
             continue  # no pair, as a row without a value is none
-        if matches(row, {choice.column: choice.value}):
+        if same(value, choice.value):
             chosen += 1
         elif value is not None:
             others.add(repr(value))
@@ -80,65 +72,3 @@ def _require_choice_of_two(rows: Iterable[DatasetRow], choice: Choice, where: st
             f"{named}: {choice.column} must hold one other value, not {listed}; leave out the rows"
             " that choose neither"
         )
-
-
-def hold_out(pairs: PairsBySplit, seed: int, count: int) -> tuple[PairsBySplit, list[Turns]]:
-    """Draw `count` prompts of the split train by `seed`; they, and the pairs of the others.
-
-    Raises `UserError` when no prompt would be left to train on.
-    """
-    prompts = list(dict.fromkeys(pair.prompt for pair in pairs["train"]))
-    if count >= len(prompts):
-        raise UserError(
-            f"prepare.heldout_prompts = {count}: the split train has {len(prompts)} different"
-            " prompts, and some must be left to train on; lower it"
-        )
-    order = stream(seed, "heldout prompts").permutation(len(prompts)).tolist()
-    drawn = {prompts[i] for i in order[:count]}
-    left = {
-        role: [pair for pair in pairs_of_role if pair.prompt not in drawn]
-        for role, pairs_of_role in pairs.items()
-    }
-    return left, [prompt for prompt in prompts if prompt in drawn]
-
-
-def as_prompts(
-    pairs: PairsBySplit,
-    heldout: Iterable[str],
-    rendered: Callable[[GivenPair], tuple[str, TextPair]],
-) -> list[Prompt]:
-    """One record per prompt: those of the split train, of the split test, then the held-out ones.
-
-    Args:
-        pairs: by role. A prompt's pairs are in its record as given, in order.
-        heldout: prompts as the model reads them; those that pairs have too are left out.
-        rendered: a pair's prompt and completions as the model reads them.
-
-    Raises:
-        UserError: a prompt is in both splits, or fewer than two are held out.
-    """
-    given: dict[Role, dict[str, list[TextPair]]] = {"train": {}, "test": {}}
-    for role, pairs_of_role in pairs.items():
-        for pair in pairs_of_role:
-            prompt, text_pair = rendered(pair)
-            given[role].setdefault(prompt, []).append(text_pair)
-    if both := given["train"].keys() & given["test"].keys():
-        raise UserError(
-            f"prompt {min(both)[:60]!r} has pairs in both splits, train and test; move them to one,"
-            " or name a file with all pairs and set split.test_size to a share"
-        )
-    heldout = list(heldout)
-    unpaired = [text for text in heldout if text not in given["train"] | given["test"]]
-    if len(unpaired) < 2:
-        raise UserError(
-            f"prepare.prompts: {len(unpaired)} of {len(heldout)} prompts are in no pair,"
-            " and evaluation needs 2 at least; name other prompts"
-        )
-    rows: list[tuple[str, Role, list[TextPair] | None]] = [
-        (text, role, text_pairs) for role in given for text, text_pairs in given[role].items()
-    ]
-    rows += [(text, "heldout", None) for text in unpaired]
-    return [
-        Prompt(id=number, prompt=text, role=role, given=text_pairs)
-        for number, (text, role, text_pairs) in enumerate(rows)
-    ]

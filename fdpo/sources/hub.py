@@ -21,34 +21,32 @@ from fdpo.core.errors import UserError
 from fdpo.core.files import replacing, write_json
 from fdpo.core.origin import ORIGIN_FILE, Origin
 from fdpo.core.weights import short_message
-from fdpo.sources.model_files import ADAPTER, MODEL, WeightFiles, gather
+from fdpo.sources.model_files import MODEL, WeightFiles, gather
 
 RepoType = Literal["model", "dataset"]
 
 
-def resolve(repo: str, revision: str, repo_type: RepoType = "model") -> str:
-    """The commit, 40 hexadecimal digits, that `revision` of `repo` stands for now.
+def fetch_model(
+    repo: str, revision: str, destination: str | Path, kind: WeightFiles = MODEL
+) -> Origin:
+    """Put a model, or a LoRA adapter, into the folder `destination`, replacing it.
 
-    Raises `UserError` when the repository or the revision is missing or the Hub can't be reached.
+    Beside config and tokenizer it has one file of safetensors. Shards are joined, which takes as
+    much memory as the model; a repository that has only pickled weights has them loaded as plain
+    tensors and saved. Raises `UserError` for a repository that is gated, missing, out of reach or
+    without weights, a file that is not what the Hub lists, and a pickle that holds more than
+    tensors; `destination` is then left as it was.
     """
-    return _commit_and_names(repo, revision, repo_type)[0]
+    commit, names = _commit_and_names(repo, revision, "model")
+    with replacing(destination) as scratch:
 
+        def fetch(wanted: list[str]) -> None:
+            _download(repo, revision, "model", commit, wanted, scratch)
 
-def fetch_model(repo: str, revision: str, destination: str | Path) -> Origin:
-    """Put config, tokenizer and weights of a model into the folder `destination`, replacing it.
-
-    The weights are one file of safetensors. Shards are joined, which takes as much memory as the
-    model; a repository that has only pickled weights has them loaded as plain tensors and saved.
-    Raises `UserError` for a repository that is gated, missing, out of reach or without weights, a
-    file that is not what the Hub lists, and a pickle that holds more than tensors; `destination` is
-    then left as it was.
-    """
-    return _fetch_weights(repo, revision, destination, MODEL)
-
-
-def fetch_adapter(repo: str, revision: str, destination: str | Path) -> Origin:
-    """Like `fetch_model`, for a LoRA adapter as PEFT publishes it."""
-    return _fetch_weights(repo, revision, destination, ADAPTER)
+        weights = gather(names, fetch, scratch, kind, f"model {repo} at revision {revision}")
+        source = Origin(repo, revision, commit, weights)
+        write_json(scratch / ORIGIN_FILE, asdict(source))
+    return source
 
 
 def fetch_dataset(repo: str, revision: str, destination: str | Path) -> Origin:
@@ -60,20 +58,6 @@ def fetch_dataset(repo: str, revision: str, destination: str | Path) -> Origin:
     with replacing(destination) as scratch:
         _download(repo, revision, "dataset", commit, names, scratch)
     return Origin(repo, revision, commit)
-
-
-def _fetch_weights(repo: str, revision: str, destination: str | Path, kind: WeightFiles) -> Origin:
-    commit, names = _commit_and_names(repo, revision, "model")
-    where = f"model {repo} at revision {revision}"
-    with replacing(destination) as scratch:
-
-        def fetch(wanted: list[str]) -> None:
-            _download(repo, revision, "model", commit, wanted, scratch)
-
-        weights = gather(names, fetch, scratch, kind, where)
-        source = Origin(repo, revision, commit, weights)
-        write_json(scratch / ORIGIN_FILE, asdict(source))
-    return source
 
 
 def _commit_and_names(repo: str, revision: str, repo_type: RepoType) -> tuple[str, list[str]]:

@@ -83,10 +83,10 @@ def gather(
     if weights == index:
         shards = _shards(folder / index, f"{where}: {index}")
         fetch(shards)
-        _join(folder, shards, kind.safe)
+        _make_one(folder, shards, kind.safe, f"{where}: a shard")
         (folder / index).unlink(missing_ok=True)
     elif weights == kind.pickled:
-        _make_safe(folder / weights, kind.safe, f"{where}: {weights}")
+        _make_one(folder, [weights], kind.safe, f"{where}: {weights}")
     return PICKLED if weights == kind.pickled else SAFE
 
 
@@ -100,20 +100,27 @@ def _shards(index: Path, name: str) -> list[str]:
     return shards
 
 
-def _join(folder: Path, shards: list[str], safe: str) -> None:
-    """Replace shards in `folder` by one file."""
-    from safetensors.torch import load_file  # not above: datasets need no torch
+def _make_one(folder: Path, files: list[str], safe: str, name: str) -> None:
+    """Replace shards or a pickled state dict by one file; tensors under two names are kept once."""
+    import torch  # not above: datasets need no torch, and it takes seconds
+    from safetensors.torch import load_file
 
-    tensors = {
-        name: tensor for shard in shards for name, tensor in load_file(folder / shard).items()
-    }
-    save_weights(tensors, folder, safe)
-    for shard in shards:
-        (folder / shard).unlink(missing_ok=True)  # the call above removes what it takes for old
-
-
-def save_weights(tensors: dict[str, Any], folder: Path, safe: str) -> None:
-    """Write tensors as one file; of tensors under two names one is kept."""
+    tensors: dict[str, Any] = {}
+    for file in files:
+        try:
+            found = (
+                load_file(folder / file)
+                if file.endswith(".safetensors")
+                else torch.load(folder / file, map_location="cpu", weights_only=True)
+            )
+        except (UnpicklingError, RuntimeError, EOFError, ValueError):
+            found = None
+        if not isinstance(found, dict) or not all(map(torch.is_tensor, found.values())):
+            raise UserError(
+                f"{name} holds something other than plain tensors, so it was not loaded;"
+                " pin a revision that has safetensors, or use study=embedded"
+            )
+        tensors |= found
     save_torch_state_dict(
         tensors,
         folder,
@@ -121,20 +128,5 @@ def save_weights(tensors: dict[str, Any], folder: Path, safe: str) -> None:
         max_shard_size="100GB",
         metadata={"format": "pt"},
     )
-
-
-def _make_safe(pickled: Path, safe: str, name: str) -> None:
-    """Replace a pickled state dict by safetensors; tensors under two names are kept once."""
-    import torch  # not above: datasets need no torch, and it takes seconds
-
-    try:
-        tensors = torch.load(pickled, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError):
-        tensors = None
-    if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
-        raise UserError(
-            f"{name} holds something other than plain tensors, so it was not loaded;"
-            " pin a revision that has safetensors, or use study=embedded"
-        )
-    save_weights(tensors, pickled.parent, safe)
-    pickled.unlink()
+    for file in files:
+        (folder / file).unlink(missing_ok=True)  # the call above removes what it takes for old

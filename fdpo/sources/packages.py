@@ -9,63 +9,41 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from fdpo.config.sources import Package
 from fdpo.core.errors import UserError
-from fdpo.core.files import replacing, sha256
+from fdpo.core.files import replacing
 from fdpo.core.weights import short_message
 
 
-@dataclass(frozen=True)
-class PinnedPackage:
-    """One archive of one release: pip fetches it, `sha256` says that it is the right one."""
-
-    name: str
-    version: str
-    sha256: str
-    kind: Literal["wheel", "sdist"]
-
-    def __str__(self) -> str:
-        return f"{self.name}=={self.version}"
-
-
-def download(package: PinnedPackage, folder: Path) -> Path:
+def download(package: Package, kind: Literal["wheel", "sdist"], folder: Path) -> Path:
     """Fetch the package's archive into `folder` with pip, and return its path.
 
     pip keeps to the user's settings (PIP_INDEX_URL, PIP_FIND_LINKS, PIP_NO_INDEX, pip.conf, its
     cache). Raises `UserError`, with pip's message, when there is no such release or its
     bytes have another sha256.
     """
+    # An sdist's metadata comes from running its setup.py. Without isolation that uses the
+    # installed setuptools, so that pip fetches this archive and nothing else.
+    archives = {
+        "wheel": ["--only-binary", package.name],
+        "sdist": ["--no-binary", package.name, "--no-build-isolation"],
+    }
+    options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"]
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        requirements = Path(scratch, "requirements.txt")
+        requirements, fetched = Path(scratch, "requirements.txt"), Path(scratch, "fetched")
         requirements.write_text(f"{package} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-        fetched = Path(scratch, "fetched")
-        command = _pip_command(package, requirements, fetched)
+        wanted = ["--require-hashes", "--requirement", str(requirements), "--dest", str(fetched)]
+        command = [sys.executable, "-m", "pip", "download", *options, *archives[kind], *wanted]
         pip = subprocess.run(  # noqa: S603 - a list, no shell
             command, capture_output=True, encoding="utf-8", errors="replace"
         )
         if pip.returncode != 0:
             raise UserError(f"{package}: pip download failed: {short_message(pip.stderr)}")
         (archive,) = fetched.iterdir()
-        digest = sha256(archive)  # pip compared it too, before it ran anything
-        if digest != package.sha256:
-            raise UserError(f"{package}: expected sha256 {package.sha256}, found {digest}")
         return archive.rename(folder / archive.name)
-
-
-def _pip_command(package: PinnedPackage, requirements: Path, destination: Path) -> list[str]:
-    # An sdist's metadata comes from running its setup.py. Without isolation that uses the
-    # installed setuptools, so that pip fetches this archive and nothing else.
-    formats = {
-        "wheel": ["--only-binary", package.name],
-        "sdist": ["--no-binary", package.name, "--no-build-isolation"],
-    }
-    options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"]
-    hashes = ["--require-hashes", "--requirement", str(requirements), "--dest", str(destination)]
-    pip = [sys.executable, "-m", "pip", "download"]
-    return [*pip, *options, *formats[package.kind], *hashes]
 
 
 def extract(archive: Path, member: str, destination: Path) -> None:

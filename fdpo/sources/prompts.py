@@ -2,37 +2,30 @@
 
 from collections.abc import Iterable
 
-from fdpo.config.sources import Cut, FilePrompts, HubPrompts
+from fdpo.config.sources import Cut
+from fdpo.config.sources import Prompts as Section
 from fdpo.core.errors import UserError
 from fdpo.core.origin import Origin
 from fdpo.core.randomness import stream
-from fdpo.core.records import Prompt, Role
-from fdpo.sources.dataset_rows import NUL, matches, read, surplus, value_at
+from fdpo.core.records import Role
+from fdpo.sources.dataset_rows import BadRow, read, text_of, value_at
 
 
-def read_texts(source: HubPrompts | FilePrompts) -> tuple[list[str], Origin]:
+def read_texts(source: Section) -> tuple[list[str], Origin]:
     """The different texts that the rows of `source` give, in order, and where they come from.
 
     Raises `UserError` when the data can't be had or read, or a row's text is no text.
     """
-    splits, origin = read(source, [source.column, *source.where], [source.split])
+    splits, origin = read(source, [source.column], [source.split])
     texts = []
-    for number, row in enumerate(splits[source.split], start=1):
-        if problem := surplus(row):
-            raise UserError(f"{origin.repo}, row {number}: {problem}")
-        if matches(row, source.where):
-            text = value_at(row, source.column)
-            if not isinstance(text, str):
-                raise UserError(
-                    f"{origin.repo}, split {source.split}, row {number}: {source.column} ="
-                    f" {text!r:.80}: must be text"
-                )
-            if NUL in text:
-                raise UserError(
-                    f"{origin.repo}, split {source.split}, row {number}: {source.column} holds a"
-                    " NUL character; remove it"
-                )
-            texts.append(text)
+    for number, row in splits[source.split]:
+        try:
+            value = value_at(row, source.column)
+            texts.append("" if value == "" else text_of(value, source.column))
+        except BadRow as problem:
+            raise UserError(
+                f"{origin.repo}, split {source.split}, row {number}: {problem}; correct it"
+            ) from None
     return openings(texts, source.cut, source.template), origin
 
 
@@ -54,18 +47,17 @@ def beginning(text: str, cut: Cut | None) -> str:
     return text.partition(cut.before or "")[0]
 
 
-def draw(texts: list[str], seed: int, train: int, heldout: int) -> list[Prompt]:
-    """Shuffle by `seed`; train on the first ones, hold out the last; an id is the text's place.
+def draw(count: int, seed: int, train: int, heldout: int, of: str) -> dict[int, Role]:
+    """The places and roles of prompts drawn by `seed` from `count`, in the order of the draw.
 
-    So raising either number keeps the prompts that were drawn before. Raises `UserError` when there
-    are fewer texts than `train` + `heldout`.
+    The first ones train and the last are held out, so raising either number keeps those drawn
+    before. Raises `UserError`, which names what they are drawn `of`, where there are too few.
     """
-    if train + heldout > len(texts):
+    if train + heldout > count:
         raise UserError(
-            f"prepare.train_prompts = {train} and prepare.heldout_prompts = {heldout}: the data"
-            f" have only {len(texts)} different prompts; lower one of them"
+            f"prepare.train_prompts = {train} and prepare.heldout_prompts = {heldout}: {of} have"
+            f" only {count} different prompts; lower one of them"
         )
-    order = stream(seed, "prompts").permutation(len(texts)).tolist()
-    roles: dict[int, Role] = dict.fromkeys(order[:train], "train")
-    roles |= dict.fromkeys(order[len(order) - heldout :], "heldout")
-    return [Prompt(id=i, prompt=texts[i], role=role) for i, role in roles.items()]
+    order = stream(seed, "prompts").permutation(count).tolist()
+    train_roles: dict[int, Role] = dict.fromkeys(order[:train], "train")
+    return train_roles | dict.fromkeys(order[count - heldout :], "heldout")

@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from fdpo.config.sources import HubReference, HubRepo, LocalModel, LocalReference
+from fdpo.config.sources import Place, Reference
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing, write_json
 from fdpo.core.local_files import local_files, sha256_of
@@ -14,7 +14,7 @@ from fdpo.sources import hub
 from fdpo.sources.model_files import ADAPTER, MODEL, TOKENIZER_FILES, WeightFiles, gather
 
 
-def fetch_reference(wanted: HubReference | LocalReference, destination: Path) -> None:
+def fetch_reference(wanted: Reference, destination: Path) -> None:
     """Put the reference into the folder `destination`, replacing it, with its adapter merged in.
 
     source.json says where it comes from, and `dtype` where its weights are to be held in bfloat16.
@@ -24,10 +24,13 @@ def fetch_reference(wanted: HubReference | LocalReference, destination: Path) ->
     with replacing(destination) as scratch:
         fetch_folder(wanted, scratch)
         if wanted.adapter is not None:
-            with tempfile.TemporaryDirectory() as name:
-                adapter = Path(name, "adapter")
+            with tempfile.TemporaryDirectory() as folder:
+                adapter = Path(folder, "adapter")
                 origin = fetch_folder(wanted.adapter, adapter, ADAPTER)
-                merge_adapter(scratch, adapter, _named(wanted.adapter))
+                name = (
+                    f"model {wanted.adapter.repo}" if wanted.adapter.repo else wanted.adapter.path
+                )
+                merge_adapter(scratch, adapter, name)
             facts = present_fields(origin).items()
             add_to_origin(scratch, **{f"adapter_{key}": value for key, value in facts})
         if wanted.dtype != "float32":
@@ -35,15 +38,14 @@ def fetch_reference(wanted: HubReference | LocalReference, destination: Path) ->
 
 
 def fetch_folder(
-    wanted: HubRepo | LocalModel, destination: Path, kind: WeightFiles = MODEL
+    wanted: Place, destination: Path, kind: WeightFiles = MODEL
 ) -> Origin | LocalOrigin:
     """Put a model or an adapter of the Hub or of a local folder into `destination`, replacing it.
 
     Raises `UserError` where it can't be had, as `hub.fetch_model` does.
     """
-    if isinstance(wanted, HubRepo):
-        fetch = hub.fetch_model if kind is MODEL else hub.fetch_adapter
-        return fetch(wanted.repo, wanted.revision, destination)
+    if wanted.repo:
+        return hub.fetch_model(wanted.repo, wanted.revision, destination, kind)
     files = local_files(wanted.path)
     with replacing(destination) as scratch:
         scratch.mkdir()
@@ -82,7 +84,3 @@ def merge_adapter(model: Path, adapter: Path, name: str) -> None:
             (model / file).unlink(missing_ok=True)
             if (adapter / file).exists():
                 shutil.copyfile(adapter / file, model / file)
-
-
-def _named(wanted: HubRepo | LocalModel) -> str:
-    return f"model {wanted.repo}" if isinstance(wanted, HubRepo) else wanted.path

@@ -4,9 +4,9 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
-from fdpo.core.errors import UserError
 from fdpo.core.randomness import stream
-from fdpo.core.records import Prompt, Role
+from fdpo.core.records import Prompt
+from fdpo.sources.prompts import draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,41 +37,24 @@ def prompts(
 ) -> tuple[list[Prompt], list[Snippet]]:
     """Cut prompts from the first `words` words of snippets; return them and the snippets left.
 
-    `{words}` in `template` stands for those words. No two prompts read the same, so none is both
+    They take the place of `{words}` in `template`. No two prompts read the same, so none is both
     train and held out; a prompt's id is that of the first snippet with that beginning. A snippet
     needs more than `words` words, so that something is left to complete. No snippet that is left
     begins like a prompt, so a reward model fitted to them has not seen what it will judge.
 
-    Which snippets are drawn depends on `seed` and the snippets; raising `train` or `heldout` keeps
-    the prompts that were drawn before.
-
-    Args:
-        snippets: with distinct ids.
-        template: of a prompt; it ends in `{words}`.
-        words: how many words of a snippet begin the prompt.
-        train, heldout: how many prompts of each role to draw.
-        seed: of the draw.
-
-    Raises:
-        UserError: there are too few snippets.
+    Raises `UserError` where there are fewer than `train` + `heldout`.
     """
     openings: dict[str, int] = {}
     for snippet in snippets:
         if len(snippet.text.split()) > words:
             openings.setdefault(_opening(snippet, words), snippet.id)
-    if len(openings) < train + heldout:
-        raise UserError(
-            f"prepare.train_prompts = {train} and prepare.heldout_prompts = {heldout}: the snippets"
-            f" have only {len(openings)} different beginnings of {words} words; lower one of them"
-        )
-    drawn = [list(openings)[i] for i in stream(seed, "prompts").permutation(len(openings))]
-    roles: dict[str, Role] = dict.fromkeys(drawn[:train], "train")
-    roles |= dict.fromkeys(drawn[len(drawn) - heldout :], "heldout")
+    roles = draw(len(openings), seed, train, heldout, "the snippets")
+    drawn = {list(openings)[place]: role for place, role in roles.items()}
     chosen = [
         Prompt(id=openings[opening], prompt=template.replace("{words}", opening), role=role)
-        for opening, role in roles.items()
+        for opening, role in drawn.items()
     ]
-    return chosen, [snippet for snippet in snippets if _opening(snippet, words) not in roles]
+    return chosen, [snippet for snippet in snippets if _opening(snippet, words) not in drawn]
 
 
 def three_parts(

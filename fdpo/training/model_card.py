@@ -34,16 +34,10 @@ The policy follows one reward model on one study's prompts. Reward, KL and the o
 for that study; another seed, β or loss gives others. It keeps the base model's limits, and the
 licences of the base model and of the data apply.
 """
-ADAPTER_USAGE = """from peft import AutoPeftModelForCausalLM
+USAGE = """from {package} import {auto}
 from transformers import AutoTokenizer
 
-policy = AutoPeftModelForCausalLM.from_pretrained("{policy}")
-tokenizer = AutoTokenizer.from_pretrained("{tokenizer}")
-ids = policy.generate(**tokenizer("The film", return_tensors="pt"), do_sample=True)
-print(tokenizer.decode(ids[0]))"""
-MODEL_USAGE = """from transformers import AutoModelForCausalLM, AutoTokenizer
-
-policy = AutoModelForCausalLM.from_pretrained("{policy}")
+policy = {auto}.from_pretrained("{policy}")
 tokenizer = AutoTokenizer.from_pretrained("{tokenizer}")
 ids = policy.generate(**tokenizer("The film", return_tensors="pt"), do_sample=True)
 print(tokenizer.decode(ids[0]))"""
@@ -95,8 +89,11 @@ def model_card(
         divergence=loss.divergence,
         source=loss.source,
         beta=training["beta"],
-        usage=(ADAPTER_USAGE if adapter else MODEL_USAGE).format(
-            policy=policy, tokenizer=tokenizer or base or reference
+        usage=USAGE.format(
+            package="peft" if adapter else "transformers",
+            auto="AutoPeftModelForCausalLM" if adapter else "AutoModelForCausalLM",
+            policy=policy,
+            tokenizer=tokenizer or base or reference,
         ),
         settings=_table(("setting", "value"), sorted(training.items())),
         origin=_table(("origin", "value"), origin.items()) if origin else "",

@@ -143,8 +143,7 @@ class FDPOTrainer(DPOTrainer):
                     else:  # where weights are sharded, every process takes part
                         policy(batch.to(self.accelerator.device))
         every = torch.tensor(gather_object(values), dtype=torch.float64)
-        loss, margin = every[:, 0], every[:, 1]
-        untrained = self.objective.preference_loss(torch.zeros(1), torch.zeros(1)).item()
+        loss, margin, untrained = every.T
         metrics = {
             "eval_loss": loss.mean().item(),
             "eval_loss_median": loss.quantile(0.5).item(),
@@ -156,46 +155,35 @@ class FDPOTrainer(DPOTrainer):
         return metrics
 
     def _test_values(self, policy: nn.Module, batch: MicroBatch) -> list[list[float]]:
-        """Loss and margin of each pair."""
+        """Loss and margin of each pair, and its loss under the reference."""
         with self.compute_loss_context_manager():
             chosen_logps, rejected_logps = policy(batch)
-        losses, chosen, rejected = f_dpo_loss(
-            self.objective,
-            chosen_logps,
-            rejected_logps,
-            batch.ref_chosen_logps,
-            batch.ref_rejected_logps,
-        )
-        return torch.stack([losses, chosen - rejected], dim=1).tolist()
+        losses, chosen, rejected = self._losses(chosen_logps, rejected_logps, batch)
+        untrained, *_ = self._losses(batch.ref_chosen_logps, batch.ref_rejected_logps, batch)
+        return torch.stack([losses, chosen - rejected, untrained], dim=1).tolist()
+
+    def _losses(self, chosen_logps: Tensor, rejected_logps: Tensor, batch: MicroBatch):
+        """`f_dpo_loss` of the batch's pairs under these log-probabilities."""
+        references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
+        return f_dpo_loss(self.objective, chosen_logps, rejected_logps, *references, *batch.lengths)
 
     def _compute_loss(self, model: nn.Module, inputs: MicroBatch, return_outputs: bool = False):
         chosen_logps, rejected_logps = model(inputs)
         if self.is_in_train and self.state.global_step == 0:
             self._check_start(chosen_logps, rejected_logps, inputs)
-        losses, chosen, rejected = f_dpo_loss(
-            self.objective,
-            chosen_logps,
-            rejected_logps,
-            inputs.ref_chosen_logps,
-            inputs.ref_rejected_logps,
-        )
+        losses, chosen, rejected = self._losses(chosen_logps, rejected_logps, inputs)
         if inputs.weight > 0:
-            self._record(
-                {
-                    "rewards/chosen": chosen,
-                    "rewards/rejected": rejected,
-                    "rewards/margins": chosen - rejected,
-                    "rewards/accuracies": (chosen > rejected).double(),
-                    "logps/chosen": chosen_logps,
-                    "logps/rejected": rejected_logps,
-                }
-            )
+            of_pairs = {
+                "rewards/chosen": chosen,
+                "rewards/rejected": rejected,
+                "rewards/margins": chosen - rejected,
+                "rewards/accuracies": (chosen > rejected).double(),
+                "logps/chosen": chosen_logps,
+                "logps/rejected": rejected_logps,
+            }
+            for name, values in of_pairs.items():  # one a pair, for TRL's `log` to average
+                self._metrics["train"][name] += values.detach().tolist()
         return losses.mean()
-
-    def _record(self, values: dict[str, Tensor]) -> None:
-        """Keep values [pairs], one per pair, for TRL's `log` to average."""
-        for name, of_pairs in values.items():
-            self._metrics["train"][name] += of_pairs.detach().tolist()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As TRL's, with the values of all processes' pairs."""

@@ -27,23 +27,6 @@ def rng(name="test"):
     return stream(0, name)
 
 
-def test_mean_interval_is_as_wide_as_the_normal_theory_says():
-    per_prompt = rng().normal(loc=5, scale=2, size=400)
-    interval = mean_interval(per_prompt)
-    reach = 1.96 * per_prompt.std() / 20
-    assert interval.value == pytest.approx(per_prompt.mean(), rel=1e-12)
-    assert interval.low == pytest.approx(interval.value - reach, abs=0.02)
-    assert interval.high == pytest.approx(interval.value + reach, abs=0.02)
-
-
-def test_mean_interval_covers_the_true_mean_about_95_times_in_100():
-    held = 0
-    for trial in range(100):
-        interval = mean_interval(stream(0, "draw", trial).normal(size=32))
-        held += interval.low <= 0 <= interval.high
-    assert 88 <= held <= 99
-
-
 @pytest.mark.parametrize("constant", [0.1, 1.0, -3e-7])
 def test_constant_numbers_give_a_point_without_a_warning(constant):
     with warnings.catch_warnings():
@@ -125,15 +108,6 @@ def test_statistic_interval_never_counts_a_prompt_twice():
     assert statistic_interval(distinct_share, 30, rng()) == Interval(1.0, 1.0, 1.0)
 
 
-def test_statistic_interval_is_deterministic():
-    per_prompt = rng().normal(size=30)
-
-    def median(prompts):
-        return float(np.median(per_prompt[prompts]))
-
-    assert statistic_interval(median, 30, rng("a")) == statistic_interval(median, 30, rng("a"))
-
-
 def test_statistic_interval_refuses_no_prompts_and_undefined_statistics():
     with pytest.raises(ValueError, match="at least 1"):
         statistic_interval(lambda prompts: 0.0, 0, rng())
@@ -151,16 +125,6 @@ def test_win_rate_by_hand():
 @given(REWARDS, REWARDS)
 def test_win_rates_of_two_sides_sum_to_one(a, b):
     assert win_rate(a, b) + win_rate(b, a) == pytest.approx(np.ones(3))
-
-
-@given(REWARDS)
-def test_against_itself_the_win_rate_is_a_half(a):
-    assert win_rate(a, a) == pytest.approx(np.full(3, 0.5))
-
-
-@given(REWARDS, REWARDS, st.permutations(range(2)))
-def test_win_rate_does_not_depend_on_the_order_of_samples(a, b, order):
-    assert win_rate(np.array(a)[:, order], b) == pytest.approx(win_rate(a, b))
 
 
 def test_win_rate_compares_samples_of_the_same_prompt_only():

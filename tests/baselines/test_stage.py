@@ -37,16 +37,13 @@ def ask_for(workspace: Workspace, baselines: dict | None, best_of: list[int] | N
             study["score"]["best_of"] = best_of
 
 
-def scores(folder: Path) -> bytes:
-    return (folder / "data/scores.jsonl").read_bytes()
-
-
-def generations_without_baselines(folder: Path) -> list[dict]:
+def without_baselines(folder: Path) -> tuple[list[dict], bytes]:
+    """What generate and score gave beside them."""
     lines = (folder / "data/generations.jsonl").read_text().splitlines()
-    return [
-        {name: value for name, value in json.loads(line).items() if name != "baselines"}
-        for line in lines
-    ]
+    generations = [json.loads(line) for line in lines]
+    for generation in generations:
+        generation.pop("baselines", None)
+    return generations, (folder / "data/scores.jsonl").read_bytes()
 
 
 def test_baselines_change_neither_completions_nor_scores(finished):
@@ -60,11 +57,10 @@ def test_baselines_change_neither_completions_nor_scores(finished):
     assert warm["entropy"]["value"] > cold["entropy"]["value"]
     gains = [entry["reward_difference"]["value"] for entry in (best_of_2, best_of_8)]
     assert 0 < gains[0] < gains[1]
-    scored, generated = scores(finished.folder), generations_without_baselines(finished.folder)
+    others = without_baselines(finished.folder)
 
     assert rerun(finished, None, None) == []
-    assert scores(finished.folder) == scored
-    assert generations_without_baselines(finished.folder) == generated
+    assert without_baselines(finished.folder) == others
     assert b"baselines" not in (finished.folder / "data/generations.jsonl").read_bytes()
 
 

@@ -39,15 +39,6 @@ def test_equal_rewards_share_their_chances():
     assert row.tolist() == pytest.approx([1 / 3] * 3)
 
 
-def test_best_of_n_has_no_bias():
-    """The largest of n uniform numbers has mean n / (n + 1)."""
-    rewards = np.random.default_rng(0).random((20_000, 16))
-    for n in (2, 4, 8, 16):
-        values = (best_of_n(rewards, n) * rewards).sum(axis=1)
-        error = values.std() / len(values) ** 0.5
-        assert values.mean() == pytest.approx(n / (n + 1), abs=4 * error)
-
-
 @pytest.mark.parametrize("n", [0, 4])
 def test_n_beyond_the_samples_is_refused(n):
     with pytest.raises(ValueError, match=f"n = {n}: must be from 1 to the 3 samples"):

@@ -77,6 +77,7 @@ def test_a_wrong_knob_is_named(key, value):
         ("score.best_of", [2, 5], "score.best_of"),
         ("pair.ranks", [[4, 1]], "pair.ranks"),
         ("pair.ranks", "given", "pair.ranks"),
+        ("train.warmup_steps", 41, "train.warmup_steps"),
         ("train.epochs", 2.0, "train.epochs"),
         ("train.lr_by_loss", {"jsd": 1.0}, "train.lr_by_loss"),
         ("train.lr_by_loss.kto", 1.0, "train.lr_by_loss.kto"),
@@ -90,6 +91,13 @@ def test_so_is_one_of_a_study(key, value, named):
     assert any(line.startswith(f"studies/embedded.yaml: {named}") for line in caught.value.lines), (
         caught.value.lines
     )
+
+
+def test_a_warmup_may_last_until_the_last_step():
+    """328 prompts and one pair of each are 41 steps of 8 pairs, before some are split off."""
+    study = check_params(KNOBS, changed(STUDY, "train.warmup_steps", 40)).active
+    with pytest.raises(ValueError, match=r"warmup_steps = .* on 8 pairs has 1 steps, so the"):
+        study.train.check_warmup(8)
 
 
 def test_every_problem_is_named_at_once():

@@ -5,14 +5,12 @@ import pytest
 from fdpo.core.errors import UserError
 from fdpo.core.weights import require_exact
 
+BUFFERS = ["encoder.position_ids", "h.0.attn.bias", "h.0.attn.masked_bias"]
+
 
 @pytest.mark.parametrize(
     ("missing", "unexpected"),
-    [
-        ([], []),
-        ([], ["encoder.position_ids", "h.0.attn.bias", "h.0.attn.masked_bias"]),
-        (["pooler.dense.weight"], ["pooler.dense.bias"]),
-    ],
+    [([], []), ([], BUFFERS), (["pooler.dense.weight"], ["pooler.dense.bias"])],
 )
 def test_buffers_and_unused_weights_may_differ(missing, unexpected):
     loading = {"missing_keys": missing, "unexpected_keys": unexpected}
@@ -20,10 +18,15 @@ def test_buffers_and_unused_weights_may_differ(missing, unexpected):
     require_exact(loading, "folder", "remedy", unused="pooler.")
 
 
-@pytest.mark.parametrize("side", ["missing_keys", "unexpected_keys"])
-@pytest.mark.parametrize("name", ["score.bias", "layers.0.self_attn.q_proj.bias"])
-def test_other_weights_may_not(side, name):
-    loading = {"missing_keys": [], "unexpected_keys": [], side: [name]}
-
-    with pytest.raises(UserError, match=name):
-        require_exact(loading, "folder", "remedy")
+@pytest.mark.parametrize(
+    "differing",
+    [
+        {"missing_keys": ["score.bias"]},
+        {"unexpected_keys": ["layers.0.score.bias"]},
+        {"mismatched_keys": {("score.bias", (1,), (2,))}},
+        {"missing_keys": ["score.bias"], "unexpected_keys": ["module.score.bias"]},
+    ],
+)
+def test_other_weights_may_not(differing):
+    with pytest.raises(UserError, match=r"^folder: .*score\.bias"):
+        require_exact({"missing_keys": [], "unexpected_keys": []} | differing, "folder", "remedy")

@@ -30,14 +30,9 @@ def search(
     case: Case, model: PreTrainedModel, prompts: list[list[int]]
 ) -> list[list[BeamCompletion]]:
     config = BeamSettings(
-        groups=case.groups,
-        diversity_penalty=case.penalty,
-        no_repeat_ngram=case.ngram,
-        max_new_tokens=case.new_tokens,
-        bias=case.bias,
-        banned=case.banned,
-        length_penalty=case.length_penalty,
-    )
+        case.groups, case.penalty, case.ngram, case.new_tokens, case.bias, case.banned,
+        case.length_penalty,
+    )  # fmt: skip
     return diverse_beam_search(model, prompts, config, [EOS], case.pad)
 
 
@@ -45,10 +40,11 @@ def ids_of(found: list[list[BeamCompletion]]) -> list[list[list[int]]]:
     return [[decoded.ids for decoded in completions] for completions in found]
 
 
-def plain_logp(model: PreTrainedModel, prompt: list[int], ids: list[int]) -> float:
+def require_plain_logps(model, prompts, found) -> None:
     with torch.no_grad():
-        logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
-    return logits.double().log_softmax(-1)[torch.arange(len(ids)), ids].sum().item()
+        for prompt, completions in zip(prompts, found, strict=True):
+            for ids, logp in completions:
+                assert logp == pytest.approx(tiny.plain_logp(model, prompt, ids).item(), abs=1e-4)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -56,20 +52,12 @@ def test_equals_transformers_4_49_in_any_batch(name):
     case, expected = CASES[name], VECTORS[name]
     model, prompts = build(case), prompts_of(case)
 
-    assert ids_of(search(case, model, prompts)) == expected
+    found = search(case, model, prompts)
+    assert ids_of(found) == expected
     assert ids_of(search(case, model, prompts[::-1])) == expected[::-1]
     assert ids_of(search(case, model, prompts[2:5])) == expected[2:5]
     assert ids_of(search(case, model, prompts[:1])) == expected[:1]
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_logp_is_that_of_a_plain_forward_pass(name):
-    case = CASES[name]
-    model, prompts = build(case), prompts_of(case)
-
-    for prompt, completions in zip(prompts, search(case, model, prompts), strict=True):
-        for ids, logp in completions:
-            assert logp == pytest.approx(plain_logp(model, prompt, ids), abs=1e-4)
+    require_plain_logps(model, prompts, found)
 
 
 @pytest.mark.parametrize("model", [tiny.gpt2(), tiny.llama()], ids=["gpt2", "llama"])
@@ -79,16 +67,11 @@ def test_logp_stays_right_when_the_cache_outgrows_its_room_and_rows_end(model):
 
     with cached_attention(model):
         found = diverse_beam_search(model, prompts, config, [tiny.END], PAD)
-        plain = [
-            [plain_logp(model, prompt, ids) for ids, _ in completions]
-            for prompt, completions in zip(prompts, found, strict=True)
-        ]
+        require_plain_logps(model, prompts, found)
 
     lengths = {len(ids) for completions in found for ids, _ in completions}
     assert max(lengths) == ROOM + 20
     assert len(lengths) > 1
-    for completions, logps in zip(found, plain, strict=True):
-        assert [logp for _, logp in completions] == pytest.approx(logps, abs=1e-4)
 
 
 tokens = st.integers(2, 89)

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from fdpo.config.study import DiverseBeam, Heldout, Published, Sampling
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import streams_of
-from fdpo.decoding import length_limit
+from fdpo.decoding.completions import cut
 from fdpo.decoding.sampling import Sampled
 from fdpo.decoding.strategies import beam_settings, decode_heldout, decode_published, decode_train
 from fdpo.models import causal_lm
@@ -85,14 +85,14 @@ def test_a_cut_completion_is_recorded_as_what_is_left_of_it():
         Sampled([4, 4, 7, tiny.END], True, -2.0),
         Sampled([6, 1, 3, 3, 9, 9], False, -3.0),
     ]
-    cut = length_limit.cut(MODEL, prompt, whole, max_length=7)
-    assert [one.ids for one in cut] == [[4, 4, 7, 8], [4, 4, 7, tiny.END], [6, 1, 3, 3]]
-    assert [one.finished for one in cut] == [False, True, False]
-    assert cut[1] == whole[1]
+    short = cut(MODEL, prompt, whole, max_length=7)
+    assert [one.ids for one in short] == [[4, 4, 7, 8], [4, 4, 7, tiny.END], [6, 1, 3, 3]]
+    assert [one.finished for one in short] == [False, True, False]
+    assert short[1] == whole[1]
     with causal_lm.cached_attention(MODEL), torch.no_grad():
         for index in (0, 2):
-            expected = tiny.plain_logp(MODEL, prompt, cut[index].ids).item()
-            assert cut[index].logp == pytest.approx(expected, rel=1e-5)
+            expected = tiny.plain_logp(MODEL, prompt, short[index].ids).item()
+            assert short[index].logp == pytest.approx(expected, rel=1e-5)
 
 
 ENDS = [3, tiny.END, 30]
@@ -110,35 +110,23 @@ def test_every_id_that_ends_a_text_ends_it_in_every_strategy():
     sampling = Sampling(
         strategy="sample", completions=8, max_new_tokens=30, temperature=1.0, top_k=0, top_p=1.0
     )
+    heldout = Heldout(samples=8, max_new_tokens=30)
     free = Published(top_k=0, no_repeat_ngram=0, max_new_tokens=30)
+    where = (NUMBERS, PROMPTS)
     with causal_lm.cached_attention(model):
-        decoded = {
-            "search": decode_train(model, tiny.tokenizer(), NUMBERS, PROMPTS, plain, streams_of(0)),
-            "sampling": decode_train(
-                model, tiny.tokenizer(), NUMBERS, PROMPTS, sampling, streams_of(0)
-            ),
-            "held out": decode_heldout(
-                model,
-                NUMBERS,
-                PROMPTS,
-                Heldout(samples=8, max_new_tokens=30),
-                streams_of(0),
-                "policy",
-            ),
-            "published": [
-                [one]
-                for one in decode_published(model, NUMBERS, PROMPTS, free, streams_of(0), "policy")
-            ],
-        }
-    for name, rows in decoded.items():
-        completions = [completion for row in rows for completion in row]
-        for completion in completions:
-            *before, last = completion.ids
-            assert not set(before) & set(ENDS), name
-            assert completion.finished == (last in ENDS), name
-            assert completion.finished or len(completion.ids) == 30, name
-    last = {c.ids[-1] for rows in decoded.values() for row in rows for c in row if c.finished}
-    assert len(last) > 1
+        rows = [
+            *decode_train(model, tiny.tokenizer(), *where, plain, streams_of(0)),
+            *decode_train(model, tiny.tokenizer(), *where, sampling, streams_of(0)),
+            *decode_heldout(model, *where, heldout, streams_of(0), "policy"),
+            decode_published(model, *where, free, streams_of(0), "policy"),
+        ]
+    completions = [completion for row in rows for completion in row]
+    for completion in completions:
+        *before, last = completion.ids
+        assert not set(before) & set(ENDS)
+        assert completion.finished == (last in ENDS)
+        assert completion.finished or len(completion.ids) == 30
+    assert len({one.ids[-1] for one in completions if one.finished}) > 1
 
 
 def test_a_later_group_is_penalised_for_what_goes_on_when_an_earlier_one_ends():
@@ -150,21 +138,15 @@ def test_a_later_group_is_penalised_for_what_goes_on_when_an_earlier_one_ends():
     model.generation_config.eos_token_id = [second, first]
     update = {"bias": [], "banned": [], "no_repeat_ngram": 0, "groups": 2}
     with causal_lm.cached_attention(model):
-        (row,) = decode_train(
-            model,
-            tiny.tokenizer(),
-            [40],
-            PROMPTS[:1],
-            SEARCH.model_copy(update=update),
-            streams_of(0),
-        )
+        settings = SEARCH.model_copy(update=update)
+        (row,) = decode_train(model, tiny.tokenizer(), [40], PROMPTS[:1], settings, streams_of(0))
     # Penalised for either end, the second group would take another token.
     assert [sampled.ids for sampled in row] == [[first], [first]]
 
 
-def test_a_model_without_an_end_of_text_is_refused_in_one_line():
+@pytest.mark.parametrize("ends", [None, []])
+def test_a_model_without_an_end_of_text_is_refused_in_one_line(ends):
     model = tiny.gpt2(torch.float32)
-    for ends in (None, []):
-        model.generation_config.eos_token_id = ends
-        with pytest.raises(UserError, match=r"generation_config.json has no eos_token_id"):
-            causal_lm.end_of_text_ids(model)
+    model.generation_config.eos_token_id = ends
+    with pytest.raises(UserError, match=r"generation_config.json has no eos_token_id"):
+        causal_lm.end_of_text_ids(model)

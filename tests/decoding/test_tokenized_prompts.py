@@ -21,7 +21,8 @@ from fdpo.decoding.tokenized_prompts import (
 from tests.support import tiny
 
 TOKENIZER = tiny.sentencepiece_like()
-BEGIN, END = 1, 2
+END = 2
+SAME = ("explain é", "explain e\u0301")  # equal once normalised
 
 
 def prompt(number: int, text: str, role: str = "train", *pairs: tuple[str, str]) -> Prompt:
@@ -35,52 +36,51 @@ def tokenized(*prompts: Prompt, max_length: int = 40):
 
 
 def test_prompts_are_the_same_when_their_ids_are():
-    composed, decomposed = "explain é", "explain e\u0301"
-    ids, left_out, _ = tokenized(
-        prompt(0, composed), prompt(1, "fine"), prompt(2, decomposed), prompt(3, "number")
-    )
+    texts = (SAME[0], "fine", SAME[1], "number")
+    ids, left_out, _ = tokenized(*map(prompt, range(4), texts))
     assert ids == [0, 1, 3]
     assert left_out == {tokenized_prompts.REPEATED: 1}
 
 
 @pytest.mark.parametrize(
     ("roles", "kept"),
-    [
-        (("train", "heldout"), "heldout"),
-        (("heldout", "train"), "heldout"),
-        (("train", "test"), "test"),
-        (("test", "heldout"), "heldout"),
-    ],
-)
+    [("train heldout", "heldout"), ("heldout train", "heldout"), ("train test", "test"),
+     ("test heldout", "heldout")],
+)  # fmt: skip
 def test_of_equal_prompts_that_for_evaluation_is_kept(roles, kept):
-    texts = ("explain é", "explain e\u0301")
-    pair = (" fine", " number")
-    prompts = [
-        prompt(number, text, role, *([pair] if role == "test" else []))
-        for number, (text, role) in enumerate(zip(texts, roles, strict=True))
-    ]
-    ids, left_out, _ = tokenized(*prompts)
-    assert [roles[number] for number in ids] == [kept]
+    pairs = {"test": [(" fine", " number")]}
+    _, left_out, (item,) = tokenized(
+        *(
+            prompt(number, text, role, *pairs.get(role, []))
+            for number, text, role in zip((0, 1), SAME, roles.split(), strict=True)
+        )
+    )
+    assert item.prompt.role == kept
     assert left_out == {tokenized_prompts.REPEATED: 1}
 
 
-def test_given_completions_have_the_ids_of_their_texts_each_once():
-    _, left_out, (item,) = tokenized(
-        prompt(0, "explain", "train", (" fine", "number"), (" fine", " number</s>"))
-    )
-    names = [TOKENIZER.convert_ids_to_tokens(ids) for ids in item.completions]
-    assert names == [["▁fine"], ["number"], ["▁number", "</s>"]]
-    assert item.given == [[0, 1], [0, 2]]
-    assert not left_out
-
-
-def test_a_given_completion_ends_at_its_first_end_of_text():
-    _, left_out, (item,) = tokenized(
-        prompt(0, "explain", "train", (" fine</s> number", " number</s>"))
-    )
-    names = [TOKENIZER.convert_ids_to_tokens(ids) for ids in item.completions]
-    assert names == [["▁fine", "</s>"], ["▁number", "</s>"]]
-    assert left_out == {tokenized_prompts.CUT_AT_END: 1}
+@pytest.mark.parametrize(
+    ("pairs", "names", "given", "counted"),
+    [
+        (
+            [(" fine", "number"), (" fine", " number</s>")],
+            [["▁fine"], ["number"], ["▁number", "</s>"]],
+            [[0, 1], [0, 2]],
+            {},
+        ),
+        (
+            [(" fine</s> number", " number</s>")],
+            [["▁fine", "</s>"], ["▁number", "</s>"]],
+            [[0, 1]],
+            {tokenized_prompts.CUT_AT_END: 1},
+        ),
+    ],
+)
+def test_given_completions_stand_once_and_end_at_an_end_of_text(pairs, names, given, counted):
+    _, left_out, (item,) = tokenized(prompt(0, "explain", "train", *pairs))
+    assert [TOKENIZER.convert_ids_to_tokens(ids) for ids in item.completions] == names
+    assert item.given == given
+    assert left_out == counted
 
 
 def test_a_completion_without_a_token_takes_its_pairs_with_it(monkeypatch):
@@ -107,6 +107,7 @@ def settings(train, max_length: int = 150, published: Published | None = None) -
 SAMPLING = Sampling(
     strategy="sample", completions=4, max_new_tokens=30, temperature=1.0, top_k=0, top_p=1.0
 )
+GIVEN = Given(strategy="given")
 MODEL = tiny.gpt2(torch.float32)  # 128 positions
 
 
@@ -134,24 +135,20 @@ def test_too_few_prompts_of_a_role_are_named_before_any_work(roles, problem):
 
 
 @pytest.mark.parametrize(
-    ("fits", "exceeds"),
+    ("train", "fits", "exceeds", "problem"),
     [
-        (("train", 98), ("train", 99)),  # 30 new tokens
-        (("heldout", 108), ("heldout", 109)),  # 20
+        (SAMPLING, ("train", 98), ("train", 99), "lower max_new_tokens or"),  # 30 new tokens
+        (SAMPLING, ("heldout", 108), ("heldout", 109), "lower max_new_tokens or"),  # 20
+        (GIVEN, ("train", 100, 28, 5), ("train", 100, 29, 5), "lower generate.max_length"),
     ],
 )
-def test_completions_beyond_the_positions_of_the_model_are_refused_at_once(fits, exceeds):
-    check_positions(items_of(*fits), settings(SAMPLING), MODEL)
-    with pytest.raises(UserError, match=r"exceed the 128 positions .*; lower max_new_tokens or"):
-        check_positions(items_of(*exceeds), settings(SAMPLING), MODEL)
-    assert longest_sequence(items_of(*fits), settings(SAMPLING)) == 128
-
-
-def test_given_completions_beyond_the_positions_are_refused_too():
-    given = settings(Given(strategy="given"))
-    check_positions(items_of("train", 100, 28, 5), given, MODEL)
-    with pytest.raises(UserError, match=r"100 tokens and a completion of 29 .*generate.max_length"):
-        check_positions(items_of("train", 100, 29, 5), given, MODEL)
+def test_completions_beyond_the_positions_of_the_model_are_refused_at_once(
+    train, fits, exceeds, problem
+):
+    check_positions(items_of(*fits), settings(train), MODEL)
+    with pytest.raises(UserError, match=f"exceed the 128 positions .*; {problem}"):
+        check_positions(items_of(*exceeds), settings(train), MODEL)
+    assert longest_sequence(items_of(*fits), settings(train)) == 128
 
 
 def test_records_have_the_text_that_was_generated_behind_the_prompt():
@@ -160,12 +157,15 @@ def test_records_have_the_text_that_was_generated_behind_the_prompt():
     model.generation_config.eos_token_id = END
     items, _ = tokenize_prompts(
         TOKENIZER,
-        [prompt(0, "explain", "train", (" number</s>", "number"))]
-        + [prompt(number, text, "heldout") for number, text in enumerate(("fine", "number"), 1)],
+        [
+            prompt(0, "explain", "train", (" number</s>", "number")),
+            prompt(1, "fine", "heldout"),
+            prompt(2, "number", "heldout"),
+        ],
         30,
         [END],
     )
-    generate = settings(Given(strategy="given"), max_length=30)
+    generate = settings(GIVEN, max_length=30)
     (given,) = complete(model, TOKENIZER, items[:1], generate, streams_of(0))
     assert [completion.text for completion in given.completions] == [" number", "number"]
     assert [completion.finished for completion in given.completions] == [True, False]

@@ -7,7 +7,8 @@ import torch
 
 from fdpo.config.study import Heldout
 from fdpo.core.randomness import streams_of
-from fdpo.evaluation.evaluate_policy import sample_and_diverge
+from fdpo.evaluation.evaluate_policy import measure_test_pairs, sample_and_diverge
+from fdpo.losses import Objective
 from tests.support import tiny
 
 PROMPTS = [[3, 1, 4], [5], [9, 2, 6, 5, 3, 5, 8, 9], [7, 9]]  # unequal, so that some are padded
@@ -55,3 +56,24 @@ def test_divergences_are_those_of_the_completion_s_own_tokens(build):
         }
         for name, values in expected.items():
             torch.testing.assert_close(getattr(found, name), values, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", ["sum", "mean"])
+def test_rewards_of_pairs_are_those_of_plain_passes(normalize):
+    """β = 0.5 of jsd: log 2 + log σ(ρ), over as many tokens with `mean`."""
+    policy = tiny.llama()
+    pairs = [tiny.pair([3, 1], [4, 1, 5], [9, 2]), tiny.pair([5], [8], [3, 2, 7], number=1)]
+    objective = Objective("jsd", 0.5, 0.5, normalize)
+    found = measure_test_pairs(policy, pairs, objective, tokens_per_forward=512)
+    policy.set_attn_implementation("sdpa")
+    for side in ("chosen", "rejected"):
+        rewards = []
+        for pair in pairs:
+            ids = getattr(pair, f"{side}_ids")
+            ratio = tiny.plain_logp(policy, pair.prompt_ids, ids) - getattr(
+                pair, f"ref_{side}_logp"
+            )
+            reward = 0.5 * (2 * ratio.sigmoid()).log().item()
+            rewards.append(reward / len(ids) if normalize == "mean" else reward)
+        by_prompt = dict(zip(found.prompts, getattr(found, f"{side}_reward"), strict=True))
+        assert [by_prompt[0], by_prompt[1]] == pytest.approx(rewards, rel=1e-9)

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax, rel_entr
 from scipy.stats import entropy
@@ -66,7 +66,6 @@ CONTEXTS = {
         context for length in range(LIMIT + 1) for context in product((A, B, END), repeat=length)
     )
 }
-PROMPT_CONTEXT = len(CONTEXTS)  # what stands before the prompt's last token
 COMPLETIONS = [
     tokens
     for length in range(1, LIMIT + 1)
@@ -74,7 +73,7 @@ COMPLETIONS = [
     if END not in tokens[:-1] and (tokens[-1] == END or length == LIMIT)
 ]
 HEADS = [
-    torch.from_numpy(stream(0, "toy", name).normal(size=(3, PROMPT_CONTEXT + 1))).float()
+    torch.from_numpy(stream(0, "toy", name).normal(size=(3, len(CONTEXTS)))).float()
     for name in ("policy", "reference")
 ]
 
@@ -90,17 +89,12 @@ POLICY, REFERENCE = (
 EXACT_KL = float((np.exp(POLICY) * (POLICY - REFERENCE)).sum())
 
 
-def toy_divergences(prompt_tokens=0, later_tokens=0):
-    """Per-token values over every completion, and their lengths; extras are the wrong tokens."""
-    contexts, ids, lengths = [], [], []
-    for tokens in COMPLETIONS:
-        written = [*tokens, *[END] * later_tokens][:LIMIT] if later_tokens else list(tokens)
-        contexts += [PROMPT_CONTEXT] * prompt_tokens
-        contexts += [CONTEXTS[tuple(written[:place])] for place in range(len(written))]
-        ids += [A] * prompt_tokens + written
-        lengths.append(prompt_tokens + len(written))
-    hidden = torch.eye(PROMPT_CONTEXT + 1)[contexts]
-    return of_heads(hidden, hidden, *HEADS, torch.tensor(ids)), lengths
+def toy_divergences():
+    """Per-token values over every completion, and their lengths."""
+    contexts = [CONTEXTS[tokens[:place]] for tokens in COMPLETIONS for place in range(len(tokens))]
+    ids = torch.tensor([token for tokens in COMPLETIONS for token in tokens])
+    hidden = torch.eye(len(CONTEXTS))[contexts]
+    return of_heads(hidden, hidden, *HEADS, ids), list(map(len, COMPLETIONS))
 
 
 def expected(per_sequence):
@@ -129,19 +123,6 @@ def test_rao_blackwellising_never_goes_negative_and_lowers_the_variance():
     assert exact_steps.min() >= 0
     assert plain.min() < 0
     assert expected((exact_steps - EXACT_KL) ** 2) < expected((plain - EXACT_KL) ** 2) / 2
-
-
-@pytest.mark.parametrize("wrong", [{"prompt_tokens": 1}, {"later_tokens": 2}])
-def test_counting_the_prompt_or_what_follows_end_of_text_shows(wrong):
-    """Unbiasedness holds for the completion's tokens alone; one more place and it is lost."""
-    tokens, lengths = toy_divergences(**wrong)
-    assert abs(expected(sequence_kl(tokens.kl, lengths)) - EXACT_KL) > 0.04
-    plain = monte_carlo_kl(tokens.policy_logp, tokens.reference_logp, lengths)
-    assert abs(expected(plain) - EXACT_KL) > 0.04
-    right, right_lengths = toy_divergences()
-    for field in ("forward_kl", "jsd", "entropy"):
-        right_sum = expected(divergence_sums(getattr(right, field), right_lengths))
-        assert abs(expected(divergence_sums(getattr(tokens, field), lengths)) - right_sum) > 0.005
 
 
 def test_values_left_over_from_padding_are_refused():
@@ -232,29 +213,16 @@ def test_extreme_logits_stay_finite():
     assert found.reference_logp.numpy() == pytest.approx([-500, -2e4])
 
 
-LOGITS = st.lists(
-    st.lists(st.floats(-30, 30, width=32), min_size=5, max_size=5), min_size=2, max_size=2
-)
+LOGITS = st.lists(st.lists(st.floats(-30, 30), min_size=5, max_size=5), min_size=2, max_size=2)
 
 
-@settings(deadline=None)
-@given(LOGITS, LOGITS, st.permutations(range(5)), st.floats(-20, 20))
-def test_properties(policy, reference, order, shift):
+@given(LOGITS.map(np.array), LOGITS.map(np.array))
+def test_values_lie_within_their_bounds_and_are_scipys(policy, reference):
     found = of_logits(policy, reference, [0, 3])
     assert torch.stack([found.kl, found.forward_kl, found.jsd, found.entropy]).min() >= 0
     assert found.jsd.max() <= math.log(2)
-    assert found.entropy.max() <= math.log(5) + 1e-6
-
-    swapped = of_logits(reference, policy, [0, 3])
-    assert swapped.kl.numpy() == pytest.approx(found.forward_kl.numpy(), rel=1e-5, abs=1e-5)
-    assert swapped.jsd.numpy() == pytest.approx(found.jsd.numpy(), abs=1e-5)
-
-    renamed = of_logits(
-        np.array(policy)[:, order] + shift, np.array(reference)[:, order], [order.index(0)] * 2
-    )
-    for field in ("kl", "forward_kl", "jsd", "entropy"):
-        left, right = getattr(renamed, field).numpy(), getattr(found, field).numpy()
-        assert left == pytest.approx(right, rel=1e-4, abs=1e-4)
+    for field, values in oracle(policy, reference, [0, 3]).items():
+        assert getattr(found, field).numpy() == pytest.approx(values, rel=1e-4, abs=1e-4)
 
 
 def test_no_block_is_larger_than_the_tile():

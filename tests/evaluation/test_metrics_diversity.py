@@ -17,9 +17,21 @@ from fdpo.evaluation.metrics.diversity import (
 
 TEXTS = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=6)
 
-# Two rows as they lie in a batch: prompt 7 7, a completion, end-of-text 9, padding 0.
-ROWS = [[7, 7, 1, 2, 3, 9, 0, 0], [7, 7, 1, 2, 4, 1, 2, 9]]
-COMPLETIONS = [[1, 2, 3, 9], [1, 2, 4, 1, 2, 9]]
+COMPLETIONS = [[1, 2, 3, 9], [1, 2, 4, 1, 2, 9]]  # 9 ends a text
+
+
+@pytest.mark.parametrize(
+    ("metric", "arguments", "said"),
+    [
+        (unigram_entropy, ([[]],), "no tokens"),
+        (distinct_n, (COMPLETIONS, 0, 5), "at least 1"),
+        (distinct_n, (COMPLETIONS, 2, 0), "at least 1"),
+        (self_bleu, (["alone"],), "at least 2"),
+    ],
+)
+def test_what_is_not_defined_is_refused(metric, arguments, said):
+    with pytest.raises(ValueError, match=said):
+        metric(*arguments)
 
 
 def test_unigram_entropy_by_hand():
@@ -31,25 +43,12 @@ def test_unigram_entropy_by_hand():
     assert unigram_entropy([[1, 2], [3, 4]]) == pytest.approx(math.log(4))
 
 
-def test_unigram_entropy_changes_when_prompt_or_padding_is_counted():
-    without_padding = [[7, 7, *COMPLETIONS[0]], [7, 7, *COMPLETIONS[1]]]
-    values = {round(unigram_entropy(texts), 6) for texts in (ROWS, without_padding, COMPLETIONS)}
-    assert len(values) == 3
-
-
 @given(TEXTS, st.randoms(use_true_random=False))
 def test_unigram_entropy_knows_counts_only(texts, random):
     tokens = [token for text in texts for token in text]
     random.shuffle(tokens)
     assert unigram_entropy([tokens]) == pytest.approx(unigram_entropy(texts), abs=1e-12)
     assert 0 <= unigram_entropy(texts) <= math.log(len(set(tokens))) + 1e-12
-
-
-def test_unigram_entropy_takes_arrays_and_refuses_nothing():
-    assert unigram_entropy([np.array([1, 2]), np.array([1])]) == unigram_entropy([[1, 2], [1]])
-    for nothing in ([], [[]]):
-        with pytest.raises(ValueError, match="no tokens"):
-            unigram_entropy(nothing)
 
 
 @pytest.mark.parametrize(
@@ -73,36 +72,10 @@ def test_distinct_n_does_not_cross_from_one_completion_into_the_next():
     assert distinct_n([[1, 2], [3, 1, 2]], n=2, budget=3) == pytest.approx(2 / 3)
 
 
-def test_longer_completions_are_not_punished():
-    vocabulary = list(range(1, 6))
-    short, long = [vocabulary] * 4, [vocabulary * 4] * 4
-    assert distinct_n(short, 1, budget=20) == distinct_n(long, 1, budget=20)
-
-
-def test_saying_little_does_not_look_varied():
+def test_length_is_not_punished_and_saying_little_does_not_look_varied():
+    assert distinct_n([[1, 2, 3]] * 4, 1, 12) == distinct_n([[1, 2, 3] * 4] * 4, 1, 12)
     assert distinct_n([[1, 2, 3]], 1, budget=30) == pytest.approx(0.1)
     assert distinct_n([[]], 2, budget=30) == 0
-
-
-@pytest.mark.parametrize(("n", "budget"), [(1, 6), (2, 5)])
-def test_distinct_n_changes_when_prompt_or_padding_is_counted(n, budget):
-    assert distinct_n(COMPLETIONS, n, budget) == 4 / budget
-    assert distinct_n([[7, 7, *ids] for ids in COMPLETIONS], n, budget) == 5 / budget
-    assert distinct_n([row[2:] for row in ROWS], n, budget) == 5 / budget
-
-
-@given(TEXTS, st.integers(1, 3))
-def test_distinct_n_of_repeated_texts_falls_in_proportion(texts, n):
-    ngrams = sum(max(0, len(ids) - n + 1) for ids in texts) or 1
-    once = distinct_n(texts, n, budget=ngrams)
-    assert 0 <= once <= 1
-    assert distinct_n(texts + texts, n, budget=2 * ngrams) == pytest.approx(once / 2)
-
-
-def test_distinct_n_refuses_an_empty_budget():
-    for n, budget in ((0, 5), (2, 0)):
-        with pytest.raises(ValueError, match="at least 1"):
-            distinct_n(COMPLETIONS, n, budget)
 
 
 def test_the_interval_of_distinct_2_is_as_wide_as_data_sets_spread():
@@ -141,13 +114,6 @@ def test_repeated_ngram_share_by_hand():
     assert repeated_ngram_share([]) == 0
 
 
-def test_repeated_ngram_share_changes_when_prompt_or_padding_is_counted():
-    prompt, completion, padding = [1, 2, 3, 4], [1, 2, 3, 4, 9], [0] * 6
-    assert repeated_ngram_share(completion) == 0
-    assert repeated_ngram_share(prompt + completion) > 0
-    assert repeated_ngram_share(completion + padding) > 0
-
-
 def test_self_bleu_by_hand():
     # Each text finds 3 of 4 words, 2 of 3 pairs, 1 of 2 triples in the other, equally long one.
     texts = ["a b c d", "a b c e"]
@@ -182,15 +148,3 @@ def test_self_bleu_lies_in_its_range_and_knows_no_order(texts):
     value = self_bleu(texts)
     assert 0 <= value <= 1
     assert self_bleu(texts[::-1]) == pytest.approx(value, abs=1e-12)
-
-
-def test_self_bleu_rises_when_the_shared_prompt_or_end_of_text_is_counted():
-    completions = ["a fine day it was", "rain fell all night"]
-    right = self_bleu(completions)
-    assert self_bleu([f"once upon a time {text}" for text in completions]) > right + 0.2
-    assert self_bleu([f"{text} <|endoftext|> <|endoftext|>" for text in completions]) > right + 0.1
-
-
-def test_self_bleu_needs_two_texts():
-    with pytest.raises(ValueError, match="at least 2"):
-        self_bleu(["alone"])

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from experiments.plots import read_template
-from fdpo.core.errors import UserError
 from fdpo.training.curves import STEP_CURVES
 from tests.experiments.browser import opened
 from tests.support.clone import IDENTITY
@@ -53,12 +51,6 @@ def workspace(tmp_path) -> Path:
     for command in (["init", "--quiet"], ["add", "--force", "."], ["commit", "--quiet", "-m", "x"]):
         subprocess.run(["git", *command], cwd=tmp_path, env=ENVIRONMENT, check=True)
     return tmp_path
-
-
-def test_outside_of_the_project_its_template_is_missed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"\.dvc/plots/page\.html: missing; run from the folder of"):
-        read_template()
 
 
 @pytest.mark.browser

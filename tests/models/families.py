@@ -15,30 +15,26 @@ from fdpo.models.causal_lm import attention_implementation, use_branch_attention
 
 VOCABULARY, POSITIONS, WINDOW = 37, 64, 6
 _SIZES = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": POSITIONS,
-    "initializer_range": 0.4,
-    "bos_token_id": None,
-    "eos_token_id": 0,
-    "pad_token_id": None,
+    **{"vocab_size": VOCABULARY, "hidden_size": 16, "num_hidden_layers": 2},
+    **{"num_attention_heads": 4, "max_position_embeddings": POSITIONS, "initializer_range": 0.4},
+    **{"bos_token_id": None, "eos_token_id": 0, "pad_token_id": None},
 }
 _GROUPED = _SIZES | {"intermediate_size": 24, "num_key_value_heads": 2}
 _WINDOWED = _GROUPED | {"sliding_window": WINDOW}
 _MIXED = _WINDOWED | {"layer_types": ["sliding_attention", "full_attention"]}
+_HEADS = {"head_dim": 4}
+_EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 8}
+_EVERY_SECOND = _WINDOWED | {"use_sliding_window": True, "max_window_layers": 1}
 _GPT2_SIZES = {"n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": POSITIONS}
 _OPT_SIZES = {"ffn_dim": 24, "init_std": 0.4, "dropout": 0.3, "layerdrop": 0.3}
 
 
 @dataclass(frozen=True)
 class Family:
-    """A config class of Transformers, settings of a tiny model, and what is special about it."""
+    """A config class of Transformers and settings of a tiny model; docs/models.md says of what."""
 
     config: str
     settings: dict[str, Any]
-    what: str = ""
 
     def build(self) -> PreTrainedModel:
         """A model of random weights, ready as `load_causal_lm` leaves one."""
@@ -52,152 +48,91 @@ class Family:
 
 
 SUPPORTED = {
-    "GPT-2": Family("GPT2Config", _SIZES | _GPT2_SIZES, "absolute positions"),
+    "GPT-2": Family("GPT2Config", _SIZES | _GPT2_SIZES),
     "Llama": Family("LlamaConfig", _GROUPED),
-    "Mistral": Family("MistralConfig", _WINDOWED, "window"),
-    "Mixtral": Family("MixtralConfig", _WINDOWED | {"num_local_experts": 4}, "window, experts"),
-    "Qwen2": Family(
-        "Qwen2Config",
-        _WINDOWED | {"use_sliding_window": True, "max_window_layers": 1},
-        "window in every second layer",
-    ),
-    "Qwen3": Family(
-        "Qwen3Config",
-        _WINDOWED | {"use_sliding_window": True, "max_window_layers": 1, "head_dim": 4},
-        "window in every second layer",
-    ),
-    "Gemma": Family("GemmaConfig", _GROUPED | {"head_dim": 4}),
+    "Mistral": Family("MistralConfig", _WINDOWED),
+    "Mixtral": Family("MixtralConfig", _WINDOWED | {"num_local_experts": 4}),
+    "Qwen2": Family("Qwen2Config", _EVERY_SECOND),
+    "Qwen3": Family("Qwen3Config", _EVERY_SECOND | _HEADS),
+    "Gemma": Family("GemmaConfig", _GROUPED | _HEADS),
     "Gemma 2": Family(
         "Gemma2Config",
         _MIXED
-        | {
-            "head_dim": 4,
-            "query_pre_attn_scalar": 4,
-            "attn_logit_softcapping": 2.0,
-            "final_logit_softcapping": 3.0,
-        },
-        "window per layer, attention and logits soft-capped",
+        | _HEADS
+        | {"query_pre_attn_scalar": 4}
+        | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0},
     ),
     "Gemma 3": Family(
         "Gemma3TextConfig",
-        _MIXED | {"head_dim": 4, "query_pre_attn_scalar": 4, "final_logit_softcapping": 3.0},
-        "window per layer, logits soft-capped",
+        _MIXED | _HEADS | {"query_pre_attn_scalar": 4, "final_logit_softcapping": 3.0},
     ),
-    "Phi-3": Family("Phi3Config", _WINDOWED, "window"),
+    "Phi-3": Family("Phi3Config", _WINDOWED),
     "OLMo 2": Family("Olmo2Config", _GROUPED),
-    "OLMo 3": Family("Olmo3Config", _MIXED, "window per layer"),
+    "OLMo 3": Family("Olmo3Config", _MIXED),
     "Granite": Family(
         "GraniteConfig",
         _GROUPED
-        | {
-            "logits_scaling": 8.0,
-            "embedding_multiplier": 2.0,
-            "residual_multiplier": 0.5,
-            "attention_multiplier": 0.3,
-        },
-        "logits divided by 8",
+        | {"logits_scaling": 8.0, "embedding_multiplier": 2.0}
+        | {"residual_multiplier": 0.5, "attention_multiplier": 0.3},
     ),
-    "Cohere": Family("CohereConfig", _GROUPED, "logits times 1/16"),
-    "Cohere 2": Family("Cohere2Config", _MIXED, "logits times 1/16, window per layer"),
+    "Cohere": Family("CohereConfig", _GROUPED),
+    "Cohere 2": Family("Cohere2Config", _MIXED),
     "OPT": Family(
         "OPTConfig",
         _SIZES | _OPT_SIZES | {"word_embed_proj_dim": 8, "do_layer_norm_before": False},
-        "dropout and layerdrop of its own, projected embeddings",
     ),
     "GPT-NeoX": Family("GPTNeoXConfig", _SIZES | {"intermediate_size": 24, "rotary_pct": 0.5}),
     "SmolLM3": Family(
-        "SmolLM3Config",
-        _MIXED | {"use_sliding_window": True, "no_rope_layers": [1, 0]},
-        "window per layer, a layer without positions",
+        "SmolLM3Config", _MIXED | {"use_sliding_window": True, "no_rope_layers": [1, 0]}
     ),
-    "Falcon": Family("FalconConfig", _SIZES, "its own attention"),
-    "Falcon with ALiBi": Family("FalconConfig", _SIZES | {"alibi": True}, "its own attention"),
-    "StableLM": Family(
-        "StableLmConfig", _GROUPED | {"partial_rotary_factor": 0.5}, "attention gets no keywords"
-    ),
-    "Starcoder2": Family("Starcoder2Config", _WINDOWED, "window, dropout of its own"),
-    "Phi": Family("PhiConfig", _GROUPED | {"partial_rotary_factor": 0.5}, "head with a bias"),
-    "GPT-J": Family(
-        "GPTJConfig",
-        _SIZES | _GPT2_SIZES | {"rotary_dim": 4},
-        "its own attention, head with a bias",
-    ),
+    "Falcon": Family("FalconConfig", _SIZES),
+    "Falcon with ALiBi": Family("FalconConfig", _SIZES | {"alibi": True}),
+    "StableLM": Family("StableLmConfig", _GROUPED | {"partial_rotary_factor": 0.5}),
+    "Starcoder2": Family("Starcoder2Config", _WINDOWED),
+    "Phi": Family("PhiConfig", _GROUPED | {"partial_rotary_factor": 0.5}),
+    "GPT-J": Family("GPTJConfig", _SIZES | _GPT2_SIZES | {"rotary_dim": 4}),
     "GPT-Neo": Family(
         "GPTNeoConfig",
         _SIZES
-        | {
-            "num_layers": 2,
-            "num_heads": 4,
-            "attention_types": [[["global", "local"], 1]],
-            "window_size": WINDOW,
-        },
-        "its own attention, window per layer",
+        | {"num_layers": 2, "num_heads": 4, "window_size": WINDOW}
+        | {"attention_types": [[["global", "local"], 1]]},
     ),
-    "BLOOM": Family(
-        "BloomConfig", _SIZES | {"n_layer": 2, "n_head": 4}, "its own attention, ALiBi"
-    ),
+    "BLOOM": Family("BloomConfig", _SIZES | {"n_layer": 2, "n_head": 4}),
     "DeepSeek-V3": Family(
         "DeepseekV3Config",
         _SIZES
-        | {
-            "intermediate_size": 24,
-            "num_key_value_heads": 4,
-            "q_lora_rank": 8,
-            "kv_lora_rank": 8,
-            "qk_rope_head_dim": 4,
-            "qk_nope_head_dim": 4,
-            "v_head_dim": 4,
-            "n_routed_experts": 4,
-            "num_experts_per_tok": 2,
-            "n_group": 2,
-            "topk_group": 1,
-            "moe_intermediate_size": 8,
-            "first_k_dense_replace": 1,
-        },
-        "latent attention, experts",
+        | _EXPERTS
+        | {"intermediate_size": 24, "num_key_value_heads": 4, "q_lora_rank": 8, "kv_lora_rank": 8}
+        | {"qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 4, "n_routed_experts": 4}
+        | {"n_group": 2, "topk_group": 1, "first_k_dense_replace": 1},
     ),
 }
 REFUSED = {
-    "GPT-OSS": Family(
-        "GptOssConfig", _MIXED | {"head_dim": 4, "num_local_experts": 4}, "attention sinks"
-    ),
-    "Mamba": Family("MambaConfig", _SIZES | {"state_size": 4}, "state space"),
-    "RWKV": Family("RwkvConfig", _SIZES | {"attention_hidden_size": 16}, "linear attention"),
-    "LFM2": Family(
-        "Lfm2Config", _GROUPED | {"layer_types": ["conv", "full_attention"]}, "convolutions"
-    ),
+    "GPT-OSS": Family("GptOssConfig", _MIXED | _HEADS | {"num_local_experts": 4}),
+    "Mamba": Family("MambaConfig", _SIZES | {"state_size": 4}),
+    "RWKV": Family("RwkvConfig", _SIZES | {"attention_hidden_size": 16}),
+    "LFM2": Family("Lfm2Config", _GROUPED | {"layer_types": ["conv", "full_attention"]}),
     "Qwen3-Next": Family(
         "Qwen3NextConfig",
         _GROUPED
-        | {
-            "layer_types": ["linear_attention", "full_attention"],
-            "head_dim": 4,
-            "linear_num_key_heads": 2,
-            "linear_num_value_heads": 2,
-            "linear_key_head_dim": 4,
-            "linear_value_head_dim": 4,
-            "num_experts": 4,
-            "num_experts_per_tok": 2,
-            "moe_intermediate_size": 8,
-            "shared_expert_intermediate_size": 8,
-        },
-        "linear attention",
+        | _HEADS
+        | _EXPERTS
+        | {"layer_types": ["linear_attention", "full_attention"], "num_experts": 4}
+        | {"linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 4}
+        | {"linear_value_head_dim": 4, "shared_expert_intermediate_size": 8},
     ),
     "Llama 4": Family(
         "Llama4TextConfig",
         _GROUPED
-        | {
-            "head_dim": 4,
-            "num_local_experts": 2,
-            "intermediate_size_mlp": 24,
-            "attention_chunk_size": WINDOW,
-        },
-        "attention in chunks, experts",
+        | _HEADS
+        | {"num_local_experts": 2, "intermediate_size_mlp": 24, "attention_chunk_size": WINDOW},
     ),
     "XLM": Family(
         "XLMConfig",
         {"vocab_size": VOCABULARY, "emb_dim": 16, "n_layers": 2, "n_heads": 4, "eos_token_id": 0},
-        "attention in both directions",
+    ),
+    "XMOD": Family(
+        "XmodConfig", _SIZES | {"intermediate_size": 24, "is_decoder": True, "pad_token_id": 1}
     ),
 }
 

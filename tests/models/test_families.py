@@ -91,57 +91,58 @@ def test_hidden_states_with_a_frozen_head_have_the_same_gradients(name):
 
 
 REASONS = {
-    "GPT-OSS": r"packed rows \(GptOssAttention asks its attention for s_aux\)",
+    "GPT-OSS": r"\(GptOssAttention asks its attention for s_aux\)",
     "Mamba": "gives other log-probabilities in packed rows",
     "RWKV": "does not decode with a cache",
     "LFM2": "gives other log-probabilities in packed rows",
     "Qwen3-Next": "gives other log-probabilities in packed rows",
-    "Llama 4": "has no part of its own below the LM head",
+    "Llama 4": "has no part 'language_model' below its LM head",
     "XLM": "gives other log-probabilities in packed rows",
+    "XMOD": "Input language unknown",
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("longest", [6, 40])
-def test_the_rest_is_refused_in_one_line(name, longest):
+@pytest.mark.parametrize(("longest", "eager"), [(6, 2048), (40, 2048), (40, 20)])
+def test_the_rest_is_refused_in_one_line_at_any_length(monkeypatch, name, longest, eager):
+    monkeypatch.setattr(packing_probe, "EAGER_TOKENS", eager)
     with pytest.raises(UserError, match=REASONS[name]) as error:
         probe_model(REFUSED[name].build(), longest)
     assert "\n" not in str(error.value)
 
 
-def test_beyond_the_length_of_eager_attention_it_is_refused_too(monkeypatch):
-    monkeypatch.setattr(packing_probe, "EAGER_TOKENS", 20)
-    with pytest.raises(UserError, match="GptOssAttention asks its attention for s_aux"):
-        probe_model(REFUSED["GPT-OSS"].build(), 40)
-
-
-def refused(model, longest=40):
-    with pytest.raises(UserError, match=r"other log-probabilities .* nats per token"):
+@pytest.mark.parametrize("longest", [17, 40])
+def test_long_rope_is_refused_for_texts_that_change_it(longest):
+    rope = {"rope_type": "longrope", "short_factor": [1.0] * 2, "long_factor": [2.0, 4.0]}
+    settings = {"rope_parameters": rope | {"rope_theta": 1e4}}
+    settings["original_max_position_embeddings"] = 16
+    phi3 = SUPPORTED["Phi-3"]
+    model = families.Family(phi3.config, phi3.settings | settings).build()
+    probe_model(model, 16)
+    with pytest.raises(UserError, match=r"longest text .*; keep .* within 16 tokens"):
         probe_model(model, longest)
 
 
-@pytest.mark.parametrize("name", ["Granite", "Cohere", "Gemma 2", "GPT-J"])
-def test_the_probe_sees_logits_that_are_more_than_a_product(monkeypatch, name):
-    def product_alone(model):
-        return LMHead(model.get_output_embeddings().weight)
+def product_alone(model):
+    return LMHead(model.get_output_embeddings().weight)
 
-    monkeypatch.setattr(packing_probe, "lm_head", product_alone)
+
+def without_window(*arguments, sliding_window=None, **keywords):
+    return attention.branch_attention(*arguments, **keywords)
+
+
+@pytest.mark.parametrize("name", ["Granite", "Cohere", "Gemma 2", "GPT-J", "Mistral", "Gemma 3"])
+def test_the_probe_sees_scales_caps_biases_and_windows_that_are_not_kept(monkeypatch, name):
     model = SUPPORTED[name].build()
-    with torch.no_grad():  # initialised to 0, where nothing would be seen
-        for parameter in (p for p in [model.get_output_embeddings().bias] if p is not None):
-            parameter.normal_()
-    refused(model)
-
-
-@pytest.mark.parametrize("name", ["Mistral", "Gemma 3"])
-def test_the_probe_sees_a_window_that_is_not_kept(monkeypatch, name):
-    def without_window(*arguments, sliding_window=None, **keywords):
-        return attention.branch_attention(*arguments, **keywords)
-
-    monkeypatch.setitem(
-        attention.AttentionInterface._global_mapping, attention.BRANCHES, without_window
-    )
-    refused(SUPPORTED[name].build())
+    if name in ("Mistral", "Gemma 3"):
+        known = attention.AttentionInterface._global_mapping
+        monkeypatch.setitem(known, attention.BRANCHES, without_window)
+    else:
+        monkeypatch.setattr(packing_probe, "lm_head", product_alone)
+    if (bias := model.get_output_embeddings().bias) is not None:
+        torch.nn.init.normal_(bias)  # from 0, where nothing would be seen
+    with pytest.raises(UserError, match=r"other log-probabilities .* nats per token"):
+        probe_model(model, 40)
 
 
 def test_a_window_of_all_tokens_is_none():

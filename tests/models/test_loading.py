@@ -6,14 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    Qwen2Config,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
 
 from fdpo.core.errors import UserError
 from fdpo.models import causal_lm
@@ -22,12 +18,14 @@ from tests.support import tiny
 from tests.support.tiny_trainer import move_adapter
 
 WEIGHTS, ADAPTER = "model.safetensors", "adapter_model.safetensors"
+DOWN = "model.layers.0.mlp.down_proj.weight"
 
 
-def edit(folder: Path, name: str, change) -> None:
+def edit(folder: Path, change, name: str = WEIGHTS) -> None:
+    """Let `change` alter the file's weights, or give all of them."""
     weights = load_file(folder / name)
-    change(weights)
-    save_file(weights, folder / name, {"format": "pt"})
+    given = change(weights)
+    save_file(given if isinstance(given, dict) else weights, folder / name, {"format": "pt"})
 
 
 def edit_json(path: Path, **changes) -> None:
@@ -48,64 +46,64 @@ def qwen2(tied: bool) -> Qwen2Config:
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize(
-    "kind", [AutoModelForSequenceClassification, AutoModelForTokenClassification]
-)
-def test_a_classifier_is_no_reference(kind, tied, tmp_path):
-    kind.from_config(qwen2(tied)).save_pretrained(tmp_path)
+@pytest.mark.parametrize("kind", ["SequenceClassification", "TokenClassification"])
+def test_a_reward_model_is_no_reference(kind, tied, tmp_path):
+    auto_class = getattr(transformers, f"AutoModelFor{kind}")
+    auto_class.from_config(qwen2(tied)).save_pretrained(tmp_path)
     edit_json(tmp_path / "config.json", architectures=["Qwen2ForCausalLM"])
-    with pytest.raises(
-        UserError, match=r"score\.(weight|bias), which Qwen2ForCausalLM .* does not use"
-    ):
+    with pytest.raises(UserError, match=r"score\.(weight|bias), which its config.json does not"):
         causal_lm.load_causal_lm(tmp_path)
 
 
+def within(wrapper: str):
+    return lambda weights: {f"{wrapper}.{name}": value for name, value in weights.items()}
+
+
+def with_weights(name: str):
+    return lambda weights: weights.update({name: torch.ones(2)})
+
+
+def without(name: str):
+    return lambda weights: weights.pop(name)
+
+
+def quantise(weights) -> None:
+    weights[f"{DOWN}.absmax"], weights[DOWN] = torch.ones(6), torch.ones(192, 1).byte()
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("change", "problem"),
     [
-        "model.layers.0.self_attn.q_proj.bias",
-        "v_head.summary.weight",
-        "_orig_mod.model.norm.weight",
-        "model.layers.2.mlp.up_proj.weight",
+        (with_weights("model.layers.0.self_attn.q_proj.bias"), "holds weights .*q_proj.bias"),
+        (with_weights("v_head.summary.weight"), "holds weights v_head.summary.weight, which"),
+        (with_weights("model.layers.2.mlp.up_proj.weight"), "holds weights model.layers.2.mlp"),
+        (quantise, rf"holds weights {DOWN}\.absmax, which its config.json does not name"),
+        (without("lm_head.weight"), "no weights for lm_head.weight"),
+        (without("model.layers.1.mlp.up_proj.weight"), "no weights for model.layers.1.mlp.up_proj"),
+        (within("_orig_mod"), r"_orig_mod.lm_head.weight, .*names lm_head.weight: a wrapper"),
+        (within("base_model.model"), r"names lm_head.weight: a wrapper of the model \(torch.comp"),
+        (
+            lambda weights: {k.replace(".mlp.", ".mlp.module."): v for k, v in weights.items()},
+            r"mlp\.module\.down_proj.* names model.layers.0.mlp.down_proj.weight: a wrapper",
+        ),
     ],
-)
-def test_weights_that_the_model_does_not_take_are_named(name, saved):
-    edit(saved, WEIGHTS, lambda weights: weights.update({name: torch.ones(3)}))
-    with pytest.raises(UserError, match=f"holds weights {name}, which"):
+)  # fmt: skip
+def test_weights_that_are_not_those_of_the_config_are_named(change, problem, saved):
+    edit(saved, change)
+    with pytest.raises(UserError, match=problem) as refused:
         causal_lm.load_causal_lm(saved)
-
-
-@pytest.mark.parametrize("name", ["lm_head.weight", "model.layers.1.mlp.up_proj.weight"])
-def test_weights_that_the_file_lacks_are_named(name, saved):
-    edit(saved, WEIGHTS, lambda weights: weights.pop(name))
-    with pytest.raises(UserError, match=f"no weights for {name}"):
-        causal_lm.load_causal_lm(saved)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["model.layers.0.self_attn.rotary_emb.inv_freq", "h.0.attn.masked_bias", "h.0.attn.bias"],
-)
-def test_constants_of_old_checkpoints_are_no_weights(name, saved):
-    edit(saved, WEIGHTS, lambda weights: weights.update({name: torch.ones(2)}))
-    causal_lm.load_causal_lm(saved)
-
-
-def test_tied_weights_may_be_in_the_file_or_not(tmp_path):
-    model = AutoModelForCausalLM.from_config(qwen2(tied=True))
-    model.save_pretrained(tmp_path)
-    head = model.lm_head.weight.detach().clone()
-    for change in ({"lm_head.weight": head}, {}):
-        edit(tmp_path, WEIGHTS, lambda weights, change=change: weights.update(change))
-        loaded = causal_lm.load_causal_lm(tmp_path)
-        assert torch.equal(loaded.lm_head.weight, loaded.model.embed_tokens.weight)
+    assert "dvc repro" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
-        ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config = 'gptq'"),
-        ({"attn_implementation": "flash_attention_2"}, "attn_implementation = 'flash_attention_2'"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "quantised weights are not read"),
+        ({"attn_implementation": "flash_attention_2"}, "FlashAttention2 has been toggled on"),
+        ({"model_type": "llama9"}, "llama9"),
+        ({"num_hidden_layers": 3}, "no weights for model.layers.2"),
+        ({"vocab_size": 40}, r"lm_head.weight are \[37, 16\], and \[40, 16\] by its config.json"),
+        ({"num_key_value_heads": 4}, r"k_proj.weight are \[8, 16\], and \[16, 16\] by its"),
     ],
 )
 def test_what_rebuilding_would_not_correct_says_its_cause(changes, cause, saved):
@@ -115,7 +113,35 @@ def test_what_rebuilding_would_not_correct_says_its_cause(changes, cause, saved)
     assert "dvc repro" not in str(refused.value)
 
 
-def adapter(model, folder: Path, *modules: str, **settings) -> Path:
+def test_a_damaged_file_is_to_be_rebuilt(saved):
+    (saved / WEIGHTS).write_bytes((saved / WEIGHTS).read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"no readable causal LM \(.*\); run `dvc repro`"):
+        causal_lm.load_causal_lm(saved)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.layers.0.self_attn.rotary_emb.inv_freq", "h.0.attn.masked_bias", "h.0.attn.bias"],
+)
+def test_constants_of_old_checkpoints_are_no_weights(name, saved):
+    edit(saved, with_weights(name))
+    causal_lm.load_causal_lm(saved)
+
+
+def test_tied_weights_may_be_in_the_file_or_not_and_others_stay_apart(tmp_path):
+    model = AutoModelForCausalLM.from_config(qwen2(tied=True))
+    model.save_pretrained(tmp_path)
+    head = model.lm_head.weight.detach().clone()
+    for change, tied in (({}, True), ({"lm_head.weight": head}, True),
+                         ({"lm_head.weight": head + 1}, False)):  # fmt: skip
+        edit(tmp_path, lambda weights, change=change: weights.update(change))
+        loaded = causal_lm.load_causal_lm(tmp_path)
+        loaded.tie_weights()
+        assert torch.equal(loaded.lm_head.weight, loaded.model.embed_tokens.weight) == tied
+        assert tied or torch.equal(loaded.lm_head.weight, head + 1)
+
+
+def adapter(model: PreTrainedModel, folder: Path, *modules: str, **settings) -> Path:
     """A saved LoRA adapter of `model` with weights of its own."""
     config = LoraConfig(
         r=2,
@@ -136,7 +162,9 @@ def adapter(model, folder: Path, *modules: str, **settings) -> Path:
         (tiny.llama, ("q_proj", "v_proj"), {}),
         (tiny.llama, ("q_proj", "lm_head"), {"use_dora": True}),
         (tiny.llama, ("q_proj",), {"modules_to_save": ["embed_tokens"]}),
+        (tiny.llama, ("q_proj",), {"trainable_token_indices": [3, 36]}),
         (tiny.gpt2, ("c_attn",), {}),
+        (tiny.gpt2, ("wpe",), {}),
     ],
 )
 def test_merged_is_the_model_with_its_adapter_and_shares_the_rest(
@@ -156,37 +184,32 @@ def test_merged_is_the_model_with_its_adapter_and_shares_the_rest(
         assert torch.equal(weight, before[name]), name
 
 
-def narrow(folder: Path) -> None:
-    edit_json(folder / "adapter_config.json", target_modules=["q_proj"])
+def config_with(**changes):
+    return lambda folder: edit_json(folder / "adapter_config.json", **changes)
 
 
-def drop(folder: Path) -> None:
-    edit(folder, ADAPTER, lambda weights: weights.pop(next(iter(weights))))
+def weights_with(change):
+    return lambda folder: edit(folder, change, ADAPTER)
 
 
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (narrow, r"has weights .*v_proj\.lora_A.*, which adapter_config.json does not name"),
-        (drop, r"no weights for .*lora_A"),
-        (
-            lambda folder: edit(folder, ADAPTER, lambda w: w[next(iter(w))].fill_(torch.nan)),
-            "not finite",
-        ),
-        (lambda folder: edit_json(folder / "adapter_config.json", peft_type="IA3"), "must be LORA"),
-        (
-            lambda folder: edit_json(folder / "adapter_config.json", alora_invocation_tokens=[1]),
-            "alora_invocation_tokens",
-        ),
-        (lambda folder: edit_json(folder / "adapter_config.json", r=3), "size mismatch"),
+        (config_with(target_modules=["q_proj"]), r"weights .*v_proj\.lora_A.*, which its ada"),
+        (weights_with(lambda w: w.pop(next(iter(w)))), r"no weights for .*lora_A"),
+        (weights_with(lambda w: w[next(iter(w))].fill_(torch.nan)), "not finite"),
+        (weights_with(with_weights("base_model.model.score.weight")), r"holds weights .*score"),
+        (config_with(peft_type="IA3"), "must be LORA"),
+        (config_with(alora_invocation_tokens=[1]), "alora_invocation_tokens"),
+        (config_with(r=3), "size mismatch"),
         (lambda folder: (folder / ADAPTER).unlink(), "missing"),
     ],
-)
+)  # fmt: skip
 def test_an_adapter_that_is_not_what_its_config_says_is_refused(damage, problem, tmp_path):
     model = tiny.llama(torch.float32)
     folder = adapter(model, tmp_path, "q_proj", "v_proj")
     damage(folder)
-    with pytest.raises(UserError, match=f"^{folder}.*{problem}.*; name another$"):
+    with pytest.raises(UserError, match=f"^{folder}.*{problem}.*; name another"):
         merged(model, folder, "name another")
 
 
@@ -195,4 +218,22 @@ def test_an_adapter_of_one_of_two_tied_weights_is_refused(module, tmp_path):
     model = tiny.gpt2(torch.float32)
     folder = adapter(model, tmp_path, module)
     with pytest.raises(UserError, match=r"tied.* other log-probabilities than unmerged"):
+        merged(model, folder, "")
+
+
+@pytest.mark.parametrize(
+    ("modules", "settings"),
+    [
+        (["q_proj"], {"modules_to_save": ["embed_tokens", "lm_head"]}),
+        (["embed_tokens"], {}),
+        (["lm_head"], {}),
+        (["q_proj"], {"trainable_token_indices": [38]}),
+    ],
+)
+def test_an_adapter_with_added_tokens_is_refused_for_them(modules, settings, tmp_path):
+    model = tiny.llama(torch.float32)
+    larger = copy.deepcopy(model)
+    larger.resize_token_embeddings(39)
+    folder = adapter(larger, tmp_path, *modules, **settings)
+    with pytest.raises(UserError, match=r"weights for 39 tokens, .* for 37: it was trained after"):
         merged(model, folder, "")

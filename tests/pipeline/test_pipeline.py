@@ -21,6 +21,7 @@ from fdpo.config.study import PairParams, Train
 from tests.support import clone as cloning
 from tests.support import logbooks
 from tests.support.clone import Clone
+from tests.support.settings import set_knobs
 
 pytestmark = pytest.mark.slow
 
@@ -176,6 +177,24 @@ def trained(clone: Clone) -> tuple[str, float, float]:
     """Loss, β and learning rate of the policy that is there."""
     objective = json.loads(clone.bytes("models/policy/objective.json"))
     return objective["loss"], objective["beta"], objective["lr"]
+
+
+def test_a_row_whose_results_are_of_other_params_is_left_out(clone):
+    clone.dvc("exp", "run", "--name", "single", "-S", "loss=fkl", "-S", "beta=1", "train")
+    summary = clone.run(sys.executable, "-m", "experiments.summary").stdout
+    assert "These are not of params.yaml but of loss sigmoid, beta 0.1;" in summary
+    clone.git("checkout", "params.yaml", "dvc.lock")
+    clone.dvc("checkout")
+    set_knobs(clone.folder, lr=0.5)
+    clone.dvc("exp", "save", "--name", "saved")
+    clone.git("checkout", "params.yaml", "dvc.lock")  # which `exp save` writes too
+    table = clone.run(sys.executable, "-m", "experiments.table")
+    assert "single: left out, its results are of loss sigmoid, beta 0.1" in table.stderr
+    assert "saved: left out, its results are of lr 0.00" in table.stderr
+    assert not {"single", "saved"} & set(table.stdout.split())
+    assert "main" in table.stdout
+    clone.dvc("exp", "remove", "single", "saved")
+    assert up_to_date(clone)
 
 
 @pytest.mark.parametrize(

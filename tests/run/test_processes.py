@@ -18,11 +18,12 @@ from transformers import LlamaForCausalLM
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.randomness import stream
-from fdpo.core.records import Generation, Pair, Prompt
+from fdpo.core.records import Prompt, ScoredGeneration
 from fdpo.evaluation.policy import load_policy
 from fdpo.models.causal_lm import load_causal_lm
 from fdpo.models.logprobs import forward_logps
-from fdpo.models.micro_batches import micro_batches, shard_step, to_trl_columns
+from fdpo.models.micro_batches import shard_step, to_trl_columns
+from fdpo.pairing import pairs_of
 from fdpo.scoring import ridge
 from fdpo.scoring.quality import RatedTexts
 from stages import evaluate, generate, score, train
@@ -104,22 +105,13 @@ def write(path: Path, lines: list) -> None:
 
 def write_pairs(folder: Path) -> None:
     """Pairs of the generated completions: 5 of them in the last of an epoch's 5 steps."""
+    ranks = [(1, 4), (1, 5), (1, 6), (2, 6), (3, 6), (4, 6)]
     pairs = [
-        Pair(
-            id=generation.id,
-            prompt_ids=generation.prompt_ids,
-            chosen_ids=generation.completions[better - 1].ids,
-            rejected_ids=generation.completions[worse - 1].ids,
-            ref_chosen_logp=generation.completions[better - 1].ref_logp,
-            ref_rejected_logp=generation.completions[worse - 1].ref_logp,
-            chosen_reward=1.0,
-            rejected_reward=0.0,
-            chosen_rank=better,
-            rejected_rank=worse,
-        )
-        for generation in records.read(folder / "data/generations.jsonl", Generation)
-        if generation.role == "train"
-        for better, worse in [(1, 4), (1, 5), (1, 6), (2, 6), (3, 6), (4, 6)]
+        pair
+        for scored in records.read(folder / "data/scores.jsonl", ScoredGeneration)
+        if scored.role == "train"
+        for pair in pairs_of(scored, ranks, keep_ties=True)
+        if pair
     ]
     write(folder / "data/train.jsonl", pairs[:53])
     write(folder / "data/test.jsonl", pairs[53:])
@@ -189,7 +181,7 @@ def test_generations_have_the_same_bytes(one, two):
 def test_evaluations_have_the_same_bytes(one, two):
     folder, launched = two
     names = [path.relative_to(one) for path in (one / "results/evaluate").iterdir()]
-    assert len(names) == 5
+    assert len(names) == 6
     for name in [*names, "results/metrics.json"]:
         assert (folder / name).read_bytes() == (one / name).read_bytes(), name
     assert launched.printed.count("evaluate: ") == 1
@@ -270,13 +262,6 @@ def test_the_shares_of_a_step_are_the_step(pairs, processes):
     assert sorted(named) == sorted(row["ref_chosen_logps"] for row in step)
     for batch in batches:
         assert batch.weight.item() / processes == pytest.approx(len(batch.chosen) / pairs)
-
-
-def test_one_process_has_the_micro_batches_of_the_step():
-    step = to_trl_columns([tiny.pair([n + 1], [4, 1, n + 2], [n + 3, 2]) for n in range(7)])
-    for share, whole in zip(shard_step(step, 10, 0, 1), micro_batches(step, 10), strict=True):
-        assert torch.equal(share.indices, whole.indices)
-        assert share.weight == whole.weight == len(whole.chosen) / 7
 
 
 def test_a_step_that_does_not_divide_is_refused(one, monkeypatch):

@@ -112,9 +112,3 @@ def test_a_stage_whose_params_changed_meanwhile_fails_and_keeps_its_work(workspa
     with pytest.raises(UserError, match=file), resume.folder("train", 0.3):
         path.write_text(changed)
     assert work.exists()
-
-
-def test_another_stage_s_params_may_change(workspace):
-    with resume.folder("train", 0.3):
-        Path("params.yaml").write_text("study: mine\nbeta: 0.3\nother: 2\n")
-        Path("studies/mine.yaml").write_text("train: {epochs: 1}\nevaluate: {more: 1}\n")

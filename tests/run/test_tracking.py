@@ -8,10 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -72,41 +69,13 @@ def test_unless_chosen_nothing_is_imported_or_written(workspace, environment):
     assert sorted(workspace.iterdir()) == before
 
 
-@pytest.fixture
-def rejecting() -> Iterator[str]:
-    """A server that takes no key."""
-
-    class Rejects(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_error(401)
-
-        do_GET = do_POST
-
-        def log_message(self, *_) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Rejects) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("key", "host", "reason"),
-    [
-        (KEY, "nowhere", "connection refused"),
-        (KEY, "rejecting", "401"),
-        ("not-a-key", "nowhere", "WANDB_API_KEY invalid"),
-    ],
+    ("key", "reason"), [(KEY, "connection refused"), ("not-a-key", "WANDB_API_KEY invalid")]
 )
-def test_without_a_server_there_is_a_warning_and_the_run_is_kept(
-    workspace, rejecting, key, host, reason
-):
-    address = NOWHERE if host == "nowhere" else rejecting
+def test_without_a_server_there_is_a_warning_and_the_run_is_kept(workspace, key, reason):
     started = time.monotonic()
-    done = run_stage(WANDB_API_KEY=key, WANDB_BASE_URL=address)
+    done = run_stage(WANDB_API_KEY=key, WANDB_BASE_URL=NOWHERE)
     assert time.monotonic() - started < 80  # wandb's own limit is 90, the project's 10
     assert (done.returncode, done.stdout) == (0, "True\n")
     warning, place = done.stderr.splitlines()
@@ -141,8 +110,7 @@ def test_a_run_has_tags_and_where_asked_the_policy(workspace, asked):
     assert (done.returncode, done.stderr.count("warning")) == (0, 0)
     (run,) = logbooks.runs(workspace / "wandb")
     settings = load_params()
-    assert run.job_type == "train-and-evaluate"
-    assert sorted(run.tags) == sorted([settings.study, settings.loss, "f-dpo"])
+    assert set(run.tags) == {settings.study, settings.loss, "f-dpo"}
     policies = [artifact for artifact in run.artifacts if artifact["type"] == "model"]
     if asked == "false":
         assert policies == []

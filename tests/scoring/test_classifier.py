@@ -16,12 +16,14 @@ from transformers import (
     pipeline,
 )
 
+from fdpo.config.sources import Classifier
 from fdpo.core.errors import UserError
 from fdpo.core.records import ChatMessage
 from fdpo.scoring import classifier
 from fdpo.scoring.loading import load_scorer
 from fdpo.scoring.scorer import PromptedText, scores_of
 from tests.support import hub_repos
+from tests.support.chat_templates import QWEN3
 
 TEXTS = [
     "The movie was great",
@@ -32,11 +34,17 @@ TEXTS = [
 ]
 
 
+def write(folder: Path, label: str | int | None, too_long: str = "cut", **more) -> list[str]:
+    return classifier.write(
+        folder, Classifier(path="reward", label=label, too_long=too_long, **more)
+    )
+
+
 @pytest.fixture(scope="module", params=["distilbert", "roberta"])
 def folder(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("classifiers") / request.param
     getattr(hub_repos, request.param)(folder)
-    classifier.write_settings(folder, "POSITIVE", "cut")
+    write(folder, "POSITIVE")
     return folder
 
 
@@ -73,21 +81,21 @@ def test_token_ids_are_whole_and_hold_the_special_ones(folder):
 def test_a_class_is_named_or_numbered(folder, tmp_path):
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     named = classifier.load(copy).score(TEXTS)
-    classifier.write_settings(copy, 1, "cut")
+    write(copy, 1)
     assert json.loads((copy / "scorer.json").read_text()) == {
         "kind": "classifier",
         "label": 1,
         "too_long": "cut",
     }
     np.testing.assert_array_equal(classifier.load(copy).score(TEXTS), named)
-    classifier.write_settings(copy, "NEGATIVE", "cut")
+    write(copy, "NEGATIVE")
     assert not np.allclose(classifier.load(copy).score(TEXTS), named)
 
 
-@pytest.mark.parametrize("label", ["positive", 2, -1, True, None])
+@pytest.mark.parametrize("label", ["positive", 2, None])
 def test_an_unknown_class_is_refused(folder, label):
     with pytest.raises(UserError, match=r"label = .*choose one of NEGATIVE \(0\), POSITIVE \(1\)"):
-        classifier.write_settings(folder, label, "cut")
+        write(folder, label)
     assert json.loads((folder / "scorer.json").read_text())["label"] == "POSITIVE"
 
 
@@ -116,18 +124,14 @@ TEMPLATE = (
     "[CLS]{% for message in messages %}{% if message.role == 'user' %}the , {% endif %}"
     "{{ message.content }}[SEP]{% endfor %}"
 )
+TURNS = tuple(
+    ChatMessage(role=role, content=content)
+    for role, content in (("user", "The cast"), ("assistant", "felt"), ("user", "The plot"))
+)
 CHAT = [
     PromptedText("The movie", "was great"),
     PromptedText("", "a dull plot. " * 40),
-    PromptedText(
-        "the chat as one text",
-        "great",
-        (
-            ChatMessage(role="user", content="The cast"),
-            ChatMessage(role="assistant", content="felt"),
-            ChatMessage(role="user", content="The plot"),
-        ),
-    ),
+    PromptedText("the chat as one text", "great", TURNS),
 ]
 
 
@@ -140,7 +144,7 @@ def distilbert(tmp_path) -> Path:
 
 def test_a_chat_is_read_in_the_classifiers_own_template(distilbert):
     (distilbert / "chat_template.jinja").write_text(TEMPLATE)
-    classifier.write_settings(distilbert, "POSITIVE", "cut", "chat")
+    write(distilbert, "POSITIVE", input="chat")
 
     scores = scores_of(load_scorer(distilbert), CHAT)
 
@@ -161,24 +165,60 @@ def test_a_chat_is_read_in_the_classifiers_own_template(distilbert):
 
 def test_a_chat_without_a_template_and_one_that_it_refuses_are_named(distilbert):
     with pytest.raises(UserError, match=r"input = 'chat', but its tokenizer has no chat template"):
-        classifier.write_settings(distilbert, 1, "cut", "chat")
+        write(distilbert, 1, input="chat")
 
     (distilbert / "chat_template.jinja").write_text("{{ raise_exception('no such role') }}")
-    classifier.write_settings(distilbert, 1, "cut", "chat")
-    with pytest.raises(UserError, match=r"its chat template refuses 'The movie'… \(.*no such role"):
-        scores_of(load_scorer(distilbert), CHAT)
+    with pytest.raises(UserError, match=r"refuses the turns user, assistant \(no such role\); set"):
+        write(distilbert, 1, input="chat")
+
+
+def test_what_a_chat_template_does_to_a_chat_is_refused_or_said(distilbert):
+    known = TEMPLATE.replace("in messages", "in messages if message.role in ['user', 'assistant']")
+    (distilbert / "chat_template.jinja").write_text(known)
+    assert write(distilbert, 1, input="chat") == []
+    told = PromptedText("", "great", (ChatMessage(role="developer", content="Be brief"), *TURNS))
+    with pytest.raises(UserError, match="leaves out messages of the role 'developer', of ''; set"):
+        scores_of(load_scorer(distilbert), [told])
+
+    (distilbert / "chat_template.jinja").write_text(QWEN3 + "{{ strftime_now('%Y') }}")
+    notes = write(distilbert, 1, input="chat")
+    assert [note.partition(" ")[2].split(" ")[2] for note in notes] == ["puts", "shows"]
+    scorer = load_scorer(distilbert)
+    thinking = [PromptedText("", f"{mumble}<think>So</think>great") for mumble in ("", "the plot")]
+    first, second = scores_of(scorer, thinking)
+    assert first == second
+    assert scorer.texts_dropped == 1
+
+
+def test_a_dialogue_as_a_prompt_is_read_as_its_turns(distilbert):
+    (distilbert / "chat_template.jinja").write_text(TEMPLATE)
+    write(distilbert, 1, input="chat")
+    text = "\n\nHuman: The cast\n\nAssistant: felt\n\nHuman: The plot\n\nAssistant:"
+    one, several = scores_of(
+        load_scorer(distilbert), [PromptedText(text, "great"), PromptedText("", "great", TURNS)]
+    )
+    assert one == several
+
+
+@pytest.mark.parametrize("wrong", [{"too_long": "shorten"}, {"end": 1}, {"colour": "red"}])
+def test_unknown_settings_are_refused(distilbert, wrong):
+    write(distilbert, 1)
+    path = distilbert / "scorer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(UserError, match=rf"scorer\.json: {next(iter(wrong))}.*rebuild it"):
+        classifier.load(distilbert)
 
 
 def test_the_most_tokens_may_be_set_below_what_it_was_made_for(distilbert):
     tokenizer = AutoTokenizer.from_pretrained(distilbert)
     text = "the plot was dull and the ending great"
     short = tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids[:3])
-    classifier.write_settings(distilbert, 1, "cut", max_length=5)
+    write(distilbert, 1, max_length=5)
     scorer = classifier.load(distilbert)
 
     assert scorer.score([text])[0] == pytest.approx(scorer.score([short])[0], abs=1e-5)
     assert scorer.texts_cut == 1
-    classifier.write_settings(distilbert, 1, "refuse", max_length=5)
+    write(distilbert, 1, "refuse", max_length=5)
     with pytest.raises(UserError, match=r"has \d+ tokens and the model reads 5"):
         classifier.load(distilbert).score([text])
 
@@ -197,10 +237,10 @@ def test_a_model_with_one_output_needs_no_label(distilbert):
     torch.manual_seed(0)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(distilbert)
 
-    classifier.write_settings(distilbert, None, "cut")
+    write(distilbert, None)
 
     scores = classifier.load(distilbert).score(TEXTS)
-    classifier.write_settings(distilbert, 0, "cut")
+    write(distilbert, 0)
     assert classifier.load(distilbert).score(TEXTS).tolist() == scores.tolist()
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from fdpo.config.sources import Classifier
 from fdpo.core.errors import UserError
 from fdpo.scoring import classifier
 from tests.support import tiny_classifiers
@@ -29,9 +30,10 @@ VARIANTS = [
 ]
 
 
-def build(folder: Path, family: str, variant: Variant, too_long: str = "cut", **more) -> Path:
+def build(folder: Path, family: str, variant: Variant, too_long="cut", end="given", **more) -> Path:
     tiny_classifiers.build(folder, family, variant, **more)
-    classifier.write_settings(folder, variant.classes - 1, too_long)
+    section = Classifier(path="reward", label=variant.classes - 1, too_long=too_long, end=end)
+    classifier.write(folder, section)
     return folder
 
 
@@ -88,12 +90,30 @@ def test_a_text_that_is_too_long_is_refused_where_params_say_so(tmp_path):
         scorer.score(["good", "the film " * 30])
 
 
-def test_a_tokenizer_that_ends_no_text_scores_the_last_word(tmp_path):
-    folder = build(tmp_path, "llama", VARIANTS[1], appends_end=False)
-    scorer = classifier.load(folder)
-    scores = scorer.score(TEXTS)
-    plain = [plain_score(folder, text, 0) for text in TEXTS]
-    np.testing.assert_allclose(scores, plain, atol=2e-5)
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3"])
+def test_the_end_of_text_is_put_behind_texts_as_trl_does(family, tmp_path):
+    """Where the tokenizer ends no text; without effect where the padding is the same token."""
+    for padding in ("own", "end of text", "none"):
+        variant = Variant(padding, "right", "right", 1)
+        given, appended = (
+            classifier.load(
+                build(tmp_path / padding / end, family, variant, end=end, appends_end=False)
+            )
+            for end in ("given", "append")
+        )
+        assert appended.settings.end == "append"
+        texts = [*TEXTS, "good </s>", "the film " * 30]
+        plain = [plain_score(tmp_path / padding / "given", text, 0) for text in TEXTS]
+        np.testing.assert_allclose(given.score(TEXTS), plain, atol=2e-5)
+        ended = [text.removesuffix("</s>") + "</s>" for text in texts[:-1]]
+        ended.append("the film " * 19 + "</s>")  # cut, <s> and </s> being two of 40 tokens
+        expected = [plain_score(tmp_path / padding / "given", text, 0) for text in ended]
+        np.testing.assert_allclose(appended.score(texts), expected, atol=2e-5)
+        same = np.allclose(given.score(TEXTS), appended.score(TEXTS), atol=2e-5)
+        assert same == (padding == "end of text")
+    assert classifier.load(
+        build(tmp_path / "ends", family, VARIANTS[0], end="append")
+    ).settings == (classifier.load(build(tmp_path / "ends", family, VARIANTS[0])).settings)
 
 
 def test_a_text_without_tokens_is_named(tmp_path):
@@ -109,9 +129,3 @@ def test_a_model_whose_score_depends_on_the_batch_is_refused(tmp_path):
     scorer.model.classifier.register_forward_hook(lambda _, inputs, out: out - out.mean(0))
     with pytest.raises(UserError, match=r"a text's score alone and beside another differ by \d"):
         classifier.require_steady(scorer)
-
-
-def test_an_unknown_choice_for_long_texts_is_refused(tmp_path):
-    folder = build(tmp_path, "bert", VARIANTS[2], too_long="shorten")
-    with pytest.raises(UserError, match=r"scorer\.json: too_long = 'shorten': must be refuse or"):
-        classifier.load(folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fdpo.config.sources import PythonFunction
 from fdpo.core.errors import UserError
 from fdpo.core.records import ChatMessage, Generation
 from fdpo.run import progress
@@ -35,7 +36,7 @@ def root(tmp_path, monkeypatch) -> Path:
 def written(root: Path, source: str, name: str = "reward") -> Path:
     file = root / "inputs/length.py"
     file.write_text(source, encoding="utf-8")
-    function.write(root / "models/reward", f"inputs.length:{name}", file)
+    function.write(root / "models/reward", PythonFunction(python=f"inputs.length:{name}"))
     return root / "models/reward"
 
 
@@ -63,6 +64,14 @@ def test_numbers_may_come_in_any_sequence(root, values):
     assert scores_of(load_scorer(written(root, source)), ITEMS[:2]).tolist() == [1.0, 2.0]
 
 
+@pytest.mark.parametrize("use", ["[c.pop() for _ in range(len(c))][::-1]", "c.sort()", "p.clear()"])
+def test_a_function_may_use_up_its_lists(root, use):
+    body = f"texts = list(c)\n    {use}\n    return [len(text) for text in texts]"
+    scorer = load_scorer(written(root, f"def reward(p, c):\n    {body}\n"))
+
+    assert scores_of(scorer, ITEMS).tolist() == [5.0 * n for n in range(40)]
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -77,10 +86,21 @@ def test_numbers_may_come_in_any_sequence(root, values):
         ("return ['1'] * 16", "reward returned '1' for '': must be a finite number"),
         ("return [None] * 16", "reward returned 'None' for '': must be a finite number"),
         ("return [10**400] * 16", "for '': must be a finite number"),
+        ("return [1.7e308] * 16", "returned '1.7e+308' for '': must be a finite number of at most"),
+        ("return [-1.7e308] * 16", "for '': must be a finite number of at most 1e+100"),
+        ("return {n: 1.0 for n in range(16)}", "reward returned a dict for 16 completions; return"),
+        (
+            "return Counter(range(16))",
+            "reward returned a Counter for 16 completions; return a",
+        ),
+        ("return set(range(16))", "reward returned a set for 16 completions; return a list"),
+        ("return bytes(16)", "reward returned a bytes for 16 completions; return a list"),
+        ("return np.zeros((16, 1))", "reward returned a ndarray for 16 completions; return a list"),
     ],
 )
 def test_what_a_function_does_wrong_is_one_line_with_its_place(root, body, message):
-    source = f"\ndef reward(prompts, completions):\n    {body}\n"
+    imports = "import numpy as np; from collections import Counter"
+    source = f"{imports}\ndef reward(prompts, completions):\n    {body}\n"
     scorer = load_scorer(written(root, source))
 
     with pytest.raises(UserError) as raised:

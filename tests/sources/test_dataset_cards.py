@@ -43,13 +43,13 @@ def write_repo(folder: Path, config: dict[str, Any] | None) -> None:
 
 
 CODE = """
-    from fdpo.config.sources import HubPrompts
+    from fdpo.config.sources import Prompts
     from fdpo.core.errors import UserError
     from fdpo.sources.prompts import read_texts
 
     for name in {names!r}:
         try:
-            print(read_texts(HubPrompts(repo="me/" + name, revision="main"))[0])
+            print(read_texts(Prompts(repo="me/" + name, revision="main"))[0])
         except UserError as error:
             print(error)
 """

@@ -1,241 +1,262 @@
-"""Given pairs from local files, and from the stand-in."""
+"""Given pairs from local files and from the stand-in, in the formats that people publish."""
 
-import hashlib
 import json
+from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
-from fdpo.config.sources import FilePairs, FilePrompts
+from fdpo.config.sources import GivenSource, Pairs, PairsSource, Prompts
 from fdpo.core.errors import UserError
 from fdpo.core.records import Prompt, ScoredCompletion, ScoredGeneration
 from fdpo.pairing import pairs_of
-from fdpo.sources import given_pairs, prompts
-from fdpo.sources.chat import ChatFormat
-from fdpo.sources.pair_formats import GivenPair
+from fdpo.sources import given, pair_formats
+from fdpo.sources.given_pairs import read_pairs
+from fdpo.sources.prompts import read_texts
 from stages import split as split_stage
 from tests.support import hub_repos
+from tests.support.data_shapes import (
+    ANSWERS,
+    CHAT,
+    ON_THE_HUB,
+    SHAPES,
+    TEXT,
+    assistant,
+    build_repo,
+    section,
+    user,
+    write,
+)
 from tests.support.hub_standin import run_client, serving
 
-ROWS = [
-    {"prompt": "It was", "chosen": " gréat", "rejected": " bad", "more": 1},
-    {"prompt": "It was", "chosen": " fun", "rejected": " long", "more": 2},
-]
-PAIRS = [GivenPair("It was", " gréat", " bad"), GivenPair("It was", " fun", " long")]
+GOOD = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
 
 
-PLAIN = ChatFormat("none", None, Path("unread"))
+def pairs_in(path: Path, *rows: Any, **settings: Any):
+    """The pairs of a file with these rows, and how many of which were skipped."""
+    pairs, skipped, _ = read_pairs(Pairs.model_validate(write(path, list(rows)) | settings))
+    return pairs, skipped
 
 
-def pinned(path) -> dict[str, str]:
-    """A section for a file, with its sha256."""
-    content = Path(path).read_bytes() if Path(path).exists() else b""
-    return {"path": str(path), "sha256": hashlib.sha256(content).hexdigest()}
+READ_ALL = """
+    import json
+    from dataclasses import astuple
+    from fdpo.config.sources import Pairs, Prompts
+    from fdpo.core.errors import UserError
+    from fdpo.sources.given_pairs import read_pairs
+    from fdpo.sources.prompts import read_texts
+
+    for section in {sections!r}:
+        try:
+            pairs, skipped, _ = read_pairs(Pairs(**section))
+            splits = {{split: list(map(astuple, given)) for split, given in pairs.items()}}
+            print(json.dumps([splits, skipped.total()]))
+        except UserError as error:
+            print(json.dumps(str(error)))
+    heldout = Prompts(repo="therem/dpo_dataset_eval", revision="main")
+    print(json.dumps(read_texts(heldout)[0]))
+"""
 
 
-def read_pairs(path, **more):
-    return given_pairs.read_pairs(FilePairs(**pinned(path), **more))
-
-
-def as_prompts(pairs, heldout):
-    return given_pairs.as_prompts(pairs, heldout, PLAIN.pair)
-
-
-def write_lines(path, *rows) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return str(path)
-
-
-def test_pairs_of_a_file_are_the_train_split(tmp_path):
-    lines = write_lines(tmp_path / "pairs.jsonl", *ROWS)
-    parquet = str(tmp_path / "pairs.parquet")
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), parquet)
-    from_lines, _, source = read_pairs(lines)
-    from_parquet, _, _ = read_pairs(parquet)
-    assert from_lines == from_parquet == {"train": PAIRS}
-    assert source.repo == lines
-    assert len(source.commit) == 64
-
-    texts, _ = prompts.read_texts(FilePrompts(**pinned(lines)))
-    assert texts == ["It was"]
-
-
-@pytest.mark.parametrize(
-    ("row", "problem"),
-    [
-        ({"prompt": "a", "chosen": "b"}, "no column 'rejected'; it has prompt, chosen"),
-        ({"prompt": "a", "chosen": 3, "rejected": "c"}, "row 1: chosen = 3: must be text"),
-        ({"prompt": "a", "chosen": "", "rejected": "c"}, "row 1: chosen = '': must be text"),
-        ({"prompt": None, "chosen": "b", "rejected": "c"}, "row 1: prompt = None: must be text"),
-        ({"prompt": "a", "chosen": "b", "rejected": "b"}, "row 1: chosen and rejected are the"),
-        ([1], "pairs.jsonl:1: not a JSON object"),
-    ],
-)
-def test_a_row_that_is_no_pair_is_named(tmp_path, row, problem):
-    path = write_lines(tmp_path / "pairs.jsonl", row)
-    with pytest.raises(UserError, match=problem) as error:
-        read_pairs(path)
-    assert str(error.value).startswith(path)
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    (tmp_path / "cut.jsonl").write_text(json.dumps(ROWS[0])[:20])
-    (tmp_path / "latin.jsonl").write_bytes(b'{"prompt": "\xe9"}\n')
-    (tmp_path / "cut.parquet").write_bytes(b"PAR1")
-    (tmp_path / "empty.jsonl").write_text("")
-    (tmp_path / "deep.jsonl").write_text("[" * 100_000)
-    (tmp_path / "twice.csv").write_text("prompt,chosen,rejected,chosen\na,b,c,d\n")
-    texts = pyarrow.array([b"\xff"]).buffers()
-    column = pyarrow.Array.from_buffers(pyarrow.string(), 1, texts)
-    table = pyarrow.table(dict.fromkeys(("prompt", "chosen", "rejected"), column))
-    pyarrow.parquet.write_table(table, tmp_path / "latin.parquet")
-    problems = {
-        "deep.jsonl": "deep.jsonl:1: not JSON .maximum recursion depth",
-        "twice.csv": "twice.csv: column 'chosen' occurs twice; rename one of them",
-        "latin.parquet": "latin.parquet: not a Parquet file .Column 0: .*Invalid UTF8 .*index 0",
-        "cut.jsonl": "cut.jsonl:1: not JSON",
-        "latin.jsonl": "latin.jsonl:1: not text in UTF-8",
-        "cut.parquet": "cut.parquet: not a Parquet file",
-        "empty.jsonl": "empty.jsonl: no rows in a split named train",
-        "none.jsonl": "none.jsonl: missing or empty; name a file or folder that is there",
-    }
-    for name, problem in problems.items():
-        with pytest.raises(UserError, match=problem):
-            read_pairs(tmp_path / name)
-
-
-def test_a_text_with_a_nul_is_no_pair(tmp_path):
-    """Tokenizers drop it, so that a text would be another than the user's."""
-    turns = [{"role": "user", "content": "b\0ut"}]
-    row = {"prompt": "but", "chosen": "a", "rejected": "c"}
-    path = write_lines(
-        tmp_path / "pairs.jsonl", row | {"prompt": "b\0ut"}, row, row | {"prompt": turns}
-    )
-    with pytest.raises(UserError, match="row 1: prompt holds a NUL character; correct it, or set"):
-        read_pairs(path)
-    pairs, skipped, _ = read_pairs(path, bad_rows="skip")
-    assert pairs == {"train": [GivenPair("but", "a", "c")]}
-    assert dict(skipped) == {
-        "prompt holds a NUL character": 1,
-        "a message holds a NUL character": 1,
-    }
-    with pytest.raises(UserError, match="split train, row 1: prompt holds a NUL character; remove"):
-        prompts.read_texts(FilePrompts(**pinned(path)))
-
-
-def test_a_file_whose_every_row_is_skipped_has_no_pairs(tmp_path):
-    path = write_lines(tmp_path / "pairs.jsonl", {"prompt": "a", "chosen": "b", "rejected": "b"})
-    with pytest.raises(UserError) as none:
-        read_pairs(path, bad_rows="skip")
-    assert str(none.value) == (
-        f"{path}: no pairs in its split train (1 rows skipped; first chosen and rejected are the"
-        " same); name another"
-    )
-
-
-def test_a_long_value_is_cut_in_a_message(tmp_path):
-    path = write_lines(tmp_path / "pairs.jsonl", {**ROWS[0], "chosen": ["x" * 10_000]})
-    with pytest.raises(UserError, match=r"row 1: chosen = \['x+: must be text") as error:
-        read_pairs(path)
-    assert len(str(error.value)) < 400
-
-
-def test_a_dataset_of_the_hub_keeps_its_splits_and_order(tmp_path):
-    folder = tmp_path / "hub"
+@pytest.fixture(scope="module")
+def on_the_hub(tmp_path_factory) -> dict[str, Any]:
+    """What is read of each dataset: its splits' pairs and the number of rows skipped, or why."""
+    folder = tmp_path_factory.mktemp("hub")
+    sections = {}
+    for number, name in enumerate(ON_THE_HUB):
+        build_repo(folder / f"datasets/shapes/n{number}", name)
+        sections[name] = {"repo": f"shapes/n{number}", **section(SHAPES[name][1])}
     hub_repos.pairs(folder / "datasets/therem/dpo_dataset")
     hub_repos.prompts(folder / "datasets/therem/dpo_dataset_eval")
     unreadable = folder / "datasets/me/unreadable/data/train.parquet"
     unreadable.parent.mkdir(parents=True)
     unreadable.write_text("not a Parquet file")
-    code = """
-        import json
-        from dataclasses import asdict
-        from fdpo.config.sources import HubPairs, HubPrompts
-        from fdpo.core.errors import UserError
-        from fdpo.sources import given_pairs, prompts
-
-        pairs, _, source = given_pairs.read_pairs(
-            HubPairs(repo="therem/dpo_dataset", revision="main")
-        )
-        print(json.dumps({split: [asdict(pair) for pair in pairs[split]] for split in pairs}))
-        heldout = HubPrompts(repo="therem/dpo_dataset_eval", revision=source.revision)
-        print(json.dumps(prompts.read_texts(heldout)[0]))
-        for repo in ("therem/dpo_dataset_eval", "me/unreadable"):
-            try:
-                given_pairs.read_pairs(HubPairs(repo=repo, revision="main"))
-            except UserError as error:
-                print(error)
-    """
+    for repo in ("therem/dpo_dataset", "therem/dpo_dataset_eval", "me/unreadable"):
+        sections[repo] = {"repo": repo}
+    pinned = [{**of_name, "revision": "main"} for of_name in sections.values()]
     with serving(folder) as hub:
-        client = run_client(hub, tmp_path / "home", code)
+        client = run_client(hub, folder / "home", READ_ALL.format(sections=pinned))
     assert client.returncode == 0, client.stderr
-    pairs, prompts, no_column, unreadable = client.stdout.splitlines()
-
-    data = folder / "datasets/therem/dpo_dataset/data"
-    for split, rows in json.loads(pairs).items():
-        file = data / f"{split}-00000-of-00001.parquet"
-        assert rows == pyarrow.parquet.read_table(file).to_pylist()
-    assert set(json.loads(pairs)) == {"train", "test"}
-    assert len(json.loads(prompts)) == 12
-    assert "dataset therem/dpo_dataset_eval at revision main, split train: no column" in no_column
-    assert unreadable.startswith("dataset me/unreadable at revision main: can't be read (")
+    read = dict(
+        zip([*sections, "prompts"], map(json.loads, client.stdout.splitlines()), strict=True)
+    )
+    return read | {"files": folder / "datasets/therem/dpo_dataset/data"}
 
 
-def test_pairs_become_prompts_of_their_split_and_none_is_held_out_too():
-    other = GivenPair("Then", " yes", " no")
-    splits = {"train": PAIRS, "test": [other]}
-    prompts = as_prompts(splits, ["Then", "Here", "There", "It was"])
-    assert [(p.id, p.prompt, p.role) for p in prompts] == [
-        (0, "It was", "train"),
-        (1, "Then", "test"),
-        (2, "Here", "heldout"),
-        (3, "There", "heldout"),
+def as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("name", ON_THE_HUB)
+def test_a_shape_on_the_hub_is_read_by_its_section_alone(on_the_hub, name):
+    _, _, expected, read, skipped = SHAPES[name]
+    pairs, left_out = on_the_hub[name]
+    assert pairs["train"][0] == as_json(astuple(expected))
+    assert (len(pairs["train"]), left_out) == (read, skipped)
+
+
+def test_a_dataset_of_the_hub_keeps_its_splits_and_order(on_the_hub):
+    splits, _ = on_the_hub["therem/dpo_dataset"]
+    assert set(splits) == {"train", "test"}
+    for split, rows in splits.items():
+        table = pyarrow.parquet.read_table(on_the_hub["files"] / f"{split}-00000-of-00001.parquet")
+        assert rows == [[r["prompt"], r["chosen"], r["rejected"]] for r in table.to_pylist()]
+    assert len(on_the_hub["prompts"]) == 12
+    no_column = "dataset therem/dpo_dataset_eval at revision main, split train: no column 'chosen'"
+    assert on_the_hub["therem/dpo_dataset_eval"].startswith(no_column)
+    unreadable = "dataset me/unreadable at revision main: can't be read ("
+    assert on_the_hub["me/unreadable"].startswith(unreadable)
+
+
+SUFFIXES = ["jsonl", "json", "jsonl.gz", "json.gz", "csv", "csv.gz", "parquet"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_shape_in_a_local_file_is_read_by_its_section_alone(name, suffix, tmp_path):
+    rows, text, expected, read, skipped = SHAPES[name]
+    if "csv" in suffix and any(isinstance(v, list | dict) for row in rows for v in row.values()):
+        pytest.skip("a CSV file holds no lists")
+    settings = section(text)
+    for key in ("config", "splits"):  # of the Hub's repositories alone
+        settings.pop(key, None)
+    pairs, left_out = pairs_in(tmp_path / f"pairs.{suffix}", *rows, **settings)
+    assert pairs["train"][0] == expected
+    assert (len(pairs["train"]), left_out.total()) == (read, skipped)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"chosen": 3}, "chosen = 3: must be text"),
+        ({"chosen": ""}, "chosen = '': must be text"),
+        ({"chosen": ["x" * 10_000]}, r"chosen = \['x+: must be text"),
+        ({"prompt": None}, "prompt = None: must be text"),
+        ({"rejected": "Because."}, "chosen and rejected are the same"),
+        ({"prompt": "Wh\0y?"}, "prompt holds a NUL character"),
+        ({"prompt": [user("Wh\0y?")]}, "a message holds a NUL character"),
+        ({"chosen": [user("b")], "rejected": [user("c")]}, "one answer of the"),
+        ({"chosen": ["b"], "rejected": ["c"]}, "'b': must be a message"),
+        ({"chosen": [], "rejected": []}, "empty or the same"),
+        (
+            {"prompt": [assistant("a")], "chosen": [assistant("b")], "rejected": [assistant("c")]},
+            "must end with a message that is not the assistant's",
+        ),
+    ],
+)
+def test_a_row_that_is_no_pair_is_named_unless_it_may_be_skipped(tmp_path, row, problem):
+    """A NUL is refused as tokenizers drop it, so that a text would be another than the user's."""
+    path = tmp_path / "pairs.jsonl"
+    with pytest.raises(UserError, match=f"split train, row 2: .*{problem}.*; correct it") as error:
+        pairs_in(path, GOOD, GOOD | row)
+    assert str(error.value).startswith(str(path))
+    assert len(str(error.value)) < 400
+    pairs, skipped = pairs_in(path, GOOD, GOOD | row, bad_rows="skip")
+    assert (pairs, skipped.total()) == ({"train": [TEXT]}, 1)
+    with pytest.raises(UserError, match=r"no row is left \(1 rows skipped; first .*\); name ano"):
+        pairs_in(path, GOOD | row, bad_rows="skip")
+
+
+def test_a_missing_column_and_a_comma_without_quotes_are_named(tmp_path):
+    with pytest.raises(UserError, match="no column 'rejected'; it has prompt, chosen, and needs"):
+        pairs_in(tmp_path / "pairs.jsonl", {"prompt": "a", "chosen": "b"})
+    path = tmp_path / "pairs.csv"
+    path.write_text("prompt,chosen,rejected\nWhy?,Because.,No.\nSo?,So.,No, thanks.\n")
+    with pytest.raises(UserError, match="row 2: has more fields than there are columns; quote"):
+        read_pairs(Pairs(path=str(path)))
+    with pytest.raises(UserError, match="row 2: has more fields"):
+        read_texts(Prompts(path=str(path)))
+    pairs, skipped, _ = read_pairs(Pairs(path=str(path), bad_rows="skip"))
+    assert (pairs, skipped.total()) == ({"train": [TEXT]}, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "choices", "expected"),
+    [
+        (0, [0, 1], [True, False]),
+        (0, [0.0, 1.0], [True, False]),
+        (0, ["0", "1"], [True, False]),
+        (0, ["0.0", "1.0"], [True, False]),
+        ("0", [0, 1], [True, False]),
+        ("a", ["a", "b"], [True, False]),
+        (False, [False, True], [True, False]),
+        (0, [0, 1, "tie"], "value = 0: choice must hold one other value, not 'tie', 1; leave"),
+        (0, [1, 2], "value = 0: no row has it in choice, but 1, 2"),
+        (0, [0, None], "row 2: no choice"),
+        (0, [0, ...], "row 2: no choice"),
+    ],
+)
+def test_a_choice_is_the_same_in_every_spelling_and_neither_is_not_the_other(
+    value, choices, expected, tmp_path
+):
+    pair = {"prompt": "Why?", "chosen": "first", "rejected": "second"}
+    rows = [pair if choice is ... else {**pair, "choice": choice} for choice in choices]
+    columns = {"choice": {"column": "choice", "value": value}}
+    path = tmp_path / "pairs.jsonl"
+    if isinstance(expected, str):
+        with pytest.raises(UserError, match=expected):
+            pairs_in(path, *rows, columns=columns)
+        if "no choice" not in expected:
+            return
+        expected = [True]
+    pairs, _ = pairs_in(path, *rows, columns=columns, bad_rows="skip")
+    assert [given.chosen == "first" for given in pairs["train"]] == expected
+
+
+@pytest.mark.parametrize("prompt", ["Why?", [user("Why?")], None])
+def test_a_chat_has_the_same_prompt_however_it_is_given(prompt, tmp_path):
+    answers = ANSWERS
+    if isinstance(prompt, str):
+        answers = {side: turns[1:] for side, turns in ANSWERS.items()}
+    columns = {"prompt": None if prompt is None else "prompt"}
+    pairs, _ = pairs_in(tmp_path / "p.jsonl", {"prompt": prompt, **answers}, columns=columns)
+    assert pairs == {"train": [CHAT]}
+
+
+def test_what_is_given_becomes_prompts_of_its_split_and_none_is_held_out_too():
+    fields = {"given": [{"chosen": " a", "rejected": " b"}]}
+    splits = {"train": {"It was": fields}, "test": {"Then": fields}}
+    prompts = given.as_prompts(splits, ["Then", "Here", "There", "It was"])
+    roles = [(p.id, p.prompt, p.role, p.given is None) for p in prompts]
+    assert roles == [
+        (0, "It was", "train", False),
+        (1, "Then", "test", False),
+        (2, "Here", "heldout", True),
+        (3, "There", "heldout", True),
     ]
-    given = [(pair.chosen, pair.rejected) for pair in prompts[0].given]
-    assert given == [(" gréat", " bad"), (" fun", " long")]
-    assert prompts[2].given is None
-
-
-def test_a_prompt_in_both_splits_is_refused():
     with pytest.raises(UserError, match="prompt 'It was' has pairs in both splits"):
-        as_prompts({"train": PAIRS, "test": PAIRS[:1]}, ["a", "b"])
-
-
-def test_too_few_held_out_prompts_are_refused():
+        given.as_prompts({"train": splits["train"], "test": splits["train"]}, ["a", "b"])
     with pytest.raises(UserError, match="1 of 2 prompts are in no pair"):
-        as_prompts({"train": PAIRS}, ["It was", "b"])
+        given.as_prompts(splits, ["It was", "b"])
 
 
-def test_a_local_file_must_be_the_pinned_one(tmp_path):
-    path = write_lines(tmp_path / "pairs.jsonl", *ROWS)
-    with pytest.raises(UserError, match="not the file that params") as error:
-        given_pairs.read_pairs(FilePairs(path=path, sha256="0" * 64))
-    found = str(error.value).split("its sha256 is ")[1][:64]
-    pairs, _, source = given_pairs.read_pairs(FilePairs(path=path, sha256=found))
-    assert (pairs, source.commit) == ({"train": PAIRS}, found)
-
-
-def test_held_out_prompts_are_drawn_from_the_pairs_and_leave_them():
-    pairs = {"train": [GivenPair(f"p{i // 2}", f"{i}", "no") for i in range(20)], "test": []}
-    left, drawn = given_pairs.hold_out(pairs, seed=0, count=3)
-    assert len(drawn) == 3
-    assert {pair.prompt for pair in left["train"]} == {f"p{i}" for i in range(10)} - set(drawn)
-    assert len(left["train"]) == 14
-    assert given_pairs.hold_out(pairs, seed=0, count=3) == (left, drawn)
+def test_held_out_prompts_are_named_or_drawn():
+    prompts = [f"p{i // 2}" for i in range(20)]
+    drawn = given.hold_out(prompts, seed=0, count=3)
+    assert len(set(drawn)) == 3
+    assert given.hold_out(prompts, seed=0, count=3) == drawn
     with pytest.raises(UserError, match="heldout_prompts = 10: the split train has 10 different"):
-        given_pairs.hold_out(pairs, seed=0, count=10)
+        given.hold_out(prompts, seed=0, count=10)
+    repo = {"repo": "me/it", "revision": "main"}
+    models = {"reference": repo, "reward": {**repo, "too_long": "cut"}, "judge": None}
+    both = {"source": "pairs", "pairs": repo, **models}
+    assert PairsSource.model_validate({**both, "heldout_prompts": 4}).prompts is None
+    for wrong in ({}, {"heldout_prompts": 4, "prompts": repo}):
+        with pytest.raises(ValueError, match="must have prompts, to evaluate on those, or"):
+            GivenSource.model_validate({**models, **wrong})
 
 
-def scored(given: list[list[int]]) -> ScoredGeneration:
+def scored(places: list[list[int]]) -> ScoredGeneration:
     """Three completions, the first two the same tokens, rewards against the given order."""
     completions = [
         ScoredCompletion(text="", ids=ids, finished=False, ref_logp=logp, reward=reward)
         for ids, logp, reward in (([4, 5], -1.0, 0.1), ([4, 5], -1.0, 0.1), ([6], -2.0, 0.9))
     ]
     return ScoredGeneration(
-        id=3, prompt="It", role="test", prompt_ids=[1], completions=completions, given=given
+        id=3, prompt="It", role="test", prompt_ids=[1], completions=completions, given=places
     )
 
 
@@ -246,13 +267,7 @@ def test_given_pairs_are_kept_whatever_their_rewards_and_in_order():
     assert (first.chosen_reward, first.rejected_reward) == (0.1, 0.9)
     assert (first.chosen_rank, first.rejected_rank) == (1, 2)
     assert (second.chosen_ids, second.rejected_ids) == ([6], [4, 5])
-
-
-def test_a_pair_that_the_length_limit_made_equal_is_left_out():
-    assert list(pairs_of(scored([[0, 1]]), "given")) == [None]
-
-
-def test_a_place_without_a_completion_is_refused():
+    assert list(pairs_of(scored([[0, 1]]), "given")) == [None]  # made equal by the length limit
     with pytest.raises(ValueError, match="given has place 3 of 3 completions"):
         scored([[0, 3]])
 
@@ -262,3 +277,24 @@ def test_a_given_split_keeps_its_roles_and_needs_both():
     assert split_stage.given_split(prompts) == {1}
     with pytest.raises(UserError, match="of 1 prompts with pairs 0 are in a split named test"):
         split_stage.given_split(prompts[:1])
+
+
+@pytest.mark.parametrize("field", ["tool_calls", "reasoning_content", "thinking", "name", "weight"])
+def test_fields_of_messages_that_go_unread_are_named(field, tmp_path, capsys):
+    row = {**GOOD, "prompt": [user("Why?") | {field: "x"}]}
+    rows = [
+        row,
+        {**GOOD, "tools": [{"name": "f"}]},
+        {**GOOD, "prompt": [user("Why?") | {field: None}]},
+    ]
+    pairs, skipped = pairs_in(tmp_path / "pairs.jsonl", *rows, bad_rows="skip")
+    said = field in pair_formats.SAID
+    reasons = {"it has tools, which no template is given here": 1}
+    reasons |= (
+        {f"a message has {field}, which is not rendered; put it into its content": 1}
+        if said
+        else {}
+    )
+    assert skipped == reasons
+    assert len(pairs["train"]) == 2 - said
+    assert (f"unread: {field}" in capsys.readouterr().out) != said

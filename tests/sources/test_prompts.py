@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from fdpo.config.sources import Cut
 from fdpo.core.errors import UserError
-from fdpo.sources import prompts as prompts_of
+from fdpo.sources.prompts import draw, openings
 from tests.support import hub_repos
 from tests.support.hub_standin import Hub, run_client, serving
 
 STOP = Cut(before=".")
-OPENINGS = [f"Review {i}" for i in range(30)]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def test_an_opening_ends_before_the_first_full_stop():
         "I loved it.Again.",
         "I loved it .",
     ]
-    assert prompts_of.openings(texts, STOP) == [
+    assert openings(texts, STOP) == [
         "I loved it",
         "Great! Truly<br /><br />great",
         "No stop",
@@ -46,10 +45,10 @@ def test_an_opening_ends_before_the_first_full_stop():
 
 @given(st.lists(st.text("ab. ", max_size=6)))
 def test_openings_are_distinct_prefixes_in_order(texts):
-    openings = prompts_of.openings(texts, STOP)
-    assert len(set(openings)) == len(openings)
-    assert not any("." in opening or not opening.strip() for opening in openings)
-    first_seen = [next(i for i, t in enumerate(texts) if t.split(".")[0] == o) for o in openings]
+    made = openings(texts, STOP)
+    assert len(set(made)) == len(made)
+    assert not any("." in opening or not opening.strip() for opening in made)
+    first_seen = [next(i for i, t in enumerate(texts) if t.split(".")[0] == o) for o in made]
     assert first_seen == sorted(first_seen)
 
 
@@ -66,7 +65,7 @@ def test_openings_are_distinct_prefixes_in_order(texts):
 )
 def test_a_text_is_cut_as_params_say_and_put_into_the_template(cut, expected):
     texts = ["One  two. Three", "  "]
-    assert prompts_of.openings(texts, cut, "Go on: {text}!") == [f"Go on: {expected}!"]
+    assert openings(texts, cut, "Go on: {text}!") == [f"Go on: {expected}!"]
 
 
 @pytest.mark.parametrize("section", [{}, {"words": 2, "before": "."}])
@@ -79,51 +78,42 @@ def test_a_cut_written_with_its_absent_keys_is_the_same():
     assert Cut.model_validate(STOP.model_dump()) == STOP
 
 
-def test_drawn_prompts_are_distinct_and_both_roles_have_their_number():
-    prompts = prompts_of.draw(OPENINGS, seed=0, train=20, heldout=10)
-    assert [prompt.role for prompt in prompts] == ["train"] * 20 + ["heldout"] * 10
-    assert {prompt.id: prompt.prompt for prompt in prompts} == dict(enumerate(OPENINGS))
-
-
-def test_the_draw_follows_the_seed():
-    assert prompts_of.draw(OPENINGS, 0, 5, 5) == prompts_of.draw(OPENINGS, 0, 5, 5)
-    assert prompts_of.draw(OPENINGS, 0, 5, 5) != prompts_of.draw(OPENINGS, 1, 5, 5)
-
-
-def test_a_larger_draw_keeps_the_smaller_one():
-    few = prompts_of.draw(OPENINGS, 0, train=2, heldout=3)
-    assert set(few) < set(prompts_of.draw(OPENINGS, 0, train=20, heldout=3))
-    assert set(few) < set(prompts_of.draw(OPENINGS, 0, train=2, heldout=20))
-
-
-def test_too_few_openings_name_the_keys():
+def test_a_draw_gives_both_roles_their_number_and_a_larger_one_keeps_it():
+    drawn = draw(30, 0, 20, 10, "the data")
+    assert list(drawn.values()) == ["train"] * 20 + ["heldout"] * 10
+    assert sorted(drawn) == list(range(30))
+    few = draw(30, 0, 2, 3, "the data")
+    assert few.items() < draw(30, 0, 20, 3, "the data").items()
+    assert few.items() < draw(30, 0, 2, 20, "the data").items()
+    assert few != draw(30, 1, 2, 3, "the data")
     message = r"prepare.train_prompts = 21 and prepare.heldout_prompts = 10: .* only 30 different"
     with pytest.raises(UserError, match=message):
-        prompts_of.draw(OPENINGS, seed=0, train=21, heldout=10)
+        draw(30, 0, 21, 10, "the data")
 
 
 def test_prompts_come_from_the_positive_reviews_of_the_train_split(hub, tmp_path):
     code = f"""
         import json, sys
         import datasets
-        from fdpo.config.sources import Cut, HubPrompts
+        from fdpo.config.sources import Cut, Prompts
         from fdpo.sources import dataset_rows, prompts
         from fdpo.core.errors import UserError
 
-        positive = HubPrompts(
+        positive = Prompts(
             repo="stanfordnlp/imdb", revision="main", column="text", where={{"label": 1}},
             cut=Cut(before="."),
         )
         texts, source = prompts.read_texts(positive)
         print(source.commit)
-        print(json.dumps([prompt.prompt for prompt in prompts.draw(texts, 0, 30, 9)]))
+        print(json.dumps(texts))
 
         # The same rows by the way of `datasets` alone: the stand-in serves both as the Hub would.
         rows = datasets.load_dataset(
             "stanfordnlp/imdb", revision=source.commit, split="train", cache_dir="{tmp_path}/cache"
         )
-        ours, _ = dataset_rows.read(positive, ["text", "label"], ["train"])
-        print(rows.to_list() == ours["train"])
+        ours, _ = dataset_rows.read(positive, ["text"], ["train"])
+        kept = [row for row in rows if row["label"] == 1]
+        print(kept == [row for _, row in ours["train"]])
 
         for columns, splits in ((["text", "stars"], ["train"]), (["text"], ["dev"])):
             try:
@@ -139,14 +129,13 @@ def test_prompts_come_from_the_positive_reviews_of_the_train_split(hub, tmp_path
     table = pyarrow.parquet.read_table(repo / "plain_text/train-00000-of-00001.parquet").to_pylist()
     positive = [row["text"].split(".")[0] for row in table if row["label"] == 1]
     negative = [row["text"].split(".")[0] for row in table if row["label"] == 0]
-    assert len(set(json.loads(prompts))) == 39
-    assert set(json.loads(prompts)) <= set(positive)
+    assert json.loads(prompts) == list(dict.fromkeys(positive))
     assert not set(json.loads(prompts)) <= set(negative)
     assert len(commit) == 40
     assert same == "True"
     assert column == (
         "dataset stanfordnlp/imdb at revision main, split train: no column 'stars';"
-        " it has text, label, and needs text, stars"
+        " it has text, label, and needs text, stars, label"
     )
     assert split == (
         "dataset stanfordnlp/imdb at revision main: no rows in a split named dev;"

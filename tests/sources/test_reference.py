@@ -1,7 +1,6 @@
 """References of every kind, against what Transformers and PEFT make of the same files."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from fdpo.config.sources import HubModels, HubReference, LocalModel, LocalReference
+from fdpo.config.sources import Models, Place, Reference
 from fdpo.core.errors import UserError
 from fdpo.decoding.decoder_probe import probe_model
 from fdpo.models.causal_lm import held_dtype, load_causal_lm
@@ -43,8 +42,7 @@ def adapter(folder) -> Path:
 
 
 def prepared(section: dict) -> Path:
-    kind = LocalReference if "path" in section else HubReference
-    fetch_reference(kind.model_validate(section), Path("models/reference"))
+    fetch_reference(Reference.model_validate(section), Path("models/reference"))
     return Path("models/reference")
 
 
@@ -68,17 +66,54 @@ def test_a_local_folder_is_copied_and_computes_what_transformers_does(folder):
     assert mine(text).input_ids == theirs(text).input_ids
 
 
-def test_sharded_and_pickled_local_weights_become_one_file(folder):
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    shutil.copytree(folder, "inputs/sharded", ignore=shutil.ignore_patterns("*.safetensors"))
-    model.save_pretrained("inputs/sharded", max_shard_size="30KB")
-    assert len(list(Path("inputs/sharded").glob("*.safetensors"))) > 1
-    shutil.copytree(folder, "inputs/pickled")
-    hub_repos.pickled_only(Path("inputs/pickled"))
-    for name in ("sharded", "pickled"):
-        copied = prepared({"path": f"inputs/{name}"})
-        assert [path.name for path in copied.glob("*.safetensors")] == ["model.safetensors"]
-        assert_logps_are_those_of(model, load_causal_lm(copied), abs=1e-4)
+@pytest.mark.parametrize("form", ["shards", "pickle", "old pickle"])
+def test_weights_in_another_form_become_one_file_with_the_same_tensors(folder, form):
+    if form == "shards":
+        model = AutoModelForCausalLM.from_pretrained(folder).to(torch.bfloat16)
+        (folder / "model.safetensors").unlink()
+        model.save_pretrained(folder, max_shard_size="10KB")
+        assert len(list(folder.glob("model-*.safetensors"))) > 2
+    else:
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        hub_repos.pickled_only(folder, legacy=form == "old pickle")
+    copied = prepared({"path": "inputs/model"})
+    weights = [path.name for path in copied.iterdir() if "model" in path.name]
+    assert weights == ["model.safetensors"]
+    made = "safetensors" if form == "shards" else "pickle, loaded weights-only"
+    assert json.loads((copied / "source.json").read_text())["weights"] == made
+    joined, loading = AutoModelForCausalLM.from_pretrained(
+        copied, use_safetensors=True, dtype="auto", output_loading_info=True
+    )
+    assert not loading["missing_keys"]
+    assert joined.dtype == model.dtype
+    torch.testing.assert_close(joined.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+class Intruder:
+    """Unpickled without care, this makes the folder `intruded`."""
+
+    def __reduce__(self):
+        return Path.mkdir, (Path("intruded"),)
+
+
+@pytest.mark.parametrize("content", [Intruder(), [1]])
+def test_a_pickle_that_holds_more_than_tensors_is_refused(folder, content):
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": content}, folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"pytorch_model\.bin holds something other than plain ten"):
+        prepared({"path": "inputs/model"})
+    assert not Path("intruded").exists()
+    assert not list(Path("models").iterdir())
+
+
+@pytest.mark.parametrize("shard", ["../model.safetensors", "/etc/passwd", "model.bin", 3])
+def test_an_index_that_lists_other_than_its_own_shards_is_refused(folder, shard):
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": {"wte.weight": shard}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match="lists no safetensors of its own folder; pin another"):
+        prepared({"path": "inputs/model"})
+    assert not list(Path("models").iterdir())
 
 
 def test_an_adapter_is_merged_once_as_peft_merges_it(folder, adapter):
@@ -143,7 +178,7 @@ def test_a_reference_held_in_bfloat16_computes_what_transformers_does_in_it(fold
 
 
 def test_reward_models_may_be_local_folders(folder):
-    origin = fetch_folder(LocalModel(path="inputs/model"), Path("models/reward"))
+    origin = fetch_folder(Place(path="inputs/model"), Path("models/reward"))
     assert json.loads(Path("models/reward/source.json").read_text())["sha256"] == origin.sha256
 
 
@@ -156,6 +191,4 @@ def test_a_reference_is_of_one_kind(tmp_path):
         ({"path": "x", "adapter": {"repo": "a/b"}}, "revision"),
     ):
         with pytest.raises(ValueError, match=problem):
-            HubModels.model_validate(
-                {"reference": wrong, "reward": classifier, "judge": classifier}
-            )
+            Models.model_validate({"reference": wrong, "reward": classifier, "judge": classifier})

@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from fdpo.config.sources import Classifier
 from fdpo.core import records
 from fdpo.core.origin import add_to_origin
 from fdpo.core.records import Generation, ScoredGeneration
@@ -112,7 +113,8 @@ def test_all_stages_run_in_bfloat16_and_with_a_reward_model_without_a_padding_to
     )
     GPT2ForSequenceClassification(config).save_pretrained(folder / REWARD)
     tokenizer.save_pretrained(folder / REWARD)
-    classifier.write_settings(folder / REWARD, 0, "refuse")
+    section = Classifier(path="reward", label=0, too_long="refuse", end="given")
+    classifier.write(folder / REWARD, section)
     stage_runs.run_all(STAGES, folder, **finished.environment)
 
     metrics = json.loads((folder / "results/evaluate/metrics.json").read_text())

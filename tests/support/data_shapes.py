@@ -1,9 +1,7 @@
-"""The formats in which people publish preferences: a table of what is read of each.
-
-    python -m tests.support.data_shapes
+"""The formats in which people publish preferences.
 
 Each is a small made-up dataset with the columns of the one that it is named after, on the Hub's
-stand-in or in a local file, read by its section of params.yaml alone.
+stand-in or in a local file, read by its section of a study alone.
 """
 
 import csv
@@ -11,9 +9,6 @@ import gzip
 import hashlib
 import io
 import json
-import sys
-import tempfile
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +16,9 @@ import pyarrow
 import pyarrow.parquet
 import yaml
 
-from fdpo.config.sources import FilePairs
-from fdpo.sources.given_pairs import read_pairs
 from fdpo.sources.pair_formats import GivenPair
-from tests.support.hub_standin import run_client, serving
+
+Row = dict[str, Any]
 
 
 def user(content: str) -> dict[str, str]:
@@ -37,19 +31,31 @@ def assistant(content: str) -> dict[str, str]:
 
 CHAT = GivenPair((("user", "Why?"),), "Because.", "No.")
 TEXT = GivenPair("Why?", "Because.", "No.")
-ANSWERS = {"chosen": [user("Why?"), assistant("Because.")], "rejected": [user("Why?")]}
-ANSWERS["rejected"].append(assistant("No."))
+ANSWERS = {
+    "chosen": [user("Why?"), assistant("Because.")],
+    "rejected": [user("Why?"), assistant("No.")],
+}
 DIALOGUE = "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: Why?\n\nAssistant:"
 BAD_CHAT = {"chosen": [assistant("a")], "rejected": [assistant("a")]}
+SPLITS = "splits: {train: train_prefs, test: test_prefs}\n"
+
+
+def either(first: str, second: str, **columns: Any) -> list[Row]:
+    """Two rows with the same two texts, exchanged in the second, and what else each has."""
+    return [
+        {first: "Because.", second: "No."} | {name: values[0] for name, values in columns.items()},
+        {first: "No.", second: "Because."} | {name: values[1] for name, values in columns.items()},
+    ]
+
 
 # name: (rows, section, the first pair, rows read, rows skipped)
-SHAPES: dict[str, tuple[list[dict[str, Any]], str, GivenPair, int, int]] = {
+SHAPES: dict[str, tuple[list[Row], str, GivenPair, int, int]] = {
     "HuggingFaceH4/ultrafeedback_binarized": (
         [
             {"prompt": "Why?", "prompt_id": "a", **ANSWERS, "messages": ANSWERS["chosen"]},
             {"prompt": "Why?", "prompt_id": "b", **BAD_CHAT, "messages": []},
         ],
-        "splits: {train: train_prefs, test: test_prefs}\ncolumns: {prompt: null}\nbad_rows: skip",
+        f"{SPLITS}columns: {{prompt: null}}\nbad_rows: skip",
         CHAT,
         1,
         1,
@@ -100,10 +106,7 @@ SHAPES: dict[str, tuple[list[dict[str, Any]], str, GivenPair, int, int]] = {
         0,
     ),
     "stanfordnlp/SHP": (
-        [
-            {"history": "Why?", "human_ref_A": "No.", "human_ref_B": "Because.", "labels": 0},
-            {"history": "Why?", "human_ref_A": "Because.", "human_ref_B": "No.", "labels": 1},
-        ],
+        either("human_ref_A", "human_ref_B", history=("Why?", "Why?"), labels=(1, 0)),
         "columns: {prompt: history, chosen: human_ref_A, rejected: human_ref_B,"
         " choice: {column: labels, value: 1}}",
         TEXT,
@@ -119,9 +122,8 @@ SHAPES: dict[str, tuple[list[dict[str, Any]], str, GivenPair, int, int]] = {
     ),
     "csv.gz": (
         [
-            {"question": "Why?", "good": "Because.", "bad": "No.", "stars": 5},
-            {"question": "Why?", "good": "Because.", "bad": "", "stars": 5},
-            {"question": "Why?", "good": "Because.", "bad": "Eh.", "stars": 1},
+            {"question": "Why?", "good": "Because.", "bad": bad, "stars": stars}
+            for bad, stars in (("No.", 5), ("", 5), ("Eh.", 1))
         ],
         "columns: {prompt: question, chosen: good, rejected: bad}\nwhere: {stars: 5}\n"
         "bad_rows: skip",
@@ -158,66 +160,22 @@ def build_repo(folder: Path, name: str) -> None:
     (folder / "README.md").write_text(f"---\n{card}---\n")
 
 
-def write(path: Path, rows: list[dict[str, Any]]) -> dict[str, str]:
+def write(path: Path, rows: list[Row]) -> dict[str, str]:
+    """A file of rows, in the format that its name says; its section, pinned."""
     kind = path.suffixes[0]
-    if kind == ".csv":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-        content = text.getvalue()
-    elif kind == ".json":
-        content = json.dumps(rows)
+    if kind == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     else:
-        content = "".join(json.dumps(row) + "\n" for row in rows)
-    data = content.encode()
-    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+        if kind == ".csv":
+            text = io.StringIO()
+            writer = csv.DictWriter(text, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+            content = text.getvalue()
+        elif kind == ".json":
+            content = json.dumps(rows)
+        else:
+            content = "".join(json.dumps(row) + "\n" for row in rows)
+        data = content.encode()
+        path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-
-
-def read_all(folder: Path) -> dict[str, tuple[list[Any], int]]:
-    """What `read_pairs` gives of every shape: its pairs, and the number of rows skipped."""
-    sections = {}
-    for number, name in enumerate(ON_THE_HUB):
-        build_repo(folder / f"datasets/shapes/n{number}", name)
-        sections[name] = {
-            "repo": f"shapes/n{number}",
-            "revision": "main",
-            **section(SHAPES[name][1]),
-        }
-    code = f"""
-        import json
-        from dataclasses import astuple
-        from fdpo.config.sources import HubPairs
-        from fdpo.sources.given_pairs import read_pairs
-
-        for name, section in {sections!r}.items():
-            pairs, skipped, _ = read_pairs(HubPairs(**section))
-            print(json.dumps([name, list(map(astuple, pairs["train"])), sum(skipped.values())]))
-    """
-    with serving(folder) as hub:
-        client = run_client(hub, folder / "home", code)
-    assert client.returncode == 0, client.stderr
-    lines = map(json.loads, client.stdout.splitlines())
-    read = {name: (pairs, skipped) for name, pairs, skipped in lines}
-    for name in SHAPES:
-        if name not in ON_THE_HUB:
-            rows, text, *_ = SHAPES[name]
-            pinned = write(folder / f"pairs.{name}", rows)
-            pairs, left_out, _ = read_pairs(FilePairs(**pinned, **section(text)))
-            read[name] = [astuple(pair) for pair in pairs["train"]], left_out.total()
-    return read
-
-
-def table(read: dict[str, tuple[list[Any], int]]) -> str:
-    """What was read, as Markdown."""
-    lines = ["| shape | section `pairs` | rows read | rows skipped |", "|---|---|---|---|"]
-    for name, (pairs, skipped) in read.items():
-        settings = ", ".join(f"`{line}`" for line in SHAPES[name][1].splitlines()) or "as it is"
-        lines.append(f"| {name} | {settings} | {len(pairs)} | {skipped} |")
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as scratch:
-        sys.stdout.write(f"{table(read_all(Path(scratch)))}\n")

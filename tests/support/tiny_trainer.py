@@ -14,6 +14,8 @@ from fdpo.losses import Objective
 from fdpo.training.trainer import FDPOTrainer
 from tests.support import tiny
 
+SIGMOID = Objective("sigmoid", 0.5, 0.5)
+
 
 def build(
     model: PreTrainedModel,
@@ -22,6 +24,7 @@ def build(
     adapter: LoraConfig,
     test: Sequence[Pair] | None = None,
     group_by_prompt: bool = True,
+    objective: Objective = SIGMOID,
     **settings: object,
 ) -> FDPOTrainer:
     """A trainer of `model` on `pairs`; `settings` are those of TRL's DPOConfig."""
@@ -38,7 +41,7 @@ def build(
         train=pairs,
         test=pairs if test is None else test,
         args=args,
-        objective=Objective("sigmoid", 0.5, 0.5),
+        objective=objective,
         peft_config=adapter,
         group_by_prompt=group_by_prompt,
         tokens_per_forward=16,

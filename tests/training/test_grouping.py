@@ -2,7 +2,6 @@
 
 from itertools import groupby
 
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,17 +89,3 @@ def test_only_a_prompt_on_its_own_exceeds_the_tokens_of_a_forward_pass(triples, 
     for batch in micro_batches(to_trl_columns([tiny.pair(*triple) for triple in triples]), tokens):
         prompts = {prompt for prompt, _ in sequences(batch)}
         assert batch.branches.input_ids.numel() <= tokens or len(prompts) == 1
-
-
-def test_six_pairs_of_six_completions_run_six_sequences_behind_one_prompt():
-    completions = [[number, number + 1, number + 2] for number in range(6)]
-    ranks = [(1, 4), (1, 5), (1, 6), (2, 6), (3, 6), (4, 6)]
-    pairs = [tiny.pair([9, 9], completions[a - 1], completions[b - 1]) for a, b in ranks]
-    (batch,) = micro_batches(to_trl_columns(pairs), 512)
-    assert batch.branches.sequences == 6
-    assert batch.branches.input_ids.numel() == 2 + 6 * 2  # the last tokens are only predicted
-    assert batch.ref_chosen_logps.dtype == torch.float64
-
-
-def test_no_pairs_no_batches():
-    assert micro_batches([], 10) == []

@@ -36,9 +36,8 @@ def test_metadata_is_what_the_hub_reads(reference):
 
 
 def test_a_reader_finds_how_to_load_it_and_what_it_was_trained_with(reference):
-    text = str(
-        model_card(TRAINING, reference, "me/policy", METRICS, {"DVC experiment": "calm-owl"})
-    )
+    facts = {"DVC experiment": "calm-owl"}
+    text = str(model_card(TRAINING, reference, "me/policy", METRICS, facts))
     assert 'AutoPeftModelForCausalLM.from_pretrained("me/policy")' in text
     assert 'AutoTokenizer.from_pretrained("you/base")' in text
     for row in (

@@ -13,8 +13,10 @@ from fdpo.config.params import check_params
 from fdpo.config.study import Lora, Train
 from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
+from fdpo.core.files import write_json
 from fdpo.evaluation import policy as policy_module
-from fdpo.evaluation.policy import load_policy
+from fdpo.evaluation.policy import load_policy, trained_objective
+from fdpo.losses import Objective
 from fdpo.models.causal_lm import check_modules, load_causal_lm
 from fdpo.training.saved_policy import save_policy
 from fdpo.training.trl_config import dpo_config, lora_config
@@ -104,6 +106,30 @@ def test_the_objective_holds_what_params_do_and_no_absent_default():
     changed = check_params(*params(lora=lora, dtype="bfloat16")).trained_with
     assert changed["dtype"] == "bfloat16"
     assert changed["lora"] == lora
+
+
+def test_settings_of_the_loss_reach_the_objective_and_its_record(tmp_path):
+    wanted = {"normalize": "mean", "label_smoothing": 0.1, "chosen_nll": 0.2}
+    settings = check_params(*params(**wanted))
+    knobs = {"loss": settings.loss, "beta": settings.beta, "alpha": settings.alpha}
+    assert settings.objective == Objective(**knobs, **wanted)
+    assert check_params(*params()).objective == Objective(**knobs)
+    write_json(tmp_path / "objective.json", settings.trained_with)
+    assert trained_objective(tmp_path) == settings.objective
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"normalize": "max"}, r"train.normalize = 'max': Input should be 'sum' or 'mean'"),
+        ({"label_smoothing": 0.5}, "train.label_smoothing = 0.5: Input should be less than 0.5"),
+        ({"chosen_nll": -1.0}, "train.chosen_nll = -1.0: .* greater than or equal to 0"),
+        ({"label_smoothing": 0.1, "label_noise": 0.2}, "train: .* corrects for them; remove"),
+    ],
+)
+def test_settings_of_the_loss_that_mean_nothing_are_refused(wrong, said):
+    with pytest.raises(UserError, match=f"^studies/embedded.yaml: {said}"):
+        check_params(*params(**wrong))
 
 
 def test_weights_held_in_bfloat16_are_not_trained_themselves():

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from experiments.report.evidence import gather
 from experiments.report.pages import escape, markdown, page, part
 from experiments.report.points import FELL, optimised
 from experiments.sweep.results import load_rows
+from fdpo.baselines.intervals import Interval
 from tests.experiments import browser
 
 ROOT = Path(__file__).parents[3]
@@ -78,7 +80,19 @@ def test_a_report_of_one_sweep_leaves_the_others_files(tmp_path, monkeypatch):
     report.main()
     assert other.read_text() == "theirs"
     assert (tmp_path / "results/report/mine.md").exists()
-    assert (tmp_path / "results/report/mine-pairs.svg").exists()
+    assert (tmp_path / "results/report/mine-kl.svg").exists()
+    # One seed: no pair is tested, so there is nothing to draw of pairs.
+    assert not (tmp_path / "results/report/mine-pairs.svg").exists()
+
+
+def test_a_sweep_that_moved_nowhere_is_said_to_need_a_higher_learning_rate(evidence):
+    rows = {
+        name: row.model_copy(update={"metrics": row.metrics | {"kl": Interval(0.01, None, None)}})
+        for name, row in evidence.sweep.rows.items()
+    }
+    still = part(gather(replace(evidence.sweep, rows=rows)))
+    assert "learning rate is too low" in still.verdict
+    assert list(still.figures) == ["controlled-kl"]
 
 
 @pytest.mark.parametrize("text", ["a|b", "*a* _b_ <b>\n", "[x](y) `c`"])

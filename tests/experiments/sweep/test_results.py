@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.row_records import ReferenceResults
 from experiments.sweep.results import (
     SWEEP_RESULTS,
+    ReferenceResults,
     files_of,
     load_rows,
     read_row,
@@ -37,7 +37,7 @@ def test_committed_results_are_whole(sweep):
     for row in results.rows.values():
         if row.heldout is not None:
             reference = results.references[row.reference]
-            assert len(row.heldout.reward) == len(reference.prompts) == len(reference.reward)
+            assert len(row.heldout["reward"]) == len(reference.prompts) == len(reference.reward)
     assert set(results.reference_by_seed) == {row.params.seed for row in results.rows.values()}
 
 

@@ -69,17 +69,20 @@ def test_rows_come_seed_by_seed_and_each_is_named_once(file):
 
 
 def test_a_row_becomes_arguments_for_dvc_and_shares_data_where_it_may(root):
-    text = ONE.replace("lr: 1", "lr: 0.00001, prepare.train_prompts: 24")
+    more = "prepare.train_prompts: 24, train.eval_every: 8, train.gradient_checkpointing: true"
+    text = ONE.replace("lr: 1", f"lr: 0.00001, {more}")
     both = text.replace("10}", "10}, {name: more, loss: fkl, beta: 1, train.epochs: 2}")
     row, other = loaded(root, both)
     assert row.settings == [
         "study=embedded",
-        "loss=hinge",
+        'loss="hinge"',
         "beta=10.0",
         "alpha=0.5",
-        "lr=0.00001",
+        "lr=1e-05",
         "seed=3",
-        "studies/embedded.yaml:prepare.train_prompts=24",
+        "studies/embedded.yaml:++prepare.train_prompts=24",
+        "studies/embedded.yaml:++train.eval_every=8",
+        "studies/embedded.yaml:++train.gradient_checkpointing=true",
     ]
     assert row.data == other.data
     assert row.data != loaded(root, ONE)[0].data
@@ -114,6 +117,8 @@ rows:
         ("loss: hinge", "loss: hinges", "row 'hinge-b10': loss = 'hinges'"),
         ("lr: 1", "lr: 1, split: 1", "row 'hinge-b10': split"),
         ("lr: 1", "lr: 1, seed: 1", "row 'hinge-b10': seed"),
+        ("lr: 1", "lr: 1, no.such: 1", "row 'hinge-b10': no.such"),
+        ("hinge, beta: 10", "alpha-hinge, beta: 10", "row 'hinge-b10': alpha"),
         ("study: embedded", "study: embeded", "studies/embeded.yaml"),
         ("name: hinge-b10", "name: a b", "rows.0.name = 'a b'"),
         ("seeds: [3]", "seeds: []", "seeds = []"),
