@@ -11,12 +11,10 @@ from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 
 from experiments import publish
-from fdpo.config.sources import Pairs
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
 from fdpo.models.causal_lm import load_tokenizer
-from fdpo.sources.given_pairs import read_pairs
 from tests.support import hub_repos, tiny
 
 SOURCE = {"repo": "you/base", "revision": "main", "commit": "c" * 40, "weights": "safetensors"}
@@ -54,8 +52,8 @@ def uploaded(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(publish, "get_token", lambda: TOKEN)
     monkeypatch.setattr(publish, "hf_hub_download", base_card)
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
-    objective = {"loss": "jsd", "beta": 0.5, "alpha": 0.3, "lr": 1e-5}
     for folder in ("models/policy", "results/evaluate"):
+        objective = {"loss": "jsd", "beta": 0.5, "alpha": 0.3, "lr": 1e-5}
         write_json(Path(folder, "objective.json"), objective)
     config = {"base_model_name_or_path": "models/reference"}
     write_json(Path("models/policy/adapter_config.json"), config)
@@ -131,7 +129,7 @@ def test_the_experiment_is_the_one_with_the_same_lock(uploaded):
     assert "| DVC experiment | calm-owl |" in card.splitlines()
 
 
-def test_published_pairs_can_be_trained_on(uploaded):
+def test_pairs_are_published_as_text(uploaded):
     hub_repos.gpt2(Path("models/reference"))
     tokenizer = load_tokenizer(Path("models/reference"))
     chosen = [*tokenizer.encode(" was great"), tokenizer.eos_token_id]
@@ -139,10 +137,9 @@ def test_published_pairs_can_be_trained_on(uploaded):
     for split in ("train", "test"):
         records.write(f"data/{split}.jsonl", [pair])
     publish.main(["me/policy", "--pairs"])
-    shutil.move(uploaded / "me/policy-pairs", "user_data")
-    (row,) = read_pairs(Pairs(path="user_data/train.jsonl"))[0]["train"]
-    assert (row.prompt, row.chosen, row.rejected) == ("The movie", " was great", " was bad")
-    assert json.loads(Path("user_data/train.jsonl").read_text())["chosen_reward"] == 1.0
+    row = json.loads((uploaded / "me/policy-pairs/train.jsonl").read_text())
+    texts = {"prompt": "The movie", "chosen": " was great", "rejected": " was bad"}
+    assert row == texts | {"chosen_reward": 1.0, "rejected_reward": 0.0}
 
 
 @pytest.mark.parametrize(

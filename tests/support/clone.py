@@ -34,7 +34,7 @@ class Clone:
             env=self.environment | environment,
             capture_output=True,
             check=False,
-            timeout=900,
+            timeout=3600,
         )
         printed = (done.stdout.decode(), done.stderr.decode())
         return subprocess.CompletedProcess(command, done.returncode, *printed)

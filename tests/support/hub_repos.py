@@ -27,6 +27,7 @@ SUBJECTS = ["movie", "film", "story", "plot", "cast", "scene", "actor", "ending"
 VERBS = ["was", "seemed", "felt", "looked", "became", "stayed"]
 JUDGEMENTS = ["great", "boring", "creepy", "superb", "bad", "lovely", "dull", "perfect", "cool"]
 LABELS = {0: "NEGATIVE", 1: "POSITIVE"}
+SENTIMENT = {"id2label": LABELS, "label2id": {label: index for index, label in LABELS.items()}}
 
 
 def build_all(folder: Path) -> None:
@@ -57,16 +58,9 @@ def gpt2(folder: Path, positions: int = 512) -> None:
     )
     bpe.save_model(str(folder))
     write_json(folder / "tokenizer_config.json", {"model_max_length": positions})
-    config = GPT2Config(
-        vocab_size=bpe.get_vocab_size(),
-        n_positions=positions,
-        n_embd=16,
-        n_layer=2,
-        n_head=2,
-        bos_token_id=0,
-        eos_token_id=0,
-        initializer_range=0.3,
-    )
+    size = {"n_embd": 16, "n_layer": 2, "n_head": 2, "initializer_range": 0.3}
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    config = GPT2Config(vocab_size=bpe.get_vocab_size(), n_positions=positions, **size, **ends)
     _save(GPT2LMHeadModel, config, folder)
 
 
@@ -80,16 +74,9 @@ def distilbert(folder: Path) -> None:
     vocabulary = [*special, *letters, *(f"##{letter}" for letter in letters), ",", ".", *words]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     write_json(folder / "tokenizer_config.json", {"do_lower_case": True, "model_max_length": 64})
+    size = {"dim": 16, "hidden_dim": 32, "n_layers": 2, "n_heads": 2, "initializer_range": 0.3}
     config = DistilBertConfig(
-        vocab_size=len(vocabulary),
-        max_position_embeddings=64,
-        dim=16,
-        hidden_dim=32,
-        n_layers=2,
-        n_heads=2,
-        initializer_range=0.3,
-        id2label=LABELS,
-        label2id={label: index for index, label in LABELS.items()},
+        vocab_size=len(vocabulary), max_position_embeddings=64, **size, **SENTIMENT
     )
     _save(DistilBertForSequenceClassification, config, folder)
 
@@ -102,17 +89,9 @@ def roberta(folder: Path) -> None:
     corpus = sentences(200, "corpus")
     bpe.train_from_iterator(corpus, vocab_size=320, special_tokens=special, show_progress=False)
     bpe.save_model(str(folder))
-    config = RobertaConfig(
-        vocab_size=bpe.get_vocab_size(),
-        max_position_embeddings=66,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        initializer_range=0.3,
-        id2label=LABELS,
-        label2id={label: index for index, label in LABELS.items()},
-    )
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    size |= {"num_attention_heads": 2, "initializer_range": 0.3, "max_position_embeddings": 66}
+    config = RobertaConfig(vocab_size=bpe.get_vocab_size(), **size, **SENTIMENT)
     _save(RobertaForSequenceClassification, config, folder)
 
 
@@ -150,12 +129,8 @@ def pairs(folder: Path, train: int = 24, test: int = 6) -> None:
     chosen = [f" and {text}" for text in sentences(len(prompts), "chosen")]
     rejected = [f" but {text}" for text in sentences(len(prompts), "rejected")]
     for split, part in (("train", slice(6 * train)), ("test", slice(6 * train, None))):
-        _parquet(
-            folder / f"data/{split}-00000-of-00001.parquet",
-            prompt=prompts[part],
-            chosen=chosen[part],
-            rejected=rejected[part],
-        )
+        columns = {"prompt": prompts[part], "chosen": chosen[part], "rejected": rejected[part]}
+        _parquet(folder / f"data/{split}-00000-of-00001.parquet", **columns)
 
 
 def prompts(folder: Path, count: int = 12) -> None:

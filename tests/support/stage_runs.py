@@ -80,15 +80,16 @@ def finished_workspace(scratch: Path) -> Workspace:
     """All stages' outputs, with a random model of 33,440 parameters: made once in a test run and
     copied into `scratch`, a folder of pytest's."""
     base = scratch.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else scratch.parent
-    made, packages = base / "finished", embedded_fakes.FakePackages(base / "packages")
+    made, packages = base / "finished", base / "packages"
+    environment = embedded_fakes.pip_environment(packages)
     with FileLock(f"{made}.lock"):
         if not (made / "results/metrics.json").exists():
             (made / "user_data").mkdir(parents=True)
             copy_settings(made)
-            clone.shrink(made, embedded_fakes.build(packages.find_links))
-            run_all(STAGES, made, **packages.environment)
+            clone.shrink(made, embedded_fakes.build(packages))
+            run_all(STAGES, made, **environment)
     shutil.copytree(made, scratch / "workspace")
-    return Workspace(scratch / "workspace", packages.environment)
+    return Workspace(scratch / "workspace", environment)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import (
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -23,7 +24,8 @@ from transformers import (
 )
 
 EXAMPLES = Path(__file__).parents[2] / "user_data"
-END, BEGIN_TURN, END_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+END = "<|endoftext|>"
+SPECIAL = [END, "<|im_start|>", "<|im_end|>"]
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -32,12 +34,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     texts = [(EXAMPLES / name).read_text() for name in ("pairs.jsonl", "prompts.csv")]
-    trainer = BpeTrainer(
-        vocab_size=400,
-        special_tokens=[END, BEGIN_TURN, END_TURN],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
+    trainer = BpeTrainer(vocab_size=400, special_tokens=SPECIAL, show_progress=False)
+    trainer.initial_alphabet = pre_tokenizers.ByteLevel.alphabet()
     bpe.train_from_iterator(texts, trainer)
     made = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, pad_token=END)
     made.chat_template = (EXAMPLES / "chatml.jinja").read_text()
@@ -65,26 +63,17 @@ def walk_repos(folder: Path) -> None:
     pyarrow.parquet.write_table(table, path)
 
 
-def _save(
-    kind: type[Qwen2ForCausalLM] | type[Qwen2ForSequenceClassification],
-    folder: Path,
-    seed: int = 0,
-    **more: int,
-) -> None:
+def _save(kind: type[PreTrainedModel], folder: Path, seed: int = 0, **more: int) -> None:
     words = tokenizer()
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    size |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512}
+    ends = {"bos_token_id": None, "eos_token_id": words.eos_token_id}
+    ends |= {"pad_token_id": words.pad_token_id, "tie_word_embeddings": True}
     config = Qwen2Config(
         vocab_size=len(words),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
         initializer_range=0.3,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=words.pad_token_id,
+        **size,
+        **ends,
         **more,
     )
     with torch.random.fork_rng(devices=[]):

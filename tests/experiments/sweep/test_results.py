@@ -53,13 +53,21 @@ def test_what_is_written_is_read_again_and_named_by_its_content(folder, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [({"params": {}}, f"{ROW}.json: params"), ({"study": "imdb"}, "imdb")]
+    ("key", "value"),
+    [("study", None), ("metrics", {"kl": {"value": "5", "low": 0, "high": 1}}), ("params", {})],
 )
-def test_a_file_that_was_changed_or_of_another_study_is_refused(folder, change, said):
+def test_a_file_that_is_not_as_it_was_written_is_refused(folder, key, value):
     path = folder / "controlled" / f"{ROW}.json"
-    content = json.loads(path.read_text()) | change
-    (path if "params" in change else path.with_stem("other")).write_text(json.dumps(content))
-    with pytest.raises(UserError, match=said):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(UserError, match=f"{ROW}.json: {key}"):
+        load_rows("controlled", folder)
+
+
+def test_rows_that_cannot_be_compared_are_refused(folder):
+    path = folder / "controlled" / f"{ROW}.json"
+    content = json.loads(path.read_text()) | {"study": "imdb"}
+    path.with_stem("other").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="imdb"):
         load_rows("controlled", folder)
     with pytest.raises(UserError, match="which has controlled"):
         load_rows("contrlled", folder)
