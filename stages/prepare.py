@@ -186,12 +186,12 @@ def from_completions(source: CompletionsSource, seed: int) -> None:
     heldout = held_out(source, given, seed, origins)
     fetch_models(source)
     chat = chat_format(source, source.completions, skipped)
-    fields = {}
+    fields: dict[str, dict[str, Any]] = {}
     for turns, items in given.items():
         if source.heldout_prompts is None or turns not in heldout:
             made = [item for item in (chat.completed(turns, item) for item in items) if item]
             for prompt in chat.prompts([turns]) if len(made) > 1 else ():
-                fields[prompt] = {"completions": made}
+                fields.setdefault(prompt, {"completions": []})["completions"] += made
     write_given(chat, {"train": fields}, heldout, origins, skipped)
 
 
