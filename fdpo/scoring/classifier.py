@@ -189,7 +189,7 @@ def write(folder: str | Path, section: Section) -> list[str]:
     folder = Path(folder)
     tokenizer = from_folder(AutoTokenizer, folder, KIND, REBUILD)
     index = label_index(from_folder(AutoConfig, folder, KIND, REBUILD), section.label, folder)
-    fields = section.model_dump(include=ClassifierSettings.model_fields.keys())
+    fields = section.model_dump(include=set(ClassifierSettings.model_fields))
     fields |= {"label": index if section.label is None else section.label, "end": "given"}
     notes = []
     if section.input == "chat":
