@@ -7,6 +7,7 @@ reference at KL 0. A pair of losses differs by the mean over seeds of its paired
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from typing import Literal
 
@@ -82,6 +83,7 @@ def scores_at(curves: Mapping[str, Sequence[Point]], kl: float, score: str) -> S
     return found
 
 
+@cache
 def critical_value(pairs: int, seeds: int) -> float:
     """How many standard errors a simultaneous interval reaches to each side.
 
@@ -170,8 +172,9 @@ def smallest_found(scores: Scores) -> tuple[float, int] | None:
         return None
     seeds = max(map(len, paired))
     spread = float(np.mean([v.var(ddof=1) for v in paired if len(v) == seeds])) ** 0.5
+    return _found_in_spreads(len(paired), seeds) * spread, seeds
 
-    def missing(size: float) -> float:
-        return power(size, spread, len(paired), seeds) - POWER
 
-    return float(brentq(missing, 0.0, 50 * spread)), seeds
+@cache
+def _found_in_spreads(pairs: int, seeds: int) -> float:
+    return float(brentq(lambda size: power(size, 1.0, pairs, seeds) - POWER, 0.0, 50.0))
