@@ -17,7 +17,7 @@ import numpy as np
 from experiments.report.compare import ERROR, POWER, Scores, compare, omnibus, smallest_found
 
 LOSSES = [f"loss {number}" for number in range(9)]
-DRAWS, OMNIBUS_DRAWS = 10_000, 500
+DRAWS, OMNIBUS_DRAWS = 2_000, 200
 SEED_SPREAD, NOISE = 0.1, 0.05
 # name: seeds per loss, noise per loss as a multiple of NOISE
 DESIGNS: dict[str, tuple[Sequence[int], Sequence[float]]] = {
