@@ -1,19 +1,29 @@
 """Rewards of the losses at equal divergence from the reference, with intervals over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from experiments.exact.training import Labels, draw_pairs, loss_of_pairs, train
-from experiments.exact.world import Measures, World
+from experiments.exact.optimum import ALPHA, CLOSED, optimum_at
+from experiments.exact.training import Labels, Pairs, draw_pairs, flow
+from experiments.exact.world import Measures, World, measure
 from fdpo.losses import Objective
 
-LOSSES = ("sigmoid", "hinge", "jsd", "fkl", "alpha", "jeffreys", "chi2", "ipo", "squared")
-BETAS = tuple(float(f"{beta:.2g}") for beta in np.geomspace(0.1, 5, 6))
-ALPHA = 0.5
+LOSSES = (
+    "sigmoid",
+    "hinge",
+    "jsd",
+    "fkl",
+    "alpha",
+    "jeffreys",
+    "chi2",
+    "ipo",
+)  # not `squared`: no optimum has a KL of 1
 LEVELS = {"kl": 1.0, "forward_kl": 0.5}  # nats
+# β in units of the one whose optimum has a KL of 1, sigmoid's for `hinge`, which has none.
+STRENGTHS = (0.25, 0.5, 0.7, 1.0, 1.4, 2.8)
 SEEDS = 20
 
 
@@ -52,32 +62,48 @@ def at_levels(world: World, labels: Labels, pairs: int) -> list[dict]:
     draws = draw_pairs(world, labels, pairs, SEEDS)
     found: dict[str, list[AtLevel]] = {name: [] for name in LEVELS}
     for loss in LOSSES:
-        objectives = [Objective(loss, beta, ALPHA) for beta in BETAS]
-        paths = [
-            train(world, objective, loss_of_pairs(world, objective, draws), SEEDS)
-            for objective in objectives
-        ]
+        paths = {
+            beta: train(world, Objective(loss, beta, ALPHA), draws) for beta in betas(world, loss)
+        }
         for name, level in LEVELS.items():
             found[name].append(at_level(loss, paths, name, level))
     return [{"at": name, **row} for name, of in found.items() for row in compare(of)]
 
 
-def at_level(loss: str, by_beta: Sequence[Sequence[Measures]], name: str, level: float) -> AtLevel:
-    """Rewards where the paths first come to `level` of the divergence `name`.
+def betas(world: World, loss: str) -> list[float]:
+    """The strengths that a loss is trained with."""
+    unit = optimum_at(world, loss if loss in CLOSED else "sigmoid", "kl", 1.0)[0]
+    return [strength * unit for strength in STRENGTHS]
+
+
+def train(world: World, objective: Objective, draws: Pairs) -> list[Measures]:
+    """Measures [seeds] after each step, until all seeds have come to all levels."""
+    path = []
+    for log_policy in flow(world, objective, draws):
+        path.append(measure(world, log_policy))
+        if all((getattr(path[-1], name) > level).all() for name, level in LEVELS.items()):
+            break
+    return path
+
+
+def at_level(
+    loss: str, paths: Mapping[float, Sequence[Measures]], name: str, level: float
+) -> AtLevel:
+    """Rewards where the paths, by β, first come to `level` of the divergence `name`.
 
     Each seed's β is the one with the greatest mean reward over the other seeds there, so that no
-    seed chooses by its own noise.
+    seed chooses by its own noise, among those with which all seeds get there.
     """
-    rewards = np.array([first_crossing(path, name, level) for path in by_beta])  # [betas, seeds]
-    seeds = rewards.shape[1]
-    chosen = np.empty(seeds, dtype=int)
-    for seed in range(seeds):
-        others = np.delete(rewards, seed, 1) if seeds > 1 else rewards
-        means = others.mean(1)  # NaN where a seed does not get there
-        chosen[seed] = np.nanargmax(means) if np.isfinite(means).any() else 0
-    counts = np.bincount(chosen, minlength=len(by_beta))
-    betas = [BETAS[place] for place in np.argsort(-counts, kind="stable") if counts[place]]
-    return AtLevel(loss, rewards[chosen, np.arange(seeds)], betas)
+    reached = {beta: first_crossing(path, name, level) for beta, path in paths.items()}
+    reached = {beta: rewards for beta, rewards in reached.items() if np.isfinite(rewards).all()}
+    if not reached:
+        return AtLevel(loss, np.full(SEEDS, np.nan), [])
+    rewards = np.array(list(reached.values()))  # [betas, seeds]
+    chosen = (rewards.sum(1, keepdims=True) - rewards).argmax(0)
+    counts = np.bincount(chosen, minlength=len(reached))
+    places = [place for place in np.argsort(-counts, kind="stable") if counts[place]]
+    own = rewards[chosen, np.arange(rewards.shape[1])]
+    return AtLevel(loss, own, [list(reached)[place] for place in places])
 
 
 def first_crossing(path: Sequence[Measures], name: str, level: float) -> np.ndarray:

@@ -1,62 +1,62 @@
-"""What a policy's shortfall comes of: the estimate of the reward, or the divergence.
+"""What a loss's shortfall comes of: its estimate of the reward, or its divergence.
 
-A table can take any value of g(ρ_i) − g(ρ_j), so at the minimum of drawn pairs all losses of one
-shape have the same estimate of the reward, and their policies differ by the closed form that turns
-it into probabilities. So the two can be crossed without any training.
+Trained on few pairs, a policy's implicit reward is a noisy estimate of the true one, and the
+divergence turns it into probabilities. The two are crossed here: every loss's estimate is put into
+reverse KL's closed form, and sigmoid's estimate into every divergence's, at equal KL.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.exact.comparison import ALPHA, LEVELS, AtLevel, compare, first_crossing
-from experiments.exact.optimum import optimum
-from experiments.exact.training import Draws
+from experiments.exact.comparison import LEVELS, SEEDS, AtLevel, compare, first_crossing
+from experiments.exact.optimum import ALPHA, CLOSED, optimum
+from experiments.exact.training import Labels, draw_pairs, flow
 from experiments.exact.world import World, measure
+from fdpo.losses import Objective
 
-DIVERGENCES = ("sigmoid", "jsd", "fkl", "alpha", "jeffreys", "chi2")
-STRENGTHS = np.geomspace(60, 0.03, 24)  # β from strong to weak, in units of the target's own
-NEWTON_STEPS = 12
-
-
-def reward_estimates(world: World, draws: Draws, prior: float) -> Tensor:
-    """Most probable Bradley–Terry rewards [seeds, prompts, completions] of the pairs.
-
-    `prior` is the standard deviation of a normal prior around 0 in each. By Newton's method.
-    """
-    seeds, (prompts, completions) = len(draws.chosen), world.log_ref.shape
-    cells = torch.arange(seeds)[:, None] * prompts * completions
-    chosen, rejected = (cells + draws.chosen).flatten(), (cells + draws.rejected).flatten()
-    row = chosen // completions
-    places = chosen % completions, rejected % completions
-    ridge = torch.eye(completions, dtype=torch.float64) / prior**2
-    estimate = torch.zeros(seeds * prompts * completions, dtype=torch.float64)
-    for _ in range(NEWTON_STEPS):
-        wrong = torch.sigmoid(estimate[rejected] - estimate[chosen])
-        slope = estimate / prior**2
-        slope.index_add_(0, chosen, -wrong).index_add_(0, rejected, wrong)
-        curvature = torch.zeros(seeds * prompts, completions, completions, dtype=torch.float64)
-        pull = wrong * (1 - wrong)
-        for first in (0, 1):
-            for second in (0, 1):
-                sign = 1 if first == second else -1
-                where = (row, places[first], places[second])
-                curvature.index_put_(where, sign * pull, accumulate=True)
-        step = torch.linalg.solve(curvature + ridge, slope.view(-1, completions))
-        estimate = estimate - step.flatten()
-    return estimate.view(seeds, prompts, completions)
+STRENGTHS = np.geomspace(30, 0.03, 36)  # β, in units of the estimate's spread under π_ref
 
 
-def rewards_by_divergence(world: World, estimate: Tensor) -> list[dict]:
-    """Each divergence's reward at equal KL if it took `estimate` for the reward."""
-    found = []
-    for loss in DIVERGENCES:
-        path = []
-        for beta in STRENGTHS:
-            policy = optimum(loss, float(beta), ALPHA, world.log_ref, estimate)
-            path.append(measure(world, cast(Tensor, policy)))  # only squared may have none
-        rewards = first_crossing(path, "kl", LEVELS["kl"])
-        found.append(AtLevel(loss, rewards, []))
-    return compare(found)
+def crossed(world: World, rows: Sequence[dict], pairs: int) -> dict[str, list[dict]]:
+    """Rewards at equal KL; `rows` are those of the losses trained on so many pairs."""
+    draws = draw_pairs(world, Labels(), pairs, SEEDS)
+    estimates = {}
+    for row in rows:
+        objective = Objective(row["loss"], row["betas"][0], ALPHA)
+        estimates[row["loss"]] = implied_rewards(world, objective, draws)
+    shared = estimates["sigmoid"]
+    return {
+        "its own estimate, reverse KL": compare(
+            [at_equal_kl(world, loss, "sigmoid", own) for loss, own in estimates.items()]
+        ),
+        "sigmoid's estimate, its own divergence": compare(
+            [at_equal_kl(world, loss, loss, shared) for loss in CLOSED if loss != "ipo"]
+        ),
+    }
+
+
+def implied_rewards(world: World, objective: Objective, draws) -> Tensor:
+    """Implicit rewards [seeds, prompts, completions] where each seed's policy comes to the KL."""
+    found, there = None, torch.zeros(draws.seeds, dtype=torch.bool)
+    for policy in flow(world, objective, draws):
+        found = policy if found is None else torch.where(there[:, None, None], found, policy)
+        there = there | (measure(world, policy).kl >= LEVELS["kl"])
+        if there.all():
+            break
+    return objective.implicit_reward(cast(Tensor, found), world.log_ref)
+
+
+def at_equal_kl(world: World, name: str, divergence: str, estimate: Tensor) -> AtLevel:
+    """The rewards of a divergence's closed form that takes `estimate` for the reward."""
+    ref = world.log_ref.exp()
+    centred = estimate - (ref * estimate).sum(-1, keepdim=True)
+    spread = (ref * centred**2).sum(-1).mean(-1).sqrt()
+    path = []
+    for beta in STRENGTHS:
+        policy = optimum(divergence, beta, ALPHA, world.log_ref, centred / spread[:, None, None])
+        path.append(measure(world, cast(Tensor, policy)))  # only squared may have none
+    return AtLevel(name, first_crossing(path, "kl", LEVELS["kl"]), [])

@@ -4,23 +4,27 @@ With labels of probability p_ij the population's minimum has β(g(ρ_i) − g(ρ
 logistic shape, which Bradley–Terry rewards r meet exactly, and for the squared shape
 g(ρ_i) = p̄_i/β + const, where p̄_i is the probability of winning against the reference. So either is
 g(ρ_i) = (t_i − λ)/β with a target t, and λ makes the probabilities add up to 1. The hinge's minimum
-is a step function of p_ij and has no such form.
+is a step function of p_ij and has no such form, and `squared` none where t has a wide range.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from scipy.optimize.elementwise import find_root
 from scipy.special import lambertw, wrightomega
 from torch import Tensor
 
-from experiments.exact.world import World
+from experiments.exact.world import World, measure
 from fdpo import losses
 from fdpo.losses import LOSSES
 
 Array = np.ndarray
 TOP_OF_SQUARED = np.exp(-1) * (1 - 1e-15)  # of ρe^{−ρ}; rounded up, it would have no inverse
+ALPHA = 0.5
+CLOSED = ("sigmoid", "jsd", "fkl", "alpha", "jeffreys", "chi2", "ipo")  # at any β
 # ρ of g(ρ) = x; ω is Wright's, ω + log ω = x.
 INVERSE: dict[Callable, Callable[[Array, float], Array]] = {
     losses.identity_link: lambda x, _: x,
@@ -69,3 +73,17 @@ def optimum(loss: str, beta: float, alpha: float, log_ref: Tensor, target: Tenso
         return None
     shift = find_root(excess, (low, high), args=(rows,), tolerances={"xatol": 0}).x
     return torch.tensor(ref + log_ratio(shift, rows)).log_softmax(-1).reshape(shape)
+
+
+def optimum_at(world: World, loss: str, name: str, level: float) -> tuple[float, Tensor]:
+    """β and log π of the optimum of one of `CLOSED` that has the divergence `name` of `level`."""
+    wanted = target(world, loss)
+
+    def policy(log_beta: float) -> Tensor:
+        return cast(Tensor, optimum(loss, float(np.exp(log_beta)), ALPHA, world.log_ref, wanted))
+
+    def excess(log_beta: float) -> float:
+        return getattr(measure(world, policy(log_beta)), name).item() - level
+
+    log_beta = brentq(excess, -3, 4, xtol=1e-9)
+    return float(np.exp(log_beta)), policy(log_beta)

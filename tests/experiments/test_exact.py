@@ -10,15 +10,16 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from experiments.exact.comparison import at_level, compare, first_crossing
-from experiments.exact.explanation import reward_estimates
-from experiments.exact.optimum import optimum, target
+from experiments.exact.explanation import at_equal_kl
+from experiments.exact.optimum import CLOSED, optimum, optimum_at, target
 from experiments.exact.training import (
     Labels,
+    damped,
     draw_pairs,
-    loss_of_everything,
-    loss_of_pairs,
+    flow,
     minimum,
     slope_at_reference,
+    slopes,
 )
 from experiments.exact.world import (
     Measures,
@@ -27,13 +28,13 @@ from experiments.exact.world import (
     measure,
 )
 from fdpo.core.errors import UserError
-from fdpo.losses import LOSSES, NAMED, Objective, f_dpo_loss
+from fdpo.losses import LOSSES, Objective, f_dpo_loss
 from fdpo.sources import exact
 from tests.support import clone, stage_runs, tiny
 from tests.support.settings import copy_settings, set_knobs
 from user_data.letters import reward
 
-CLOSED = [loss.name for loss in NAMED if loss.name not in ("hinge", "squared")]
+LOG_3 = math.log(3)
 
 
 def small_world(prompts: int = 2, completions: int = 6) -> World:
@@ -96,61 +97,105 @@ def test_squared_has_no_optimum_where_its_reward_would_pass_the_greatest_implied
     assert optimum("squared", 0.5, 0.5, world.log_ref, world.reward) is None
 
 
+# β(g(log 1.5) − g(log 0.5)) = log 3 by each link, at α = 0.5; IPO's log-ratios are (3/4 − 1/2)/β
+# apart, by the labels' 3 in 4 that the first is chosen.
+BY_HAND = {
+    "sigmoid": 1.0,
+    "jsd": LOG_3 / math.log(1.2 / (2 / 3)),
+    "fkl": LOG_3 / (1 / 0.5 - 1 / 1.5),
+    "alpha": LOG_3 / (2 * (0.5**-0.5 - 1.5**-0.5)),
+    "jeffreys": LOG_3 / (LOG_3 + 1 / 0.5 - 1 / 1.5),
+    "chi2": LOG_3 / (LOG_3 + 1.5 - 0.5),
+    "ipo": 0.25 / LOG_3,
+}
+
+
+@pytest.mark.parametrize("loss", CLOSED)
+def test_two_actions_by_hand(loss):
+    """Reference (1/2, 1/2), rewards log 3 apart: at these β all optima are (3/4, 1/4)."""
+    world = World(torch.full((1, 2), 0.5).double().log(), torch.tensor([[LOG_3, 0]]).double())
+    best = optimum(loss, BY_HAND[loss], 0.5, world.log_ref, target(world, loss))
+    trained = minimum(world, Objective(loss, BY_HAND[loss], 0.5))
+    for policy in (best, trained):
+        torch.testing.assert_close(policy.exp(), torch.tensor([[0.75, 0.25]]).double())
+
+
 @pytest.mark.parametrize("loss", CLOSED)
 def test_a_table_trained_on_everything_reaches_the_optimum(loss):
     world = small_world()
-    beta = 2.0 / LOSSES[loss].curvature if loss != "ipo" else 0.3
-    best = measure(world, optimum(loss, beta, 0.5, world.log_ref, target(world, loss)))
-    everything = loss_of_everything(world, Objective(loss, beta, 0.5), Labels())
-    found = measure(world, minimum(world, everything, world.log_ref))
-    assert found.reward.item() == pytest.approx(best.reward.item(), abs=1e-4)
-    assert found.kl.item() == pytest.approx(best.kl.item(), abs=1e-4)
+    beta, best = optimum_at(world, loss, "kl", 0.5)
+    assert measure(world, best).kl.item() == pytest.approx(0.5, abs=1e-6)
+    found = measure(world, minimum(world, Objective(loss, beta, 0.5)))
+    assert found.reward.item() == pytest.approx(measure(world, best).reward.item(), abs=1e-6)
+    assert found.kl.item() == pytest.approx(0.5, abs=1e-5)
 
 
-def test_the_loss_of_everything_is_the_mean_of_f_dpo_loss_over_all_labelled_pairs():
-    world, objective = small_world(1, 3), Objective("jsd", 0.7, 0.5)
-    policy = (world.log_ref + torch.tensor([[0.5, -0.2, 0.1]])).log_softmax(-1)
-    ref, logp, total = world.log_ref[0], policy[0], 0.0
-    labels = Labels(flip_rate=0.1)
-    for i in range(3):
-        for j in range(3):
-            odds = labels.probability(world.reward[0, i] - world.reward[0, j])
-            chance = (ref[i] + ref[j]).exp()
-            for w, r, share in ((i, j, odds), (j, i, 1 - odds)):
-                sides = [logp[w], logp[r], ref[w], ref[r]]
-                total += chance * share * f_dpo_loss(objective, *(s[None] for s in sides))[0].item()
-    assert loss_of_everything(world, objective, labels)(policy).item() == pytest.approx(
-        total.item()
-    )
+@pytest.mark.parametrize("loss", ["sigmoid", "jsd", "fkl", "ipo", "hinge"])
+def test_slopes_are_those_of_f_dpo_loss_over_the_pairs(loss):
+    world, objective = small_world(), Objective(loss, 0.7, 0.5)
+    pairs = draw_pairs(world, Labels(), 40, 3)
+    logits = torch.randn(3, 2, 6, generator=torch.manual_seed(0)).double().requires_grad_()
+    log_policy = logits.log_softmax(-1)
+    flat, ref = log_policy.flatten(), world.log_ref.flatten().repeat(3)
+    sides = [at[side] for at in (flat, ref) for side in (pairs.chosen, pairs.rejected)]
+    (f_dpo_loss(objective, *sides)[0] * pairs.weight).sum().backward()
+    slope, curvature = slopes(objective, pairs, log_policy.detach(), world.log_ref)
+    torch.testing.assert_close(slope, logits.grad)
+    assert (curvature >= 0).all()
 
 
-def test_the_loss_of_many_pairs_comes_to_that_of_everything():
-    world, objective = small_world(), Objective("fkl", 0.7, 0.5)
-    draws = draw_pairs(world, Labels(), 40_000, 2)
-    policy = (world.log_ref + world.reward / 3).log_softmax(-1)
-    drawn = loss_of_pairs(world, objective, draws)(policy.float().expand(2, -1, -1)).item() / 2
-    drawn += math.log(2) * (draws.chosen == draws.rejected).double().mean().item()
-    exact_loss = loss_of_everything(world, objective, Labels())(policy).item()
-    assert drawn == pytest.approx(exact_loss, abs=0.01)
+def test_a_damped_step_solves_its_equations():
+    policy = small_world().log_ref.exp()
+    curvature, gradient = torch.rand(2, 2, 6, generator=torch.manual_seed(0)).double()
+    jacobian = torch.eye(6).double() - policy[:, None, :]
+    matrix = torch.eye(6) / 3.0 + jacobian.mT @ curvature.diag_embed() @ jacobian
+    expected = torch.linalg.solve(matrix, gradient)
+    torch.testing.assert_close(damped(gradient, curvature, policy, 3.0), expected)
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "fkl", "chi2", "ipo"])
+def test_a_long_flow_on_many_pairs_comes_near_the_optimum(loss):
+    world = small_world()
+    beta, best = optimum_at(world, loss, "kl", 0.3)
+    draws = draw_pairs(world, Labels(), 200_000, 2)
+    *_, end = flow(world, Objective(loss, beta, 0.5), draws)
+    exact = measure(world, best).reward.item()
+    np.testing.assert_allclose(measure(world, end).reward, exact, atol=0.02)
 
 
 def test_fewer_pairs_are_the_first_of_more_and_labels_by_rank_are_right():
     world = small_world()
     few, many = (draw_pairs(world, Labels(by_rank=True), pairs, 2) for pairs in (10, 50))
-    assert torch.equal(few.chosen, many.chosen[:, :10])
-    rewards = world.reward.flatten()
+    keys = [set(zip(p.chosen.tolist(), p.rejected.tolist(), strict=True)) for p in (few, many)]
+    assert keys[0] <= keys[1]
+    rewards = world.reward.flatten().repeat(2)
     assert (rewards[many.chosen] >= rewards[many.rejected]).all()
 
 
-def test_reward_estimates_are_where_the_posterior_is_flat():
-    """There Σ (won − expected) of a completion is its estimate over the prior's variance."""
-    world, prior = small_world(), 2.0
-    draws = draw_pairs(world, Labels(), 60, 3)
-    estimate = reward_estimates(world, draws, prior).flatten(1)
-    surprise = torch.zeros_like(estimate)
-    wrong = torch.sigmoid(estimate.gather(1, draws.rejected) - estimate.gather(1, draws.chosen))
-    surprise.scatter_add_(1, draws.chosen, wrong).scatter_add_(1, draws.rejected, -wrong)
-    torch.testing.assert_close(surprise, estimate / prior**2, rtol=1e-8, atol=1e-10)
+def test_a_seed_s_weights_add_up_to_1_but_for_pairs_of_equals():
+    world = small_world()
+    pairs = draw_pairs(world, Labels(), 50_000, 2)
+    by_seed = torch.zeros(2).double().index_add_(0, pairs.chosen // 12, pairs.weight)
+    equals = world.log_ref.exp().square().sum(-1).mean().item()
+    np.testing.assert_allclose(by_seed, 1 - equals, atol=0.01)
+
+
+def test_labels_by_hand():
+    difference = torch.tensor([LOG_3, -LOG_3, 0.0]).double()
+    for labels, expected in (
+        (Labels(), [0.75, 0.25, 0.5]),
+        (Labels(flip_rate=0.2), [0.65, 0.35, 0.5]),
+        (Labels(by_rank=True), [1, 0, 0.5]),
+    ):
+        np.testing.assert_allclose(labels.probability(difference), expected)
+
+
+def test_the_true_reward_by_reverse_kl_has_the_reward_of_the_frontier():
+    world = small_world()
+    estimate = 5 * world.reward.repeat(3, 1, 1) + 2  # its scale and its level play no part
+    found = at_equal_kl(world, "sigmoid", "sigmoid", estimate).rewards
+    best = measure(world, optimum_at(world, "sigmoid", "kl", 1.0)[1]).reward.item()
+    np.testing.assert_allclose(found, best, atol=0.01)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -175,12 +220,14 @@ def test_rewards_at_a_level_by_hand():
 
 
 def test_a_seed_s_strength_is_chosen_by_the_others():
-    by_beta = [
+    first, second = (
         path(([0, 0, 0], [0, 0, 0]), (rewards, [1, 1, 1])) for rewards in ([9, 1, 1], [2] * 3)
-    ]
-    found = at_level("sigmoid", by_beta, "kl", 1.0)
+    )
+    not_all = path(([0, 0, 0], [0, 0, 0]), ([9, 9, 9], [1, 1, 0.5]))
+    found = at_level("sigmoid", {0.1: first, 0.2: second, 0.3: not_all}, "kl", 1.0)
     assert found.rewards.tolist() == [2, 1, 1]
-    again, other = compare([found, at_level("fkl", by_beta[1:], "kl", 1.0)])
+    assert found.betas == [0.1, 0.2]
+    again, other = compare([found, at_level("fkl", {0.2: second}, "kl", 1.0)])
     assert again["reward"] == pytest.approx(4 / 3)
     assert "difference" not in again
     assert other["difference"] == pytest.approx(2 / 3)

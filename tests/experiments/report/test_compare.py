@@ -105,8 +105,14 @@ def test_power_is_that_of_the_procedure(pairs, seeds, difference):
     assert power(difference, 1.0, pairs, seeds) == pytest.approx((ratio > reach).mean(), abs=0.015)
 
 
-def test_the_smallest_difference_found_has_the_stated_power():
-    size, seeds = smallest_found(SCORES)
-    spread = np.std([0.5, 0.5, 1.0], ddof=1)
-    assert seeds == 3
-    assert power(size, spread, 1, 3) == pytest.approx(comparing.POWER, abs=1e-3)
+def test_the_smallest_difference_found_has_the_stated_power_over_sweeps():
+    """Five losses, five seeds, one loss twice as noisy; each sweep states its own difference."""
+    rng, found, noise = np.random.default_rng(0), [], np.array([1, 1, 1, 1, 2])
+    for _ in range(600):
+        stating, tested = rng.normal(size=(2, 5, 5)) * noise[:, None]
+        one = {str(loss): dict(enumerate(row)) for loss, row in enumerate(stating)}
+        size, seeds = smallest_found(one)
+        other = {str(loss): dict(enumerate(row)) for loss, row in enumerate(tested)}
+        found += [pair.low + size > 0 for pair in compare(other, None)]
+    assert seeds == 5
+    assert np.mean(found) == pytest.approx(comparing.POWER, abs=0.03)
