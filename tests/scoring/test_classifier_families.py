@@ -83,44 +83,39 @@ def test_a_text_may_be_as_long_as_the_model_reads_and_is_cut_at_its_end(family, 
     assert scorer.texts_cut == 2
 
 
-def test_a_text_that_is_too_long_is_refused_where_params_say_so(tmp_path):
+def test_texts_that_are_too_long_or_have_no_token_are_named(tmp_path):
     scorer = classifier.load(build(tmp_path, "gpt2", VARIANTS[0], too_long="refuse"))
     assert scorer.score(["the film " * 19]).shape == (1,)
     with pytest.raises(UserError, match=r"'the film .*has 62 tokens and the model reads 40; lower"):
         scorer.score(["good", "the film " * 30])
-
-
-@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3"])
-def test_the_end_of_text_is_put_behind_texts_as_trl_does(family, tmp_path):
-    """Where the tokenizer ends no text; without effect where the padding is the same token."""
-    for padding in ("own", "end of text", "none"):
-        variant = Variant(padding, "right", "right", 1)
-        given, appended = (
-            classifier.load(
-                build(tmp_path / padding / end, family, variant, end=end, appends_end=False)
-            )
-            for end in ("given", "append")
-        )
-        assert appended.settings.end == "append"
-        texts = [*TEXTS, "good </s>", "the film " * 30]
-        plain = [plain_score(tmp_path / padding / "given", text, 0) for text in TEXTS]
-        np.testing.assert_allclose(given.score(TEXTS), plain, atol=2e-5)
-        ended = [text.removesuffix("</s>") + "</s>" for text in texts[:-1]]
-        ended.append("the film " * 19 + "</s>")  # cut, <s> and </s> being two of 40 tokens
-        expected = [plain_score(tmp_path / padding / "given", text, 0) for text in ended]
-        np.testing.assert_allclose(appended.score(texts), expected, atol=2e-5)
-        same = np.allclose(given.score(TEXTS), appended.score(TEXTS), atol=2e-5)
-        assert same == (padding == "end of text")
-    assert classifier.load(
-        build(tmp_path / "ends", family, VARIANTS[0], end="append")
-    ).settings == (classifier.load(build(tmp_path / "ends", family, VARIANTS[0])).settings)
-
-
-def test_a_text_without_tokens_is_named(tmp_path):
-    scorer = classifier.load(build(tmp_path, "gpt2", VARIANTS[0]))
     scorer.tokenizer.backend_tokenizer.post_processor = None
     with pytest.raises(UserError, match="the text '' has no tokens to score"):
         scorer.score(["good", ""])
+
+
+@pytest.mark.parametrize("padding", ["own", "end of text", "none"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3"])
+def test_the_end_of_text_is_put_behind_texts_as_trl_does(family, padding, tmp_path):
+    """Where the tokenizer ends no text; without effect where the padding is the same token."""
+    variant = Variant(padding, "right", "right", 1)
+    folders = {end: tmp_path / end for end in ("given", "append")}
+    given, appended = (
+        classifier.load(build(folder, family, variant, end=end, appends_end=False))
+        for end, folder in folders.items()
+    )
+
+    def plain(texts):
+        return [plain_score(folders["given"], text, 0) for text in texts]
+
+    np.testing.assert_allclose(given.score(TEXTS), plain(TEXTS), atol=2e-5)
+    # The last is cut: <s> and </s> are two of its 40 tokens.
+    ended = [*(f"{text}</s>" for text in TEXTS), "good </s>", "the film " * 19 + "</s>"]
+    scores = appended.score([*TEXTS, "good </s>", "the film " * 30])
+    np.testing.assert_allclose(scores, plain(ended), atol=2e-5)
+    same = np.allclose(given.score(TEXTS), scores[: len(TEXTS)], atol=2e-5)
+    assert same == (padding == "end of text")
+    ends_itself = build(tmp_path / "itself", family, variant, end="append")
+    assert classifier.load(ends_itself).settings.end == "given"
 
 
 def test_a_model_whose_score_depends_on_the_batch_is_refused(tmp_path):

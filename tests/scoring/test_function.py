@@ -76,7 +76,6 @@ def test_a_function_may_use_up_its_lists(root, use):
     ("body", "message"),
     [
         ("1 / 0", "inputs/length.py:3: reward raised ZeroDivisionError: division by zero; correct"),
-        ("raise ValueError", "inputs/length.py:3: reward raised ValueError; correct it"),
         ("raise SystemExit(0)", "inputs/length.py:3: reward raised SystemExit: 0; correct it"),
         ("int('x')", "inputs/length.py:3: reward raised ValueError: invalid literal for int() "),
         ("return [1.0]", "inputs/length.py:2: reward returned 1 values for 16 completions; return"),
@@ -84,7 +83,6 @@ def test_a_function_may_use_up_its_lists(root, use):
         ("return [0.5] * 15 + [float('nan')]", "reward returned 'nan' for ' word word word word"),
         ("return [float('inf')] * 16", "inputs/length.py:2: reward returned 'inf' for '': must be"),
         ("return ['1'] * 16", "reward returned '1' for '': must be a finite number"),
-        ("return [None] * 16", "reward returned 'None' for '': must be a finite number"),
         ("return [10**400] * 16", "for '': must be a finite number"),
         ("return [1.7e308] * 16", "returned '1.7e+308' for '': must be a finite number of at most"),
         ("return [-1.7e308] * 16", "for '': must be a finite number of at most 1e+100"),
