@@ -205,7 +205,8 @@ def upload(folder: Path, repo: str, repo_type: Literal["model", "dataset"], toke
 
 def refusal(error: BaseException) -> str:
     """Why the Hub did not take an upload, and what to do."""
-    error = error.__cause__ or error
+    if not isinstance(error, HfHubHTTPError):
+        error = error.__cause__ or error
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if status in (401, 403):
         return f"the Hub refused the login ({status}); use a token that may write to this name"
