@@ -34,7 +34,7 @@ class Clone:
             env=self.environment | environment,
             capture_output=True,
             check=False,
-            timeout=3600,
+            timeout=1200,
         )
         printed = (done.stdout.decode(), done.stderr.decode())
         return subprocess.CompletedProcess(command, done.returncode, *printed)
