@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import regex
 from sacrebleu.metrics import BLEU
-from scipy.stats import entropy
+from scipy.special import entr
 
 from fdpo.baselines.distinct import ngrams
 
@@ -34,7 +34,7 @@ def unigram_entropy(token_ids_per_text: Sequence[Sequence[int]]) -> float:
     if sum(len(ids) for ids in token_ids_per_text) == 0:
         raise ValueError("no tokens: the entropy of nothing is not defined")
     _, counts = np.unique(np.concatenate(token_ids_per_text), return_counts=True)
-    return float(entropy(counts))
+    return float(entr(counts / counts.sum()).sum())
 
 
 def repeated_ngram_share(ids: Sequence[int], n: int = 4) -> float:
