@@ -1,6 +1,6 @@
 """Does the report's verdict hold its level and its power? It is simulated as it is computed.
 
-    python -m benchmarks.verdict            # CPU_TIME
+    python -m benchmarks.verdict            # about 70 CPU-seconds
 
 Each design draws reward at one KL for nine losses: a seed's own level, which all losses share, and
 noise of each loss and seed. False alarms are draws of equal losses in which any pair is "ahead".

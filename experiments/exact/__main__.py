@@ -18,7 +18,7 @@ from fdpo.losses import Objective
 FOLDER = Path("results/exact")
 PROMPTS = 2
 PAIRS = (256, 1024, 4096, 16384)
-EXPLAINED_PAIRS = 1024
+EXPLAINED_PAIRS = 4096
 LABELS = {
     "Bradley–Terry": Labels(),
     "a fifth flipped": Labels(flip_rate=0.2),
