@@ -45,6 +45,7 @@ def workspace(tmp_path) -> Path:
         "evaluate/rewards": rewards,
         "evaluate/prompts": prompts,
         "evaluate/metrics": {"reward": {"value": 0.5, "low": 0.25, "high": 0.75}},
+        "evaluate/objective": {"loss": "sigmoid", "beta": 0.1, "alpha": 0.5, "lr": 0.004},
         "baselines": baselines,
     }.items():
         (tmp_path / f"results/{name}.json").write_text(json.dumps(content), encoding="utf-8")
