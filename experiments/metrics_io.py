@@ -17,6 +17,7 @@ from stages import paths
 
 # What tells rows apart, as params and objective.json name it.
 COMPARED = ["study", "seed", "lr", *(field.name for field in fields(Objective))]
+_REMAKE = "`dvc repro -f -s train evaluate` makes its own"
 _METRICS = TypeAdapter(dict[str, Interval], config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
@@ -55,12 +56,12 @@ def made_otherwise(params: Mapping[str, Any], revision: str = "workspace") -> st
     """What the results of a revision were made with, in words, where `params` say otherwise.
 
     A single stage that was run, or params saved after an edit, leave the results of earlier ones
-    behind. None where both agree, or the results don't say, as those of older versions.
+    behind. None where both agree.
     """
     try:
         objective = json.loads(text_at(revision, paths.OBJECTIVE_OF_RESULTS))
     except (OSError, ValueError):
-        return None
+        return f"unknown params, without a readable {paths.OBJECTIVE_OF_RESULTS}; {_REMAKE}"
     differ = [name for name in COMPARED if params.get(name) != objective.get(name)]
     made_with = ", ".join(f"{name} {objective.get(name)}" for name in differ)
-    return f"{made_with}; `dvc repro -f -s train evaluate` makes its own" if differ else None
+    return f"{made_with}; {_REMAKE}" if differ else None

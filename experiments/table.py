@@ -126,6 +126,8 @@ def main() -> None:
         sys.exit("no experiment has results yet; run `dvc repro`, then `dvc exp run -S loss=fkl`")
     # Only columns that some experiment has: a study without a judge has none.
     wanted = [column for column in columns() if any(row.get(column) is not None for row in found)]
+    if len({row.get("study") for row in found}) > 1:  # whose rewards are on scales of their own
+        wanted.insert(0, "study")
     rows = []
     for row in found:
         if made_with := made_otherwise(params(row), row["rev"]):

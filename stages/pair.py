@@ -50,8 +50,8 @@ def at_least_one(pairs: Iterator[Pair]) -> Iterator[Pair]:
         yield pair
     if pair is None:
         raise errors.UserError(
-            f"{paths.SCORES}: no two completions of a training prompt differ in reward, so there is"
-            " no pair; raise generate.train.completions or temperature"
+            f"{paths.SCORES}: there is no pair: at the ranks of pair.ranks no two completions of a"
+            " training prompt differ in reward"
         )
 
 
