@@ -1,4 +1,4 @@
-"""The arithmetic that f-DPO with LoRA needs, whatever a program spends on it."""
+"""The arithmetic that f-DPO with LoRA needs, however much a program spends on it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
