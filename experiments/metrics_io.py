@@ -1,7 +1,6 @@
 """The results of evaluation as Git has them, checked when read: hands and merges reach them."""
 
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from experiments.programs import call
 from fdpo.baselines.intervals import Interval
 from fdpo.core.errors import UserError
 from fdpo.core.validation import problems
@@ -42,14 +42,13 @@ def parsed_metrics(text: str) -> dict[str, Any]:
 
 
 def text_at(revision: str, path: Path) -> str:
-    """A file that Git holds, of the `workspace` or a commit. Raises `OSError` where it is not."""
+    """A file that Git holds, of the `workspace` or a commit.
+
+    Raises `OSError` or `UserError` where it is not there.
+    """
     if revision == "workspace":
         return path.read_text(encoding="utf-8")
-    command = ["git", "show", f"{revision}:./{path}"]
-    shown = subprocess.run(command, capture_output=True, check=False)
-    if shown.returncode:
-        raise FileNotFoundError(shown.stderr.decode(errors="replace").strip())
-    return shown.stdout.decode()
+    return call("git", "show", f"{revision}:./{path}")
 
 
 def made_otherwise(params: Mapping[str, Any], revision: str = "workspace") -> str | None:
@@ -60,7 +59,7 @@ def made_otherwise(params: Mapping[str, Any], revision: str = "workspace") -> st
     """
     try:
         objective = json.loads(text_at(revision, paths.OBJECTIVE_OF_RESULTS))
-    except (OSError, ValueError):
+    except (OSError, UserError, ValueError):
         return f"unknown params, without a readable {paths.OBJECTIVE_OF_RESULTS}; {_REMAKE}"
     differ = [name for name in COMPARED if params.get(name) != objective.get(name)]
     made_with = ", ".join(f"{name} {objective.get(name)}" for name in differ)

@@ -83,7 +83,7 @@ def intervals_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """The intervals of an experiment's headline metrics, by their names in the table."""
     try:
         measured = parsed_metrics(text_at(row["rev"], paths.METRICS_WITH_INTERVALS))
-    except (OSError, ValueError) as error:
+    except (OSError, UserError, ValueError) as error:
         raise UserError(
             f"{paths.METRICS_WITH_INTERVALS}: can't be read of {name(row)} ({error}); leave"
             " --intervals out"

@@ -51,7 +51,7 @@ class PackagesSource(Strict):
 
 
 class Place(Strict):
-    """Where files are: `repo` and `revision` of the Hub, or `path`, of the user's own.
+    """Where files are: `repo` and `revision` of the Hub, or `path`, a local file.
 
     A revision is a branch, a tag or a commit. What is at a path lies within the repository, where
     DVC watches it, and `stages.check` records it.
@@ -124,7 +124,7 @@ class Classifier(Place, ScorerSection):
 
 
 class PythonFunction(ScorerSection):
-    """A function of the user's own, `module:name`, that takes prompts and completions."""
+    """A local Python function, `module:name`, that takes prompts and completions."""
 
     kind: ClassVar[str] = "python"
     python: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
@@ -347,7 +347,7 @@ Source = Annotated[
 
 
 def local_files_of(section: BaseModel) -> Iterator[tuple[str, str | None]]:
-    """The files and folders of the user's own, at or below `section`; sha256 where one is set."""
+    """The local files and folders at or below `section`; sha256 where one is set."""
     if path := getattr(section, "path", ""):
         yield path, getattr(section, "sha256", None)
     for _, value in section:

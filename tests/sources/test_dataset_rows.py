@@ -1,4 +1,4 @@
-"""Files of the user's own: what is read of them, and the line that a damaged one ends in."""
+"""Local files: what is read of them, and the line that a damaged one ends in."""
 
 import gzip
 import json

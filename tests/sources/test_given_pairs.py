@@ -114,12 +114,21 @@ def test_a_dataset_of_the_hub_keeps_its_splits_and_order(on_the_hub):
 SUFFIXES = ["jsonl", "json", "jsonl.gz", "json.gz", "csv", "csv.gz", "parquet"]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("name", SHAPES)
+def has_lists(name: str) -> bool:
+    return any(isinstance(v, list | dict) for row in SHAPES[name][0] for v in row.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        (name, suffix)
+        for name in SHAPES
+        for suffix in SUFFIXES
+        if not ("csv" in suffix and has_lists(name))  # CSV holds no lists
+    ],
+)
 def test_a_shape_in_a_local_file_is_read_by_its_section_alone(name, suffix, tmp_path):
     rows, text, expected, read, skipped = SHAPES[name]
-    if "csv" in suffix and any(isinstance(v, list | dict) for row in rows for v in row.values()):
-        pytest.skip("a CSV file holds no lists")
     settings = section(text)
     for key in ("config", "splits"):  # of the Hub's repositories alone
         settings.pop(key, None)
