@@ -24,7 +24,7 @@ class Entry(Strict):
     """One of the YAML's `rows`, run with each of its seeds; further keys are params of its own."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, bool | int | float | str]
+    __pydantic_extra__: dict[str, bool | int | float | str | list]
 
     name: Word
     seeds: list[int] | None = None  # None: the sweep's
@@ -36,7 +36,7 @@ class SweepFile(Strict):
     study: Word
     seeds: Annotated[list[int], Field(min_length=1)] | None = None  # None: params.yaml's alone
     # Of all rows: knobs of params.yaml, and the study's own keys by dotted path.
-    params: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    params: dict[str, bool | int | float | str | list] = Field(default_factory=dict)
     # Of rows without an `lr` of their own; `default` is of the losses that are not named. Without
     # either it is params.yaml's, where `auto` stands for the study's own for the loss.
     lr_by_loss: dict[str, Positive] = Field(default_factory=dict)
