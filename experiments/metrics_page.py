@@ -38,9 +38,10 @@ CURVES_BEGINNING = """## Training curves
 
 The stage `train` writes them with DVCLive, and to Weights & Biases where it is on: over a step's
 pairs every `log_every` steps, and over all test pairs before, during and after training where
-`train.eval_every` is set. The names are TRL's, but for `eval_loss_median` and `eval_loss_fell`; in
-Weights & Biases they are those of a run of TRL there, so that both share a chart. DVCLive's files
-lie in `results/train/plots/metrics`, and `dvc plots show` draws the main ones.
+`train.eval_every` is set. The names are TRL's, but for `eval_loss_capped`, `eval_loss_median` and
+`eval_loss_fell`; in Weights & Biases they are those of a run of TRL there, so that both share a
+chart. DVCLive's files lie in `results/train/plots/metrics`, and `dvc plots show` draws the main
+ones.
 """
 ENDING = """## Intervals
 

@@ -1,8 +1,9 @@
 """Losses compared at equal KL: seeds are blocks, and all pairs of losses are one family.
 
-The estimand is a score at a fixed KL(π‖π_ref). In each seed a curve is interpolated between its
-rows over √KL, along which reward is near a line (Gao et al., arXiv 2210.10760, for RL), from the
-reference at KL 0. A pair of losses differs by the mean over seeds of its paired differences.
+The estimand is a score at a fixed KL(π‖π_ref), or at a fixed forward KL(π_ref‖π). In each seed a
+curve is interpolated between its rows over √KL, along which reward is near a line (Gao et al.,
+arXiv 2210.10760, for RL), from the reference at KL 0. A pair of losses differs by the mean over
+seeds of its paired differences.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, nct, t
 
 from experiments.report.points import SEEDS_FOR_SPREAD, Point, optimised
+from experiments.sweep.results import RowResults
 from fdpo.core.randomness import stream
 
 LEVELS = (1.0, 2.0, 4.0, 8.0)  # nats of KL
@@ -56,12 +58,18 @@ class Difference:
         return self.first if self.value > 0 else self.second
 
 
-def score_at(rows: Sequence, kl: float, score: str) -> float | None:
+def estimate(row: RowResults, score: str) -> float:
+    """A row's score: with its control variate where it has one, which has the same expectation."""
+    return row.metrics.get(f"{score}_adjusted", row.metrics[score]).value
+
+
+def score_at(rows: Sequence[RowResults], kl: float, score: str, axis: str = "kl") -> float | None:
     """A curve's score at one KL in one seed, or None where its rows do not reach that KL.
 
-    rows: the seed's rows of the curve. A score that ends in "difference" is 0 at KL 0.
+    rows: the seed's rows of the curve. A score that ends in "difference" is 0 at KL 0. axis: the
+    metric that is held equal, "kl" or "forward_kl".
     """
-    known = {row.metrics["kl"].value: row.metrics[score].value for row in rows}
+    known = {row.metrics[axis].value: estimate(row, score) for row in rows}
     if score.endswith("_difference"):
         known[0.0] = 0.0
     places = sorted(known)
@@ -70,14 +78,16 @@ def score_at(rows: Sequence, kl: float, score: str) -> float | None:
     return float(np.interp(kl**0.5, np.sqrt(places), [known[place] for place in places]))
 
 
-def scores_at(curves: Mapping[str, Sequence[Point]], kl: float, score: str) -> Scores:
+def scores_at(
+    curves: Mapping[str, Sequence[Point]], kl: float, score: str, axis: str = "kl"
+) -> Scores:
     """Every curve's score at one KL, by seed; rows that did not optimise are left out."""
     found: dict[str, dict[int, float]] = {}
     for name, points in curves.items():
         for seed in sorted({seed for point in points for seed in point.rows}):
             rows = [point.rows[seed] for point in points if seed in point.rows]
             kept = [row for row in rows if optimised(row) is not False]
-            value = score_at(kept, kl, score)
+            value = score_at(kept, kl, score, axis)
             if value is not None:
                 found.setdefault(name, {})[seed] = value
     return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -21,18 +22,24 @@ from fdpo.baselines.intervals import Interval
 
 SCORES = ("reward_difference", "judge_difference", "distinct_2")
 PRIMARY = "reward_difference"  # the hypotheses are about it; the other scores are described
-NEXT_LEVEL = 1  # seeds' losses that must reach a level for it to be compared
+AXES = {"kl": "KL", "forward_kl": "forward KL"}
 
 
 @dataclass(frozen=True)
 class Level:
-    """The comparison of one score at one KL."""
+    """The comparison of one score at one KL, or one forward KL."""
 
+    axis: str  # the metric that is held equal
     kl: float
     score: str
     scores: Scores
     differences: list[Difference]
     omnibus: tuple[float, int, int] | None
+
+    @property
+    def at(self) -> str:
+        """What is held equal, as people read it."""
+        return f"{AXES[self.axis]} of {self.kl:g}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,11 @@ class Evidence:
     @property
     def primary(self) -> Level | None:
         """The level that the verdict is about: KL 2, or the highest below it that was reached."""
-        reached = [level for level in self.levels if level.score == PRIMARY and level.kl <= 2]
+        reached = [
+            level
+            for level in self.levels
+            if (level.axis, level.score) == ("kl", PRIMARY) and level.kl <= 2
+        ]
         return reached[-1] if reached else None
 
     def optimised(self) -> tuple[int, int, int]:
@@ -76,16 +87,13 @@ def gather(sweep: SweepResults) -> Evidence:
     found = points(sweep)
     margins = {score: _margin(sweep, score) for score in SCORES}
     levels = []
-    for score in SCORES:
-        if not all(score in row.metrics for row in sweep.rows.values()):
+    for axis, score, kl in product(AXES, SCORES, LEVELS):
+        if not all({axis, score} <= row.metrics.keys() for row in sweep.rows.values()):
             continue
-        for kl in LEVELS:
-            scores = scores_at(curves(found), kl, score)
-            differences = compare(scores, margins[score])
-            if differences:
-                levels.append(
-                    Level(kl, score, scores, differences, omnibus(scores, f"{score} at {kl:g}"))
-                )
+        scores = scores_at(curves(found), kl, score, axis)
+        if differences := compare(scores, margins[score]):
+            tested = omnibus(scores, f"{score} at {axis} {kl:g}")
+            levels.append(Level(axis, kl, score, scores, differences, tested))
     return Evidence(sweep, found, margins, levels, baselines(sweep))
 
 

@@ -86,7 +86,7 @@ def not_shown(evidence: Evidence) -> list[str]:
         )
     yes, no, unknown = evidence.optimised()
     sentences.append(
-        f"Own objective: {yes} of {yes + no + unknown} rows lowered the loss of most of their test"
+        f"Own objective: {yes} of {yes + no + unknown} rows lowered the capped loss of their test"
         f" pairs, {no} did not and are left out of comparisons, {unknown} did not record it."
     )
     if unknown:
@@ -126,7 +126,7 @@ def _tests(level: Level) -> str:
     p, losses, seeds = level.omnibus
     name = level.score.replace("_", " ")
     return (
-        f"{name.capitalize()} at a KL of {level.kl:g}: p = {p:.3f} that {losses} losses do not"
+        f"{name.capitalize()} at a {level.at}: p = {p:.3f} that {losses} losses do not"
         f" differ (permutation within {seeds} seeds; it takes equal noise for granted)."
     )
 

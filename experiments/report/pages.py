@@ -37,7 +37,7 @@ def part(evidence: Evidence) -> Part:
     """Everything about one sweep."""
     name = evidence.sweep.sweep
     level = evidence.primary
-    scores = list(dict.fromkeys(one.score for one in evidence.levels))
+    compared = list(dict.fromkeys((one.axis, one.score) for one in evidence.levels))
     drawn = {"kl": figures.frontier}
     if level and any(pair.low is not None for pair in level.differences):  # else they are empty
         drawn |= {"differences": figures.differences, "pairs": figures.pairs}
@@ -50,7 +50,7 @@ def part(evidence: Evidence) -> Part:
         figures={f"{name}-{kind}": draw(evidence) for kind, draw in drawn.items()},
         tables=[
             *([tables.pairs(level)] if level else []),
-            *(tables.by_level(evidence, score) for score in scores),
+            *(tables.by_level(evidence, axis, score) for axis, score in compared),
             tables.over_points(evidence),
             tables.all_rows(evidence),
         ],

@@ -12,7 +12,7 @@ from fdpo.core.errors import UserError
 from fdpo.losses import LOSSES
 
 SEEDS_FOR_SPREAD = 3  # of two, the t interval is 13 standard errors wide: it says nothing
-FELL = "eval/loss_fell"  # share of test pairs whose loss is below the untrained policy's
+OBJECTIVE = "eval/loss_capped"  # of fdpo.training.curves, which says why
 
 
 def curve_name(params: RowParams) -> str:
@@ -28,12 +28,11 @@ def curve_order(name: str) -> tuple[int, str]:
 
 
 def optimised(row: RowResults) -> bool | None:
-    """Whether training lowered the loss of most test pairs; None where that was not recorded.
-
-    A median, as a mean is no criterion for fkl, alpha and jeffreys: a few exponentials rule it.
-    """
-    recorded = row.curves.get(FELL)
-    return None if not recorded or recorded[-1][1] is None else recorded[-1][1] > 0.5
+    """Whether the capped loss of the test pairs ended below its start; None where not recorded."""
+    recorded = [value for _, value in row.curves.get(OBJECTIVE, [])]
+    if not recorded or recorded[0] is None:
+        return None
+    return recorded[-1] is not None and recorded[-1] < recorded[0]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from experiments.report.compare import LEVELS
-from experiments.report.evidence import Evidence, Level
+from experiments.report.evidence import AXES, Evidence, Level
 from experiments.report.points import Point, curve_name, optimised, over_seeds
 from experiments.report.text import interval, with_ends
 from fdpo.evaluation.metric_registry import OVERVIEW_METRICS
@@ -30,7 +30,7 @@ def title_of(metric: str) -> str:
 def pairs(level: Level) -> Table:
     """Every pair of losses at one KL."""
     return Table(
-        title=f"Pairs of losses by {title_of(level.score)} at a KL of {level.kl:g}",
+        title=f"Pairs of losses by {title_of(level.score)} at a {level.at}",
         note="The first loss minus the second, over their common seeds, with intervals that hold"
         " for all pairs at once (95 %).",
         columns=["pair", "difference", "seeds", "outcome"],
@@ -46,9 +46,10 @@ def pairs(level: Level) -> Table:
     )
 
 
-def by_level(evidence: Evidence, score: str) -> Table:
+def by_level(evidence: Evidence, axis: str, score: str) -> Table:
     """Every loss's score at each KL, over the seeds that reach it."""
-    found = {level.kl: level.scores for level in evidence.levels if level.score == score}
+    levels = [level for level in evidence.levels if (level.axis, level.score) == (axis, score)]
+    found = {level.kl: level.scores for level in levels}
     kls = [kl for kl in LEVELS if kl in found]
     rows = []
     for curve in evidence.curves:
@@ -60,10 +61,10 @@ def by_level(evidence: Evidence, score: str) -> Table:
             )
         rows.append([curve, *cells])
     return Table(
-        title=f"{title_of(score).capitalize()} at equal KL",
+        title=f"{title_of(score).capitalize()} at equal {AXES[axis]}",
         note="Interpolated over √KL within each seed; 95 % intervals over seeds, which are not"
         " corrected for how many losses there are; in brackets, the seeds that reach the KL.",
-        columns=["loss", *(f"KL {kl:g}" for kl in kls)],
+        columns=["loss", *(f"{AXES[axis]} {kl:g}" for kl in kls)],
         rows=rows,
     )
 
@@ -78,7 +79,7 @@ def over_points(evidence: Evidence) -> Table:
     return Table(
         title="Points over seeds",
         note="The mean over seeds with its 95 % interval. Optimised: in how many of the seeds the"
-        " loss of most test pairs fell below the untrained policy's; rows that did not are in no"
+        " capped loss of the test pairs ended below its start; rows that did not are in no"
         " comparison.",
         columns=["point", "seeds", "optimised", *map(title_of, names)],
         rows=[

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from fdpo.config.study import Evaluate, Heldout, Published
@@ -23,7 +24,7 @@ from fdpo.evaluation.metrics.divergence import TokenDivergences, token_divergenc
 from fdpo.losses import Objective
 from fdpo.models import causal_lm
 from fdpo.models.lm_head import lm_head
-from fdpo.models.logprobs import completion_hidden, pair_logps
+from fdpo.models.logprobs import completion_hidden, pair_logps, sequence_logps
 from fdpo.models.micro_batches import MicroBatch, micro_batches, to_trl_columns
 from fdpo.models.packing import pack
 from fdpo.models.text_tokens import completion_text
@@ -78,8 +79,9 @@ def evaluate_policy(
     size = evaluate.prompts_per_batch
     batches = [inputs.baseline[at : at + size] for at in range(0, len(inputs.baseline), size)]
     samples, divergences = sample_and_diverge(
-        policy, inputs.reference, batches, heldout, streams, work
+        policy, inputs.reference, batches, heldout, streams, token_values(policy, inputs), work
     )
+    of_samples = metric_groups.sample_divergences(samples, divergences)
     texts = [
         [completion_text(inputs.tokenizer, generation.prompt_ids, sample.ids) for sample in row]
         for generation, row in zip(inputs.baseline, samples, strict=True)
@@ -107,9 +109,15 @@ def evaluate_policy(
             policy, inputs, batches, heldout.published, streams, work
         )
     metrics = {
-        **metric_groups.score_metrics("reward", rewards),
-        **(metric_groups.score_metrics("judge", judgements) if judgements else {}),
-        **metric_groups.divergence_metrics(samples, divergences),
+        **metric_groups.score_metrics("reward", rewards, of_samples.control),
+        **(
+            metric_groups.score_metrics("judge", judgements, of_samples.control)
+            if judgements
+            else {}
+        ),
+        **metric_groups.divergence_metrics(
+            samples, divergences, measure_reference_samples(policy, batches)
+        ),
         **metric_groups.diversity_metrics(
             samples, texts, unigrams, evaluate.distinct_budget, streams
         ),
@@ -121,9 +129,25 @@ def evaluate_policy(
         texts,
         rewards,
         judgements,
-        metric_groups.sample_divergences(samples, divergences),
+        of_samples,
         pairs,
     )
+
+
+def token_values(policy: PreTrainedModel, inputs: EvaluationInputs) -> Tensor | None:
+    """What each token of the vocabulary is worth to the reward by itself, [V] float32.
+
+    None where the reward model doesn't add up what parts of a text are worth: what its tokens say
+    alone then explains little of what it says of texts.
+    """
+    if not inputs.reward.additive:
+        return None
+    size = len(lm_head(policy).weight)
+    known = range(min(size, len(inputs.tokenizer)))
+    texts = inputs.tokenizer.batch_decode([[token] for token in known])
+    values = torch.zeros(size)
+    values[: len(texts)] = torch.from_numpy(inputs.reward.score(texts)).float()
+    return values
 
 
 def measure_test_pairs(
@@ -163,17 +187,35 @@ def measure_test_pairs(
     )
 
 
+def measure_reference_samples(
+    policy: PreTrainedModel, batches: Sequence[Sequence[ScoredGeneration]]
+) -> np.ndarray:
+    """log π − log π_ref of the reference's recorded samples, [prompts, samples] in nats."""
+
+    def measure(batch: Sequence[ScoredGeneration]) -> np.ndarray:
+        rows = [(row.prompt_ids, [c.ids for c in row.completions]) for row in batch]
+        with torch.inference_mode(), autocast():
+            logps = sequence_logps(policy, pack(rows).to(device())).cpu()
+        recorded = [c.ref_logp for row in batch for c in row.completions]
+        return (logps.numpy() - recorded).reshape(len(batch), -1)
+
+    measured = share_out(measure, batches, "reference's samples", len, "prompts")
+    return np.concatenate(list(measured))
+
+
 def sample_and_diverge(
     policy: PreTrainedModel,
     reference: PreTrainedModel,
     batches: Sequence[Sequence[ScoredGeneration]],
     heldout: Heldout,
     streams: RandomStreams,
+    values: Tensor | None = None,
     work: Path | None = None,
 ) -> tuple[list[list[Sampled]], list[TokenDivergences]]:
     """The policy's samples of each held-out prompt and their tokens' divergences, in order.
 
-    Args are as for `evaluate_policy`; `batches` are those of the baseline.
+    Args are as for `evaluate_policy`; `batches` are those of the baseline, `values` those of
+    `token_values`.
     """
 
     def measure(batch: Sequence[ScoredGeneration]) -> list[CachedPrompt]:
@@ -183,7 +225,7 @@ def sample_and_diverge(
             samples = decode_heldout(
                 policy, numbers, prompts, heldout, streams, purpose="policy", keep_hidden=True
             )
-        divergences = diverge(policy, reference, prompts, samples)
+        divergences = diverge(policy, reference, prompts, samples, values)
         return list(map(CachedPrompt.of, samples, divergences))
 
     def samples_of(batch: Sequence[ScoredGeneration]) -> int:
@@ -202,6 +244,7 @@ def diverge(
     reference: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     samples: Sequence[Sequence[Sampled]],
+    values: Tensor | None = None,
 ) -> Iterator[TokenDivergences]:
     """Next-token divergences of each prompt's samples, one sample after another.
 
@@ -219,6 +262,7 @@ def diverge(
             lm_head(policy),
             lm_head(reference),
             branches.targets,
+            values,
         )
     lengths = [sum(map(len, row)) for row in completions]
     by_prompt = [column.split(lengths) for column in vars(columns).values()]

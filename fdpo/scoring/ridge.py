@@ -53,6 +53,7 @@ class RidgeReward(Scorer):
     words: np.ndarray  # [ngrams.BUCKETS] float32
     characters: np.ndarray  # [ngrams.BUCKETS] float32
     settings: RidgeSettings
+    additive = True
 
     def score(self, texts: list[str]) -> np.ndarray:
         """The predicted rating of each text, float64; a text without words gets the intercept."""

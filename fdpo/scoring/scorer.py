@@ -57,6 +57,8 @@ class PromptedText:
 class Scorer(ABC):
     """A reward model or a judge: says how good texts are, on a scale of its own; more is better."""
 
+    additive = False
+    """Whether a text's score is a weighted sum over its parts, which tokens stand for."""
     texts_cut = 0
     """How many texts so far were longer than the scorer reads, and were cut at their end."""
     texts_dropped = 0

@@ -15,9 +15,13 @@ STEP_CURVES = {
     "learning_rate": "learning rate of the step",
 }
 # Over all test pairs, before, during and after training, where train.eval_every asks for it:
-# eval/NAME. The mean alone is no criterion: a few exponentials can rule it.
+# eval/NAME. The mean alone is no criterion: a few exponentials can rule it. Nor are the median and
+# the share: but for ipo they only say which completion of a pair is preferred, at any β. The capped
+# mean is the loss's own mean where no pair has lost more than it could have gained.
 TEST_PAIR_CURVES = {
     "loss": "mean loss per test pair",
+    "loss_capped": "mean of each pair's loss, or twice the untrained policy's where that is less:"
+    " a run that ends below its start has optimised its objective",
     "loss_median": "median loss of the test pairs",
     "loss_fell": "share of test pairs whose loss is below that of the untrained policy",
     "rewards/margins": "mean of chosen minus rejected implicit reward",

@@ -26,6 +26,8 @@ from fdpo.training.pair_order import PromptOrder
 
 # How far the first step's policy may be from the recorded reference: bfloat16's rounding.
 START_NATS, START_NATS_PER_TOKEN = 0.25, 0.05
+# A test pair counts no more against a policy than twice its loss at the start: so much it can gain.
+CAP = 2
 
 
 class FDPOTrainer(DPOTrainer):
@@ -138,14 +140,18 @@ class FDPOTrainer(DPOTrainer):
         with torch.no_grad():
             for step in self.get_eval_dataloader():
                 for batch in step:
-                    if batch.weight > 0:
-                        values += self._test_values(policy, batch.to(self.accelerator.device))
-                    else:  # where weights are sharded, every process takes part
-                        policy(batch.to(self.accelerator.device))
+                    batch = batch.to(self.accelerator.device)
+                    logps = (batch.ref_chosen_logps, batch.ref_rejected_logps)
+                    if self.state.global_step or not self.is_in_train:  # else π is the reference
+                        with self.compute_loss_context_manager():
+                            logps = policy(batch)
+                    if batch.weight > 0:  # where weights are sharded, every process takes part
+                        values += self._test_values(*logps, batch)
         every = torch.tensor(gather_object(values), dtype=torch.float64)
         loss, margin, untrained = every.T
         metrics = {
             "eval_loss": loss.mean().item(),
+            "eval_loss_capped": loss.minimum(CAP * untrained).mean().item(),
             "eval_loss_median": loss.quantile(0.5).item(),
             "eval_loss_fell": (loss < untrained).double().mean().item(),
             "eval_rewards/margins": margin.mean().item(),
@@ -154,10 +160,10 @@ class FDPOTrainer(DPOTrainer):
         super(DPOTrainer, self).log(metrics)
         return metrics
 
-    def _test_values(self, policy: nn.Module, batch: MicroBatch) -> list[list[float]]:
+    def _test_values(
+        self, chosen_logps: Tensor, rejected_logps: Tensor, batch: MicroBatch
+    ) -> list[list[float]]:
         """Loss and margin of each pair, and its loss under the reference."""
-        with self.compute_loss_context_manager():
-            chosen_logps, rejected_logps = policy(batch)
         losses, chosen, rejected = self._losses(chosen_logps, rejected_logps, batch)
         untrained, *_ = self._losses(batch.ref_chosen_logps, batch.ref_rejected_logps, batch)
         return torch.stack([losses, chosen - rejected, untrained], dim=1).tolist()

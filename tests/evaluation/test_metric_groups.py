@@ -22,6 +22,8 @@ SAMPLES = [
     [Sampled([1, 2, 3, 0], True, -4.0), Sampled([1, 2], False, -3.0)],
     [Sampled([1, 2, 1, 2], False, -5.0), Sampled([4, 0], True, -2.0)],
 ]
+CONTROL = np.array([[-1.0, 1.0], [0.5, -0.5]])
+RATIOS = np.array([[0.0, -1.0], [-2.0, -1.0]])  # of the reference's samples
 TEXTS = [[" a b c", " a b"], [" a b a b", " d"]]
 PAIRS = PairMeasures(
     chosen_reward=np.array([1.0, 2.0, 0.0]),
@@ -47,39 +49,57 @@ def tokens(*kl: float) -> TokenDivergences:
         entropy=column + 1,
         policy_logp=-column,
         reference_logp=-3 * column,
+        control=column - 1,
     )
 
 
 def whole_table() -> metric_groups.MetricTable:
     return {
-        **metric_groups.score_metrics("reward", SCORES),
-        **metric_groups.score_metrics("judge", SCORES),
-        **metric_groups.divergence_metrics(SAMPLES, [tokens(*[0.5] * 6), tokens(*[0.25] * 6)]),
+        **metric_groups.score_metrics("reward", SCORES, CONTROL),
+        **metric_groups.score_metrics("judge", SCORES, CONTROL),
+        **metric_groups.divergence_metrics(
+            SAMPLES, [tokens(*[0.5] * 6), tokens(*[0.25] * 6)], RATIOS
+        ),
         **metric_groups.diversity_metrics(SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, STREAMS),
         **metric_groups.preference_metrics(PAIRS, STREAMS),
     }
 
 
 def test_scores_are_means_over_prompts_and_ties_win_half():
-    assert values(metric_groups.score_metrics("reward", SCORES)) == {
+    assert values(metric_groups.score_metrics("reward", SCORES, CONTROL)) == {
         "reward": 1.0,
         "reward_reference": 0.0,
         "reward_difference": 1.0,
         # Every policy sample against every reference sample: (½+½+1+1)/4 and (½+1+½+1)/4.
         "reward_win_rate": 0.75,
+        "reward_best": 1.5,
+        # Slope (2 + 0) / 2.5 within prompts; the control's own mean is 0.
+        "reward_difference_adjusted": 1.0,
     }
+
+
+def test_the_control_takes_out_its_share_and_none_without_values():
+    """By hand: slope 0.8 from (-1·1 + 1·3 + ½·0 - ½·0) / 2.5, control's mean ½ in prompt one."""
+    control = np.array([[-0.5, 1.5], [0.5, -0.5]])
+    assert metric_groups.control_slope(SCORES.policy, control) == pytest.approx(0.8)
+    table = metric_groups.score_metrics("reward", SCORES, control)
+    assert table["reward_difference_adjusted"].value == pytest.approx(1 - 0.8 * 0.25)
+    assert "reward_difference_adjusted" not in metric_groups.score_metrics(
+        "reward", SCORES, np.zeros((2, 2))
+    )
 
 
 def test_divergences_are_sums_over_tokens_and_means_over_samples():
     found = values(
         metric_groups.divergence_metrics(
-            SAMPLES, [tokens(1, 1, 1, 1, 2, 2), tokens(0, 0, 0, 4, 1, 1)]
+            SAMPLES, [tokens(1, 1, 1, 1, 2, 2), tokens(0, 0, 0, 4, 1, 1)], RATIOS
         )
     )
     # Samples have 4 and 2 tokens: sums (4, 4) and (4, 2).
     assert found["kl"] == pytest.approx((4 + 3) / 2)
     assert found["kl_monte_carlo"] == pytest.approx(2 * (4 + 3) / 2)  # log π - log π_ref
     assert found["forward_kl_token_sum"] == pytest.approx(4 + 3)
+    assert found["forward_kl"] == pytest.approx(1)  # of the means ½ and 3/2
     assert found["jsd_token_sum"] == pytest.approx((4 + 3) / 8)
 
 
@@ -165,9 +185,9 @@ def test_plots_are_lists_of_rows():
 def test_one_prompt_has_no_interval_and_a_summary_all_the_same():
     one = Scores(policy=np.array([[1.0, 3.0]]), reference=np.array([[1.0, 1.0]]))
     table = {
-        **metric_groups.score_metrics("reward", one),
-        **metric_groups.score_metrics("judge", one),
-        **metric_groups.divergence_metrics(SAMPLES[:1], [tokens(*[0.5] * 6)]),
+        **metric_groups.score_metrics("reward", one, CONTROL[:1]),
+        **metric_groups.score_metrics("judge", one, CONTROL[:1]),
+        **metric_groups.divergence_metrics(SAMPLES[:1], [tokens(*[0.5] * 6)], RATIOS[:1]),
     }
     assert metric_groups.summary(table) == (
         "reward 2.000, +1.000 to the reference; judge +1.000; KL 1.50 nats"

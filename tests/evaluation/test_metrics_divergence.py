@@ -16,6 +16,7 @@ from fdpo.core.randomness import stream
 from fdpo.evaluation.metrics.divergence import (
     divergence_sums,
     monte_carlo_kl,
+    sequence_divergences,
     sequence_kl,
     token_divergences,
 )
@@ -41,10 +42,12 @@ def oracle(policy_logits, reference_logits, ids):
     }
 
 
-def of_heads(policy_hidden, reference_hidden, policy_weight, reference_weight, ids, *tile, **more):
+def of_heads(
+    policy_hidden, reference_hidden, policy_weight, reference_weight, ids, *values, **more
+):
     """`token_divergences` with heads of these weights and nothing else."""
     heads = (LMHead(policy_weight), LMHead(reference_weight))
-    return token_divergences(policy_hidden, reference_hidden, *heads, ids, *tile, **more)
+    return token_divergences(policy_hidden, reference_hidden, *heads, ids, *values, **more)
 
 
 def of_logits(policy_logits, reference_logits, ids, tile_tokens=128):
@@ -54,7 +57,7 @@ def of_logits(policy_logits, reference_logits, ids, tile_tokens=128):
         for logits in (policy_logits, reference_logits)
     )
     head = torch.eye(policy.shape[1])
-    return of_heads(policy, reference, head, head, torch.as_tensor(ids), tile_tokens)
+    return of_heads(policy, reference, head, head, torch.as_tensor(ids), tile_tokens=tile_tokens)
 
 
 # An autoregressive model over a, b and end-of-text with at most three tokens, in full: a context
@@ -89,12 +92,15 @@ POLICY, REFERENCE = (
 EXACT_KL = float((np.exp(POLICY) * (POLICY - REFERENCE)).sum())
 
 
+TOKEN_VALUES = torch.tensor([0.5, -2.0, 1.0])
+
+
 def toy_divergences():
     """Per-token values over every completion, and their lengths."""
     contexts = [CONTEXTS[tokens[:place]] for tokens in COMPLETIONS for place in range(len(tokens))]
     ids = torch.tensor([token for tokens in COMPLETIONS for token in tokens])
     hidden = torch.eye(len(CONTEXTS))[contexts]
-    return of_heads(hidden, hidden, *HEADS, ids), list(map(len, COMPLETIONS))
+    return of_heads(hidden, hidden, *HEADS, ids, TOKEN_VALUES), list(map(len, COMPLETIONS))
 
 
 def expected(per_sequence):
@@ -123,6 +129,31 @@ def test_rao_blackwellising_never_goes_negative_and_lowers_the_variance():
     assert exact_steps.min() >= 0
     assert plain.min() < 0
     assert expected((exact_steps - EXACT_KL) ** 2) < expected((plain - EXACT_KL) ** 2) / 2
+
+
+def test_a_control_has_mean_zero_and_takes_out_what_tokens_are_worth():
+    """A score that adds up token values and nothing else keeps the variance of its expectations."""
+    tokens, lengths = toy_divergences()
+    control = divergence_sums(tokens.control, lengths)
+    assert control.abs().max() > 1
+    assert expected(control) == pytest.approx(0, abs=1e-6)
+    score = torch.tensor([TOKEN_VALUES[list(tokens)].sum() for tokens in COMPLETIONS]).double()
+    adjusted, mean = score - control, expected(score)
+    assert expected(adjusted) == pytest.approx(mean, abs=1e-6)
+    assert expected((adjusted - mean) ** 2) < expected((score - mean) ** 2) / 2
+
+
+def test_divergences_of_sequences_have_the_exact_expectations():
+    """Over all completions of both models: every one is a sample, weighed by its probability."""
+    p, r = np.exp(POLICY), np.exp(REFERENCE)
+    ratio = POLICY - REFERENCE
+    estimates = [
+        [sequence_divergences(np.array([[a]]), np.array([[b]])) for b in ratio] for a in ratio
+    ]
+    forward, jsd = np.einsum("a,b,abkl->k", p, r, np.array(estimates))
+    m = (p + r) / 2
+    assert forward == pytest.approx(entropy(r, p))
+    assert jsd == pytest.approx((entropy(p, m) + entropy(r, m)) / 2)
 
 
 def test_values_left_over_from_padding_are_refused():

@@ -167,6 +167,8 @@ def test_evaluation_is_a_mean_over_pairs_though_the_last_batch_is_smaller(object
     untrained, *_ = f_dpo_loss(objective, *references.T, *references.T, *lengths)
     assert losses.std() > 0.05
     assert metrics["eval_loss"] == pytest.approx(losses.mean().item(), rel=1e-6)
+    capped = losses.minimum(2 * untrained).mean().item()
+    assert metrics["eval_loss_capped"] == pytest.approx(capped, rel=1e-6)
     assert metrics["eval_loss_median"] == pytest.approx(losses.median().item(), rel=1e-6)
     assert metrics["eval_loss_fell"] == (losses < untrained).double().mean().item()
     margins = chosen - rejected

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from fdpo.models.lm_head import LMHead
@@ -31,6 +32,9 @@ class TokenDivergences:
     """(KL(π‖m) + KL(r‖m)) / 2, from 0 to log 2."""
     entropy: torch.Tensor
     """-sum_v π(v) log π(v) >= 0."""
+    control: torch.Tensor
+    """w(y) - sum_v π(v) w(v) of the sampled token y, in units of the tokens' values w: of mean 0
+    under π, given the tokens before it."""
 
 
 @torch.no_grad()
@@ -40,14 +44,15 @@ def token_divergences(
     policy_head: LMHead,
     reference_head: LMHead,
     sampled_ids: torch.Tensor,
+    token_values: torch.Tensor | None = None,
     tile_tokens: int = 128,
 ) -> TokenDivergences:
     """Exact next-token divergences at each sampled token, from last hidden states.
 
     policy_hidden, reference_hidden: [T, H], the states that *predict* the sampled tokens: those of
     the place before each, over completion tokens only. policy_head, reference_head: over V tokens.
-    sampled_ids: [T] int64. No more than two [tile_tokens, V] blocks of logits exist at a time (25
-    MB each at 128 x 49,152).
+    sampled_ids: [T] int64. token_values: w, [V] float32; 0 where not given. No more
+    than two [tile_tokens, V] blocks of logits exist at a time (25 MB each at 128 x 49,152).
 
     Logits and probabilities are float32, normalisers and results float64. Divergences and entropy
     are cut at their bounds, which rounding can pass by about 1e-7; log-probabilities are not.
@@ -66,7 +71,10 @@ def token_divergences(
             f"heads of {tuple(policy_head.weight.shape)} and"
             f" {tuple(reference_head.weight.shape)}: not equal"
         )
-    columns = torch.empty(6, tokens, dtype=torch.float64)
+    if token_values is None:
+        token_values = torch.zeros(len(policy_head.weight))
+    token_values = token_values.to(policy_hidden.device)
+    columns = torch.empty(7, tokens, dtype=torch.float64)
     for start in range(0, tokens, tile_tokens):
         tile = slice(start, start + tile_tokens)
         policy_logits = policy_head.logits(policy_hidden[tile]).float()
@@ -75,13 +83,15 @@ def token_divergences(
             rows = slice(first, first + CACHE_ROWS)
             places = slice(start + first, start + first + len(policy_logits[rows]))
             columns[:, places] = _consume_rows(
-                policy_logits[rows], reference_logits[rows], sampled_ids[places]
+                policy_logits[rows], reference_logits[rows], sampled_ids[places], token_values
             ).cpu()
     return TokenDivergences(*columns)
 
 
-def _consume_rows(a: torch.Tensor, b: torch.Tensor, sampled_ids: torch.Tensor) -> torch.Tensor:
-    """The six columns of `TokenDivergences` for rows of policy logits a and reference logits b.
+def _consume_rows(
+    a: torch.Tensor, b: torch.Tensor, sampled_ids: torch.Tensor, token_values: torch.Tensor
+) -> torch.Tensor:
+    """The columns of `TokenDivergences` for rows of policy logits a and reference logits b.
 
     a, b: [rows, V] float32, overwritten. Written with log π = a - log_z_a and log r = b - log_z_b,
     so that the difference of two large normalisers is taken in float64: as float32 log-softmaxes
@@ -92,6 +102,7 @@ def _consume_rows(a: torch.Tensor, b: torch.Tensor, sampled_ids: torch.Tensor) -
     policy_logp = a.gather(1, sampled_ids[:, None]).double() - log_z_a
     reference_logp = b.gather(1, sampled_ids[:, None]).double() - log_z_b
     entropy = log_z_a - _dot(p, a)
+    control = token_values[sampled_ids, None].double() - (p @ token_values)[:, None].double()
     log_ratio = a.sub_(b).sub_((log_z_a - log_z_b).float())
     kl, forward_kl = _dot(p, log_ratio), -_dot(r, log_ratio)
     # With t = (π - r) / (π + r), log(π / m) = log(1 + t) and log(r / m) = log(1 - t): where π is
@@ -108,6 +119,7 @@ def _consume_rows(a: torch.Tensor, b: torch.Tensor, sampled_ids: torch.Tensor) -
             forward_kl.clamp_min(0),
             jsd.clamp(0, math.log(2)),
             entropy.clamp_min(0),
+            control,
         ],
         dim=1,
     ).T
@@ -154,12 +166,32 @@ def monte_carlo_kl(
 def divergence_sums(per_token: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
     """Per completion, the sum of per-token divergences under the policy's samples: [N] nats.
 
-    For `forward_kl` and `jsd`. Label them so: with y from π these do not estimate the
-    sequence-level forward KL or JSD, whose expectations are over other distributions; only for
-    KL(π‖π_ref) does the chain rule make the sum the sequence's (`sequence_kl`, same arguments).
+    For `forward_kl`, `jsd` and `control`. Label the first two so: with y from π they do not
+    estimate the sequence-level forward KL or JSD, whose expectations are over other distributions
+    (`sequence_divergences`); only for KL(π‖π_ref) does the chain rule make the sum the sequence's
+    (`sequence_kl`, same arguments).
     """
     if per_token.ndim != 1 or sum(lengths) != len(per_token):
         raise ValueError(
             f"completions of {sum(lengths)} tokens in all, values of {tuple(per_token.shape)}"
         )
     return torch.stack([part.sum() for part in per_token.split(list(lengths))])
+
+
+def sequence_divergences(
+    policy_samples: np.ndarray, reference_samples: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Forward KL(π_ref‖π) and Jensen–Shannon divergence of whole completions, [prompts] in nats.
+
+    Plain estimates per prompt, unbiased on the terms of `sequence_kl`: the means of -ρ over the
+    reference's samples, and of log(2u / (1 + u)) / 2 over the policy's and log(2 / (1 + u)) / 2
+    over the reference's, with u = e^ρ. Exact divergences lie in [0, inf) and [0, log 2]; these can
+    lie below by their noise.
+
+    policy_samples, reference_samples: ρ = log π(y|x) - log π_ref(y|x) of each one's samples,
+    [prompts, samples].
+    """
+    forward = -reference_samples.mean(axis=1)
+    of_policy = -np.logaddexp(0, -policy_samples).mean(axis=1)
+    of_reference = -np.logaddexp(0, reference_samples).mean(axis=1)
+    return forward, math.log(2) + (of_policy + of_reference) / 2

@@ -13,7 +13,7 @@ from experiments.report import __main__ as report
 from experiments.report.compare import scores_at
 from experiments.report.evidence import gather
 from experiments.report.pages import escape, markdown, page, part
-from experiments.report.points import FELL, optimised
+from experiments.report.points import OBJECTIVE, optimised
 from experiments.sweep.results import load_rows
 from fdpo.baselines.intervals import Interval
 from tests.experiments import browser
@@ -52,7 +52,7 @@ def test_rows_that_did_not_optimise_are_in_no_comparison(evidence):
     point = curves["sigmoid"][-1]
     row = point.rows[1]
     assert optimised(row) is None
-    failed = row.model_copy(update={"curves": {FELL: [(0, 0.0), (16, 0.4)]}})
+    failed = row.model_copy(update={"curves": {OBJECTIVE: [(0, 0.7), (16, 0.8)]}})
     assert optimised(failed) is False
     before = scores_at({"sigmoid": curves["sigmoid"]}, 4.0, "reward_difference")
     point.rows[1] = failed
