@@ -1,9 +1,9 @@
 """Losses compared at equal KL: seeds are blocks, and all pairs of losses are one family.
 
-The estimand is a score at a fixed KL(π‖π_ref), or at a fixed forward KL(π_ref‖π). In each seed a
-curve is interpolated between its rows over √KL, along which reward is near a line (Gao et al.,
-arXiv 2210.10760, for RL), from the reference at KL 0. A pair of losses differs by the mean over
-seeds of its paired differences.
+The estimand is a score at a fixed KL(π‖π_ref), or at a fixed forward KL(π_ref‖π) or reward. In
+each seed a curve is interpolated between its rows over √KL, along which reward is near a line (Gao
+et al., arXiv 2210.10760, for RL), from the reference at KL 0. A pair of losses differs by the mean
+over seeds of its paired differences.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,12 @@ from experiments.report.points import SEEDS_FOR_SPREAD, Point, optimised
 from experiments.sweep.results import RowResults
 from fdpo.core.randomness import stream
 
-LEVELS = (1.0, 2.0, 4.0, 8.0)  # nats of KL
+# What is held equal, and where: nats of KL, and reward gained.
+LEVELS = {
+    "kl": (1.0, 2.0, 4.0, 8.0),
+    "forward_kl": (1.0, 2.0, 4.0, 8.0),
+    "reward_difference": (0.2, 0.4),
+}
 ERROR = 0.05  # chance of any false "ahead" among all pairs of losses at one KL
 MARGIN = 0.1  # standard deviations of the reference's score within which losses are equivalent
 POWER = 0.8
@@ -67,15 +72,17 @@ def score_at(rows: Sequence[RowResults], kl: float, score: str, axis: str = "kl"
     """A curve's score at one KL in one seed, or None where its rows do not reach that KL.
 
     rows: the seed's rows of the curve. A score that ends in "difference" is 0 at KL 0. axis: the
-    metric that is held equal, "kl" or "forward_kl".
+    metric that is held equal, of `LEVELS`; over a reward the line is one over the reward itself.
     """
-    known = {row.metrics[axis].value: estimate(row, score) for row in rows}
+    known = {estimate(row, axis): estimate(row, score) for row in rows}
     if score.endswith("_difference"):
         known[0.0] = 0.0
     places = sorted(known)
     if len(places) < 2 or not places[0] <= kl <= places[-1]:
         return None
-    return float(np.interp(kl**0.5, np.sqrt(places), [known[place] for place in places]))
+    power = 0.5 if axis.endswith("kl") else 1.0
+    values = [known[place] for place in places]
+    return float(np.interp(kl**power, np.array(places) ** power, values))
 
 
 def scores_at(

@@ -20,14 +20,20 @@ from experiments.report.points import SEEDS_FOR_SPREAD, Point, curves, optimised
 from experiments.sweep.results import SweepResults
 from fdpo.baselines.intervals import Interval
 
-SCORES = ("reward_difference", "judge_difference", "distinct_2")
 PRIMARY = "reward_difference"  # the hypotheses are about it; the other scores are described
-AXES = {"kl": "KL", "forward_kl": "forward KL"}
+SCORES = (PRIMARY, "judge_difference", "distinct_2")
+# By what is held equal. At equal reward stands f-DPO's own claim: diversity and calibration.
+COMPARED = {
+    "kl": SCORES,
+    "forward_kl": SCORES,
+    PRIMARY: ("entropy", "distinct_2", "calibration_error"),
+}
+AXES = {"kl": "KL", "forward_kl": "forward KL", PRIMARY: "reward gain"}
 
 
 @dataclass(frozen=True)
 class Level:
-    """The comparison of one score at one KL, or one forward KL."""
+    """The comparison of one score at one KL, forward KL or reward."""
 
     axis: str  # the metric that is held equal
     kl: float
@@ -87,13 +93,14 @@ def gather(sweep: SweepResults) -> Evidence:
     found = points(sweep)
     margins = {score: _margin(sweep, score) for score in SCORES}
     levels = []
-    for axis, score, kl in product(AXES, SCORES, LEVELS):
-        if not all({axis, score} <= row.metrics.keys() for row in sweep.rows.values()):
-            continue
-        scores = scores_at(curves(found), kl, score, axis)
-        if differences := compare(scores, margins[score]):
-            tested = omnibus(scores, f"{score} at {axis} {kl:g}")
-            levels.append(Level(axis, kl, score, scores, differences, tested))
+    for axis, names in COMPARED.items():
+        for score, kl in product(names, LEVELS[axis]):
+            if not all({axis, score} <= row.metrics.keys() for row in sweep.rows.values()):
+                continue
+            scores = scores_at(curves(found), kl, score, axis)
+            if differences := compare(scores, margins.get(score)):
+                tested = omnibus(scores, f"{score} at {axis} {kl:g}")
+                levels.append(Level(axis, kl, score, scores, differences, tested))
     return Evidence(sweep, found, margins, levels, baselines(sweep))
 
 

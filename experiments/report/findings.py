@@ -110,13 +110,19 @@ def not_shown(evidence: Evidence) -> list[str]:
 
 def _rises(evidence: Evidence) -> str:
     rewards = {point.label: point.mean("reward_difference") for point in evidence.points}
-    risen = [value for value in rewards.values() if value.low is not None and value.low > 0]
+    known = [value.low for value in rewards.values() if value.low is not None]
     label = max(rewards, key=lambda name: rewards[name].value)
     kl = next(point for point in evidence.points if point.label == label).mean("kl")
-    return (
-        f"Tuning raises the reward in {len(risen)} of {len(rewards)} points by its 95 % interval"
-        f" over seeds; the largest mean rise is {interval(rewards[label])}, of {label}, at a KL of"
+    largest = (
+        f"The largest mean rise in reward is {interval(rewards[label])}, of {label}, at a KL of"
         f" {number(kl.value)}."
+    )
+    if not known:
+        return largest
+    risen = sum(low > 0 for low in known)
+    return (
+        f"Tuning raises the reward in {risen} of {len(known)} points by its 95 % interval over"
+        f" seeds. {largest}"
     )
 
 

@@ -50,7 +50,7 @@ def by_level(evidence: Evidence, axis: str, score: str) -> Table:
     """Every loss's score at each KL, over the seeds that reach it."""
     levels = [level for level in evidence.levels if (level.axis, level.score) == (axis, score)]
     found = {level.kl: level.scores for level in levels}
-    kls = [kl for kl in LEVELS if kl in found]
+    kls = [kl for kl in LEVELS[axis] if kl in found]
     rows = []
     for curve in evidence.curves:
         cells = []
@@ -62,8 +62,9 @@ def by_level(evidence: Evidence, axis: str, score: str) -> Table:
         rows.append([curve, *cells])
     return Table(
         title=f"{title_of(score).capitalize()} at equal {AXES[axis]}",
-        note="Interpolated over √KL within each seed; 95 % intervals over seeds, which are not"
-        " corrected for how many losses there are; in brackets, the seeds that reach the KL.",
+        note="Interpolated within each seed, over √KL or the reward; 95 % intervals over seeds,"
+        " which are not corrected for how many losses there are; in brackets, the seeds that"
+        " reach it.",
         columns=["loss", *(f"{AXES[axis]} {kl:g}" for kl in kls)],
         rows=rows,
     )

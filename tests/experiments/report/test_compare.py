@@ -37,6 +37,19 @@ def test_a_score_is_a_line_over_the_root_of_kl(kl, score, expected):
     assert score_at([row(9.0, 2.0), row(4.0, 1.0)], kl, score) == pytest.approx(expected)
 
 
+def test_diversity_at_equal_reward_is_a_line_over_the_reward():
+    rows = [row(9.0, 2.0), row(4.0, 1.0)]
+    assert score_at(rows, 1.25, "distinct_2", "reward_difference") == pytest.approx(1.25)
+    assert score_at(rows, 0.5, "distinct_2", "reward_difference") is None
+
+
+def test_the_adjusted_score_is_taken_where_there_is_one():
+    near, far = row(4.0, 1.0), row(9.0, 2.0)
+    far.metrics["reward_difference_adjusted"] = Interval(3.0, None, None)
+    assert score_at([near, far], 9.0, "reward_difference") == 3.0
+    assert score_at([near, far], 4.0, "reward_difference") == 1.0
+
+
 def test_a_pair_by_hand():
     first, second, third = compare(SCORES, margin=None)
     assert (first.name, first.value, first.seeds) == ("a − b", pytest.approx(2 / 3), 3)
