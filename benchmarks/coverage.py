@@ -2,8 +2,8 @@
 
 python -m benchmarks.coverage --data-sets 1000
 
-A data set is 48 prompts with four samples of 20 tokens each, and 197 test pairs, as in the default
-study. The truth is a number's mean over all data sets, since plug-in entropy, distinct-n and
+A data set is 48 prompts with four samples of 20 tokens each, as in the default study, and 197 test
+pairs. The truth is a number's mean over all data sets, since plug-in entropy, distinct-n and
 calibration error depend on the amount of data. 1,000 data sets give coverage within 1.4 points.
 """
 

@@ -44,6 +44,7 @@ PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
         "sampling": ("fdpo.evaluation.evaluate_policy:decode_heldout",),
         "test pairs": ("fdpo.evaluation.evaluate_policy:measure_test_pairs",),
+        "reference's samples": ("fdpo.evaluation.evaluate_policy:measure_reference_samples",),
         "divergences": ("fdpo.evaluation.evaluate_policy:diverge",),
         "scoring": ("fdpo.evaluation.evaluate_policy:scores_of",),
     },

@@ -94,8 +94,8 @@ def test_so_is_one_of_a_study(key, value, named):
 
 
 def test_a_warmup_may_last_until_the_last_step():
-    """328 prompts and one pair of each are 41 steps of 8 pairs, before some are split off."""
-    study = check_params(KNOBS, changed(STUDY, "train.warmup_steps", 40)).active
+    """200 prompts and one pair of each are 25 steps of 8 pairs, before some are split off."""
+    study = check_params(KNOBS, changed(STUDY, "train.warmup_steps", 24)).active
     with pytest.raises(ValueError, match=r"warmup_steps = .* on 8 pairs has 1 steps, so the"):
         study.train.check_warmup(8)
 
