@@ -1,8 +1,7 @@
 """Checks of weights before they are used: safetensors, complete, finite, enough rows."""
 
 import re
-from collections.abc import Mapping, Sequence, Sized
-from itertools import combinations
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,46 +57,28 @@ def require_exact(
     """Raise `UserError` unless file and model hold the same weights; the file may have buffers too.
 
     A weight that the model does not take is as wrong as one that it lacks: the file was then saved
-    from another architecture, or with other settings than its config's.
+    from another architecture, from a wrapper of the model (torch.compile, FSDP, …), or with other
+    settings than its config's.
 
     Args:
-        loading: `missing_keys` and `unexpected_keys`, and `mismatched_keys` with the shapes in file
-            and model, as `from_pretrained(..., output_loading_info=True,
-            ignore_mismatched_sizes=True)` returns them beside the model.
+        loading: what `from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)`
+            returns beside the model.
         folder: named in the error.
         remedy: what to do about it.
         unused: prefix of weights that the caller never uses, so that either side may lack them.
         config: the file that says which weights the model has.
     """
-
-    def counted(key: str) -> list[str]:
-        return sorted(n for n in loading[key] if not unused or not n.startswith(unused))
-
-    missing = counted("missing_keys")
-    problems = []
-    for name in counted("unexpected_keys"):
-        if within := _name_within(name, missing):
-            problems.append(
-                f"holds weights {name}, which its {config} names {within}: a wrapper of the model"
-                " (torch.compile, FSDP, PEFT, …) was saved; save the model in it"
+    for name in sorted(loading["unexpected_keys"]):
+        if not (unused and name.startswith(unused)) and not _BUFFER.search(name):
+            raise UserError(
+                f"{folder}: holds weights {name}, which its {config} does not name; {remedy}"
             )
-        elif not _BUFFER.search(name):
-            problems.append(f"holds weights {name}, which its {config} does not name; {remedy}")
     for name, stored, wanted in sorted(loading.get("mismatched_keys", ())):
         shapes = f"{list(stored)}, and {list(wanted)} by its {config}"
-        problems.append(f"its weights {name} are {shapes}; {remedy}")
-    problems += [f"no weights for {name}, which its {config} names; {remedy}" for name in missing]
-    for problem in problems:
-        raise UserError(f"{folder}: {problem}")
-
-
-def _name_within(name: str, missing: Sequence[str]) -> str:
-    """The missing name that `name` is, with parts of its path taken out; nothing if it is none."""
-    parts = name.split(".")
-    for start, end in combinations(range(len(parts)), 2):
-        if (shorter := ".".join(parts[:start] + parts[end:])) in missing:
-            return shorter
-    return ""
+        raise UserError(f"{folder}: its weights {name} are {shapes}; {remedy}")
+    for name in sorted(loading["missing_keys"]):
+        if not (unused and name.startswith(unused)):
+            raise UserError(f"{folder}: no weights for {name}, which its {config} names; {remedy}")
 
 
 def unreadable(folder: str | Path, kind: str, error: Exception, rebuild: str) -> UserError:

@@ -1,9 +1,9 @@
 """A sequence classifier as scorer: the logit of one class for a whole text."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,26 +93,25 @@ class Classifier(Scorer):
         return self._score(self._encode(texts, add_special_tokens=False))
 
     def _rendered(self, item: PromptedText, chat: RenderedChat) -> str:
+        turns = [(message.role, message.content) for message in item.messages or ()]
         try:
-            if item.messages is None:
-                turns = dialogue_turns(item.prompt)
-            else:
-                turns = [(message.role, message.content) for message in item.messages]
+            turns = turns or dialogue_turns(item.prompt)
             return chat.whole([*turns, ("assistant", item.completion)])
         except Dropped as dropped:  # a sampled text may hold what a template takes for markup
             self.texts_dropped += 1
             return dropped.rendering
         except Unrendered as problem:
-            prompt = item.prompt[:40]
-            raise UserError(f"{self.name}: {problem}, of {prompt!r}; {OTHERWISE}") from None
+            where = f"{self.name}: {problem}, of {item.prompt[:40]!r}"
+            raise UserError(f"{where}; {OTHERWISE}") from None
 
     def _score(self, encodings: Sequence[Encoding]) -> np.ndarray:
         keys = [tuple(encoding["input_ids"]) for encoding in encodings]
         distinct = dict(zip(keys, encodings, strict=True))
         logits: dict[tuple[int, ...], float] = {}
-        for batch in _batches_of_one_length(list(distinct)):
-            values = self.logits([distinct[key] for key in batch])
-            logits |= zip(batch, values.tolist(), strict=True)
+        for _, of_length in groupby(sorted(distinct, key=len), key=len):
+            while batch := list(islice(of_length, BATCH_SIZE)):
+                values = self.logits([distinct[key] for key in batch])
+                logits |= zip(batch, values.tolist(), strict=True)
         return np.array([logits[key] for key in keys], dtype=np.float64)
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
@@ -150,9 +149,8 @@ class Classifier(Scorer):
 def load(folder: str | Path) -> Classifier:
     """Load the classifier in `folder`, on the GPU where there is one.
 
-    The folder holds scorer.json as `write` writes it, config, tokenizer and safetensors. Raises
-    `UserError` where a file is missing or damaged, the model has no such class, or it gives a text
-    another score among others than alone.
+    Raises `UserError` where a file is missing or damaged, the model has no such class, or it gives
+    a text another score among others than alone.
     """
     folder = Path(folder)
     settings = read_settings(folder, ClassifierSettings)
@@ -192,39 +190,32 @@ def write(folder: str | Path, section: Section) -> list[str]:
     fields = section.model_dump(include=set(ClassifierSettings.model_fields))
     fields |= {"label": index if section.label is None else section.label, "end": "given"}
     notes = []
+    plain = tokenizer(PROBE, add_special_tokens=False).input_ids
+    ends_texts = tokenizer(PROBE).input_ids[-1] != plain[-1]  # as those of encoders do
     if section.input == "chat":
         chat = _chat_of(tokenizer, folder)
         if chat.adds_thought():
             notes.append("its chat template puts a thought before answers, <think></think> if none")
         if chat.dated:
             notes.append(f"its chat template shows the date; it reads chats as of {TODAY:%Y-%m-%d}")
-    elif section.end == "append" and tokenizer.eos_token and not _ends_texts(tokenizer):
+    elif section.end == "append" and tokenizer.eos_token and not ends_texts:
         fields["end"] = "append"
         notes.append(f"{tokenizer.eos_token!r} ends its texts, as in TRL; without: end: given")
-    settings = ClassifierSettings(**fields)
-    written = settings.model_dump(exclude_defaults=True)
-    write_json(folder / SCORER_FILE, {"kind": settings.kind, **written})
+    settings = ClassifierSettings(**fields).model_dump(exclude_defaults=True)
+    write_json(folder / SCORER_FILE, {"kind": KIND, **settings})
     return notes
 
 
 def _chat_of(tokenizer: PreTrainedTokenizerBase, folder: Path) -> RenderedChat:
     """The tokenizer's chat template. Raises `UserError` where it has none that shows a chat."""
-    if not tokenizer.chat_template:
-        raise UserError(
-            f"{folder}: input = 'chat', but its tokenizer has no chat template; {OTHERWISE}"
-        )
-    chat = RenderedChat(tokenizer)
     try:
+        if not tokenizer.chat_template:
+            raise Unrendered("input = 'chat', but its tokenizer has no chat template")
+        chat = RenderedChat(tokenizer)
         chat.whole([("user", PROBE), ("assistant", PROBE)])
     except Unrendered as problem:
         raise UserError(f"{folder}: {problem}; {OTHERWISE}") from None
     return chat
-
-
-def _ends_texts(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokenizer puts a token of its own behind a text, as those of encoders do."""
-    plain = tokenizer(PROBE, add_special_tokens=False).input_ids
-    return bool(tokenizer(PROBE).input_ids[-1] != plain[-1])
 
 
 def label_index(config: PretrainedConfig, label: str | int | None, folder: Path) -> int:
@@ -239,12 +230,9 @@ def label_index(config: PretrainedConfig, label: str | int | None, folder: Path)
     found = [index for index, name in classes.items() if label == (index if by_number else name)]
     if len(found) == 1:
         return found[0]
-    if found:
-        problem = f"classes {found} have that name; choose one by its index"
-    else:
-        choices = ", ".join(f"{name} ({index})" for index, name in sorted(classes.items()))
-        problem = f"no such class; choose one of {choices}"
-    raise UserError(f"{folder}: label = {label!r}: {problem}")
+    choices = ", ".join(f"{name} ({index})" for index, name in sorted(classes.items()))
+    problem = f"classes {found} have that name" if found else "no such class"
+    raise UserError(f"{folder}: label = {label!r}: {problem}; choose one of {choices}")
 
 
 def _encodings(
@@ -263,13 +251,6 @@ def _inputs(model: PreTrainedModel, encodings: Sequence[Encoding]) -> dict[str, 
         for name in encodings[0]
         if name in accepted
     }
-
-
-def _batches_of_one_length(keys: list[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
-    for _, same_length in groupby(sorted(keys, key=len), key=len):
-        group = list(same_length)
-        for start in range(0, len(group), BATCH_SIZE):
-            yield group[start : start + BATCH_SIZE]
 
 
 def _positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:

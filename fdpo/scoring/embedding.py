@@ -25,7 +25,6 @@ from fdpo.scoring.scorer import (
 
 KIND = "sentence encoder"
 HEAD_FILE = "head.safetensors"
-TOKENIZER_FILE = "tokenizer.json"
 HEAD_PENALTY = 1.0  # on movie reviews, 0.1 to 10 give the same Spearman correlation within 0.002
 MAX_LENGTH = 256  # tokens, special ones included: what the encoder was trained to read
 ROWS_PER_BATCH = 16  # rows of every batch; alone, a text takes four times as long
@@ -52,8 +51,8 @@ class Encoder:
         """Load model and tokenizer from `folder`. Raises `UserError` if one can't be loaded."""
         folder = Path(folder)
         require_safetensors(folder, "model.safetensors", REMEDY)
-        if not (folder / TOKENIZER_FILE).exists():  # without it a tokenizer without words is made
-            raise UserError(f"{folder}: no readable {KIND} ({TOKENIZER_FILE} is missing); {REMEDY}")
+        if not (folder / "tokenizer.json").exists():  # without it one without words is made
+            raise UserError(f"{folder}: no readable {KIND} (tokenizer.json is missing); {REMEDY}")
         self._model: PreTrainedModel
         self._model, loading = from_folder(
             AutoModel,
@@ -69,12 +68,8 @@ class Encoder:
         require_exact(loading, folder, REMEDY, unused="pooler.")
         require_finite(self._model, folder, REMEDY)
         self._model.eval()
+        self.width = int(self._model.config.hidden_size)
         self._tokenizer: PreTrainedTokenizerBase = from_folder(AutoTokenizer, folder, KIND, REMEDY)
-
-    @property
-    def width(self) -> int:
-        """How many numbers an embedding has."""
-        return int(self._model.config.hidden_size)
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
         """The encoder's token ids of each text, special tokens included, whatever the length."""
@@ -82,7 +77,10 @@ class Encoder:
 
     def embeddings(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         """The embedding of each text's token ids, cut to `MAX_LENGTH`: [texts, width] float64."""
-        rows = [_cut(ids) for ids in rows]
+        # The special one at the end is kept, as the tokenizer would cut.
+        rows = [
+            ids if len(ids) <= MAX_LENGTH else [*ids[: MAX_LENGTH - 1], ids[-1]] for ids in rows
+        ]
         embedded = np.empty((len(rows), self.width))
         by_length: dict[int, list[int]] = defaultdict(list)
         for place, ids in enumerate(rows):
@@ -150,8 +148,3 @@ def load(folder: str | Path) -> EmbeddingJudge:
     encoder = Encoder(folder)
     (weights,) = read_weights(Path(folder) / HEAD_FILE, {"weights": encoder.width})
     return EmbeddingJudge(encoder, weights, settings)
-
-
-def _cut(ids: Sequence[int]) -> Sequence[int]:
-    """At most `MAX_LENGTH` ids, the special one at the end kept, as the tokenizer would cut."""
-    return ids if len(ids) <= MAX_LENGTH else [*ids[: MAX_LENGTH - 1], ids[-1]]

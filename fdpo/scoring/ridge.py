@@ -56,12 +56,15 @@ class RidgeReward(Scorer):
 
     def score(self, texts: list[str]) -> np.ndarray:
         """The predicted rating of each text, float64; a text without words gets the intercept."""
-        return np.array([self._score(text) for text in texts], dtype=np.float64)
-
-    def _score(self, text: str) -> float:
-        words = _normalised_sum(self.words, ngrams.word_features(text))
-        characters = _normalised_sum(self.characters, ngrams.character_features(text))
-        return self.settings.intercept + words + characters
+        return np.array(
+            [
+                self.settings.intercept
+                + _normalised_sum(self.words, ngrams.word_features(text))
+                + _normalised_sum(self.characters, ngrams.character_features(text))
+                for text in texts
+            ],
+            dtype=np.float64,
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write scorer.json and weights.safetensors to `folder`; equal models give equal bytes."""

@@ -80,7 +80,7 @@ def test_a_wrong_knob_is_named(key, value):
         ("train.warmup_steps", 41, "train.warmup_steps"),
         ("train.epochs", 2.0, "train.epochs"),
         ("train.lr_by_loss", {"jsd": 1.0}, "train.lr_by_loss"),
-        ("train.lr_by_loss.kto", 1.0, "train.lr_by_loss.kto"),
+        ("train.lr_by_loss.kto", 1.0, "train.lr_by_loss"),
         ("prepare.source", "url", "prepare"),
         ("prepare.template", "{words} ", "prepare"),
     ],
@@ -131,7 +131,7 @@ def test_what_is_no_map_is_refused_in_one_line(copied, content):
 
 def test_a_missing_study_is_named_with_those_there_are(copied):
     apply_overrides(copied / "params.yaml", ["study=foo"])
-    with pytest.raises(UserError, match=r"study = 'foo'.* embedded, .*imdb"):
+    with pytest.raises(UserError, match=r"no studies/foo.yaml; there are embedded, .*imdb"):
         load_params(copied)
 
 

@@ -13,8 +13,7 @@ from torch.distributions import Categorical, kl_divergence
 from fdpo.config.study import Heldout, Sampling
 from fdpo.core.randomness import streams_of
 from fdpo.decoding.sampling import Sampled, invert_cdf, sample, uniforms
-from fdpo.decoding.strategies import decode_heldout, decode_train
-from fdpo.decoding.tempering import tempered_kl_and_entropy
+from fdpo.decoding.strategies import decode_heldout, decode_train, tempered_kl_and_entropy
 from fdpo.models.causal_lm import cached_attention
 from tests.support import tiny
 

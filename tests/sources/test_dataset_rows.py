@@ -81,7 +81,7 @@ def test_a_file_without_rows_or_of_other_content_than_pinned_is_refused(tmp_path
         read(Data(path=str(path), sha256="0" * 64), ["prompt"], ["train"])
     found = str(no.value).split("its sha256 is ")[1][:64]
     _, origin = read(Data(path=str(path), sha256=found), ["prompt"], ["train"])
-    assert (origin.repo, origin.commit) == (str(path), found)
+    assert (origin["repo"], origin["commit"]) == (str(path), found)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

@@ -59,8 +59,9 @@ def test_a_model_folder_is_the_repository_at_one_commit(hub, tmp_path):
         import sys
         from fdpo.sources import hub
         by_name = hub.fetch_model("lvwerra/gpt2-imdb", "main", "{tmp_path}/by_name")
-        print(by_name.commit, by_name.weights)
-        print(hub.fetch_model("lvwerra/gpt2-imdb", by_name.commit, "{tmp_path}/by_commit").commit)
+        print(by_name["commit"], by_name["weights"])
+        commit = by_name["commit"]
+        print(hub.fetch_model("lvwerra/gpt2-imdb", commit, "{tmp_path}/by_commit")["commit"])
         print("torch" in sys.modules)
     """
     client = run_client(hub, tmp_path / "home", code)
@@ -143,7 +144,7 @@ def test_shards_are_fetched_and_the_template_comes_along(hub, tmp_path):
     original.save_pretrained(repo, max_shard_size="10KB")
     (repo / "chat_template.jinja").write_text("{{ messages }}")
     (line,) = fetch(hub, tmp_path, "me/sharded")
-    assert "weights='safetensors'" in line
+    assert "'weights': 'safetensors'" in line
     folder = tmp_path / "out/me/sharded"
     assert (folder / "chat_template.jinja").read_text() == "{{ messages }}"
     joined = GPT2LMHeadModel.from_pretrained(folder, use_safetensors=True)

@@ -104,13 +104,12 @@ def test_prompts_come_from_the_positive_reviews_of_the_train_split(hub, tmp_path
             cut=Cut(before="."),
         )
         texts, source = prompts.read_texts(positive)
-        print(source.commit)
+        print(source["commit"])
         print(json.dumps(texts))
 
         # The same rows by the way of `datasets` alone: the stand-in serves both as the Hub would.
-        rows = datasets.load_dataset(
-            "stanfordnlp/imdb", revision=source.commit, split="train", cache_dir="{tmp_path}/cache"
-        )
+        where = dict(revision=source["commit"], cache_dir="{tmp_path}/cache")
+        rows = datasets.load_dataset("stanfordnlp/imdb", split="train", **where)
         ours, _ = dataset_rows.read(positive, ["text"], ["train"])
         kept = [row for row in rows if row["label"] == 1]
         print(kept == [row for _, row in ours["train"]])

@@ -179,7 +179,7 @@ def test_a_reference_held_in_bfloat16_computes_what_transformers_does_in_it(fold
 
 def test_reward_models_may_be_local_folders(folder):
     origin = fetch_folder(Place(path="inputs/model"), Path("models/reward"))
-    assert json.loads(Path("models/reward/source.json").read_text())["sha256"] == origin.sha256
+    assert json.loads(Path("models/reward/source.json").read_text())["sha256"] == origin["sha256"]
 
 
 def test_a_reference_is_of_one_kind(tmp_path):
