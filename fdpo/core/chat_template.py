@@ -122,17 +122,12 @@ class RenderedChat:
 
     def _render(self, turns: Sequence[Turn], answered: bool) -> str:
         messages = [{"role": role, "content": content} for role, content in turns]
+        options = {"tokenize": False, "add_generation_prompt": not answered}
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=not answered
-                )
-            )
+            return str(self.tokenizer.apply_chat_template(messages, **options))
         except Exception as error:  # a template may raise what it likes
-            roles = ", ".join(role for role, _ in turns)
-            raise Unrendered(
-                f"the chat template refuses the turns {roles} ({short_message(error)})"
-            ) from None
+            refused = f"{', '.join(role for role, _ in turns)} ({short_message(error)})"
+            raise Unrendered(f"the chat template refuses the turns {refused}") from None
 
 
 def _marks(roles: tuple[str, ...], answered: bool = False) -> list[Turn]:

@@ -200,24 +200,22 @@ PromptRecord = TypeVar("PromptRecord", bound=Prompt | Generation)
 def read(path: str | Path, kind: type[Record]) -> Iterator[Record]:
     """Yield the records of type `kind` of a file, in order.
 
-    Raises `UserError` naming file, line and field when the file is missing, empty or cut short, or
-    when a line is not a record of this kind.
+    Raises `UserError`, naming line and field, when the file is missing, empty or cut short, or a
+    line is not a record of this kind.
     """
-    number = 0
+    number, rebuild = 0, "run `dvc repro` to rebuild it"
     try:
         with open(path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.endswith(b"\n"):
-                    raise UserError(f"{path}:{number}: cut short; run `dvc repro` to rebuild it")
+                    raise UserError(f"{path}:{number}: cut short; {rebuild}")
                 yield kind.model_validate_json(line)
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; run `dvc repro` to rebuild it") from None
+        raise UserError(f"{path}: missing; {rebuild}") from None
     except ValidationError as error:
-        raise UserError(
-            f"{path}:{number}: {problems(error)[0]}; correct the line or rebuild with `dvc repro`"
-        ) from None
+        raise UserError(f"{path}:{number}: {problems(error)[0]}; {rebuild}") from None
     if number == 0:
-        raise UserError(f"{path}: empty; run `dvc repro` to rebuild it")
+        raise UserError(f"{path}: empty; {rebuild}")
 
 
 def read_prompt_unique(path: str | Path, kind: type[PromptRecord]) -> Iterator[PromptRecord]:

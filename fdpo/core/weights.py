@@ -32,6 +32,24 @@ def from_folder(auto_class: Any, folder: Path, what: str, remedy: str, **options
         raise unreadable(folder, what, error, remedy) from None
 
 
+def model_from_folder(
+    auto_class: Any, folder: Path, what: str, rebuild: str, unused: str = ""
+) -> Any:
+    """A model in float32 and evaluation mode with exactly the weights of its file, all finite.
+
+    `unused` is as for `require_exact`. Raises `UserError`, whatever goes wrong.
+    """
+    import torch  # not above: it takes seconds, and some callers load no model
+
+    require_safetensors(folder, "model.safetensors", rebuild)
+    options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+    options["ignore_mismatched_sizes"] = True  # they are refused next, by name
+    model, loading = from_folder(auto_class, folder, what, rebuild, **options)
+    require_exact(loading, folder, "correct it, or name another model", unused)
+    require_finite(model, folder, rebuild)
+    return model.eval()
+
+
 def require_safetensors(folder: str | Path, name: str, remedy: str) -> None:
     """Raise `UserError` when `folder` has no file `name`, or holds quantised weights.
 
@@ -84,8 +102,7 @@ def require_exact(
 def unreadable(folder: str | Path, kind: str, error: Exception, rebuild: str) -> UserError:
     """One line for what a library raised over the `kind` of model in `folder`.
 
-    `rebuild` is advised where a file is damaged or missing. Else the model is one that the library
-    can't read, and its message says why.
+    `rebuild` is advised where a file is damaged or missing; else the library can't read the model.
     """
     is_there = Path(folder, "config.json").is_file()
     is_damaged = not is_there or isinstance(error, OSError | SafetensorError)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -48,6 +49,12 @@ def tokenize_prompts(
     left_out: Counter[str] = Counter()
     kept: dict[int, TokenizedPrompt] = {}
     seen: set[tuple[int, ...]] = set()
+
+    def ended(room: int, whole: list[int]) -> list[int]:
+        end = next((i + 1 for i, token in enumerate(whole) if token in end_ids), len(whole))
+        left_out[CUT_AT_END] += end < len(whole)
+        return whole[:end][:room]
+
     order = sorted(prompts, key=lambda prompt: ("heldout", "test", "train").index(prompt.role))
     for prompt in order:
         ids = prompt_tokens(tokenizer, prompt.prompt)
@@ -58,14 +65,8 @@ def tokenize_prompts(
         elif tuple(ids) in seen:
             left_out[REPEATED] += 1
         else:
-
-            def ended(whole: list[int], ids: list[int] = ids) -> list[int]:
-                end = next((i + 1 for i, token in enumerate(whole) if token in end_ids), len(whole))
-                left_out[CUT_AT_END] += end < len(whole)
-                return whole[:end][: max_length - len(ids)]
-
             add = _with_sampled if prompt.completions else _with_given
-            item = add(tokenizer, prompt, ids, ended, left_out)
+            item = add(tokenizer, prompt, ids, partial(ended, max_length - len(ids)), left_out)
             if (prompt.given and not item.given) or (prompt.completions and not item.completions):
                 left_out[UNPAIRED] += 1
             else:

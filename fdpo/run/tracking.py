@@ -113,7 +113,7 @@ def _wanted() -> bool:
 
 
 def _start(settings: Params) -> Any:
-    """Open the policy's run; offline where the server cannot be had, and None where that fails."""
+    """The policy's run; offline where the server cannot be had, and None where that fails."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     try:

@@ -26,13 +26,7 @@ from fdpo.core.device import device
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
 from fdpo.core.validation import Strict
-from fdpo.core.weights import (
-    from_folder,
-    require_exact,
-    require_finite,
-    require_safetensors,
-    require_vocabulary,
-)
+from fdpo.core.weights import from_folder, model_from_folder, require_vocabulary
 from fdpo.scoring.scorer import SCORER_FILE, PromptedText, Scorer, read_settings
 
 disable_progress_bar()  # weights load within a second
@@ -61,8 +55,7 @@ class ClassifierSettings(Strict):
 class Classifier(Scorer):
     """Scores texts by the logit of class `index`; larger is better.
 
-    A batch holds texts of one length in tokens, so nothing is ever padded: neither the side nor the
-    kind of padding, nor what a model makes of it, can reach a score.
+    A batch holds texts of one length in tokens, so no padding can reach a score.
     """
 
     model: PreTrainedModel
@@ -124,19 +117,17 @@ class Classifier(Scorer):
             length = len(encoding["input_ids"])
             if length == 0:
                 raise UserError(f"{self.name}: the text {texts[i]!r} has no tokens to score")
-            if length <= self.max_length:
-                continue
-            if self.settings.too_long == "refuse":
+            if length > self.max_length and self.settings.too_long == "refuse":
                 raise UserError(
                     f"{self.name}: the text {texts[i][:40]!r}… has {length} tokens and the model"
                     f" reads {self.max_length}; lower generate.max_length, or set too_long to cut"
                 )
-            self.texts_cut += 1
-            (encodings[i],) = _encodings(
-                self.tokenizer, [texts[i]], truncation=True, max_length=self.max_length, **options
-            )
-            if self.settings.end == "append":
-                encodings[i]["input_ids"][-1] = self.tokenizer.eos_token_id
+            if length > self.max_length:
+                self.texts_cut += 1
+                cut = {"truncation": True, "max_length": self.max_length, **options}
+                (encodings[i],) = _encodings(self.tokenizer, [texts[i]], **cut)
+                if self.settings.end == "append":
+                    encodings[i]["input_ids"][-1] = self.tokenizer.eos_token_id
         return encodings
 
     @torch.inference_mode()
@@ -154,14 +145,7 @@ def load(folder: str | Path) -> Classifier:
     """
     folder = Path(folder)
     settings = read_settings(folder, ClassifierSettings)
-    require_safetensors(folder, "model.safetensors", REBUILD)
-    options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
-    options["ignore_mismatched_sizes"] = True  # they are refused next, by name
-    model, loading = from_folder(
-        AutoModelForSequenceClassification, folder, KIND, REBUILD, **options
-    )
-    require_exact(loading, folder, "correct it, or name another model")
-    require_finite(model, folder, REBUILD)
+    model = model_from_folder(AutoModelForSequenceClassification, folder, KIND, REBUILD)
     tokenizer = from_folder(AutoTokenizer, folder, KIND, REBUILD)
     require_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, folder)
     tokenizer.truncation_side = "right"
@@ -169,7 +153,7 @@ def load(folder: str | Path) -> Classifier:
         # A decoder with a head reads the last token that is no padding, and refuses batches without
         # a padding token. No id is -1, so this says that there is none.
         model.config.get_text_config().pad_token_id = -1
-    model.eval().to(device())
+    model.to(device())
     chat = _chat_of(tokenizer, folder) if settings.input == "chat" else None
     length = min(tokenizer.model_max_length, _positions(model, tokenizer))
     length = min(length, settings.max_length or length)
@@ -219,10 +203,7 @@ def _chat_of(tokenizer: PreTrainedTokenizerBase, folder: Path) -> RenderedChat:
 
 
 def label_index(config: PretrainedConfig, label: str | int | None, folder: Path) -> int:
-    """The index of the class named `label`, or `label` itself where it is an index.
-
-    Where there is one class alone it needs no label.
-    """
+    """The index of the class with the name or index `label`; a single class needs none."""
     classes: dict[int, str] = {int(key): name for key, name in (config.id2label or {}).items()}
     if label is None and len(classes) == 1:
         return next(iter(classes))
@@ -238,14 +219,12 @@ def label_index(config: PretrainedConfig, label: str | int | None, folder: Path)
 def _encodings(
     tokenizer: PreTrainedTokenizerBase, texts: list[str], **options: Any
 ) -> list[Encoding]:
-    """Each text as the model's inputs, as the tokenizer alone says, unpadded."""
     columns = tokenizer(texts, padding=False, verbose=False, **options) if texts else {}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _inputs(model: PreTrainedModel, encodings: Sequence[Encoding]) -> dict[str, Tensor]:
-    """A batch of texts of one length, without what the tokenizer makes and no such model takes."""
-    accepted = inspect.signature(model.forward).parameters
+    accepted = inspect.signature(model.forward).parameters  # some take no token types
     return {
         name: torch.tensor([encoding[name] for encoding in encodings], device=model.device)
         for name in encodings[0]
@@ -278,10 +257,7 @@ def _positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> in
 
 
 def require_steady(classifier: Classifier) -> None:
-    """Raise `UserError` when two texts score otherwise together than each alone.
-
-    They are as long as each other, since only such texts share a batch.
-    """
+    """Raise `UserError` when two texts of one length score otherwise together than each alone."""
     (text,) = _encodings(classifier.tokenizer, [PROBE])
     order = np.arange(len(text["input_ids"]))
     order[1:-1] = order[1:-1][::-1]

@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTo
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
-from fdpo.core.weights import from_folder, require_exact, require_finite, require_safetensors
+from fdpo.core.weights import from_folder, model_from_folder
 from fdpo.scoring.quality import FittedSettings, RatedTexts, fit_ridge
 from fdpo.scoring.scorer import (
     REMEDY,
@@ -41,33 +41,19 @@ class EmbeddingSettings(FittedSettings):
 class Encoder:
     """Turns a text into the mean of its tokens' last hidden states, at unit norm.
 
-    This is what all-MiniLM-L6-v2 says of itself in modules.json: Transformer, mean pooling over the
-    attention mask, L2 normalisation. The last bits of a product depend on the shape of its factors,
-    so every batch has `ROWS_PER_BATCH` rows, the last ones of padding if need be. How far a text is
-    padded depends on its own length alone: neither the other texts nor their order reach it.
+    This is what all-MiniLM-L6-v2 says of itself in modules.json. The last bits of a product depend
+    on the shape of its factors, so every batch has `ROWS_PER_BATCH` rows, the last ones of padding
+    if need be, and how far a text is padded depends on its own length alone.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """Load model and tokenizer from `folder`. Raises `UserError` if one can't be loaded."""
+        """Load model and tokenizer. Raises `UserError` if one can't be loaded."""
         folder = Path(folder)
-        require_safetensors(folder, "model.safetensors", REMEDY)
+        # A sentence is the mean of its tokens, so the head for the first token goes unused.
+        self._model: PreTrainedModel
+        self._model = model_from_folder(AutoModel, folder, KIND, REMEDY, unused="pooler.")
         if not (folder / "tokenizer.json").exists():  # without it one without words is made
             raise UserError(f"{folder}: no readable {KIND} (tokenizer.json is missing); {REMEDY}")
-        self._model: PreTrainedModel
-        self._model, loading = from_folder(
-            AutoModel,
-            folder,
-            KIND,
-            REMEDY,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused next, by name
-        )
-        # A sentence is the mean of its tokens, so the head for the first token goes unused.
-        require_exact(loading, folder, REMEDY, unused="pooler.")
-        require_finite(self._model, folder, REMEDY)
-        self._model.eval()
         self.width = int(self._model.config.hidden_size)
         self._tokenizer: PreTrainedTokenizerBase = from_folder(AutoTokenizer, folder, KIND, REMEDY)
 
@@ -134,7 +120,7 @@ class EmbeddingJudge(Scorer):
 def fit_judge(
     folder: str | Path, rated: RatedTexts, check: RatedTexts, seed: int
 ) -> EmbeddingJudge:
-    """Fit to all of `rated`, embedded by the encoder in `folder`, and measure on all of `check`."""
+    """Fit to `rated`, embedded by the encoder in `folder`, and measure on `check`."""
     encoder = Encoder(folder)
     design, other = (encoder.embeddings(encoder.token_ids(part.texts)) for part in (rated, check))
     options = {"alpha": HEAD_PENALTY, "solver": "cholesky"}

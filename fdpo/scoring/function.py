@@ -36,8 +36,7 @@ class FunctionSettings(Strict):
 class FunctionScorer(Scorer):
     """Calls `function(prompts, completions)`, two lists of str; it returns a number for each.
 
-    It is called with a few completions at a time, so a number must depend on its own prompt and
-    completion alone.
+    A number must depend on its own prompt and completion alone: a call has a few of them.
     """
 
     function: Callable[[list[str], list[str]], Any]
@@ -52,8 +51,7 @@ class FunctionScorer(Scorer):
     def score_prompted(self, items: Sequence[PromptedText]) -> np.ndarray:
         """The function's number for each item, [items] float64.
 
-        Raises `UserError`, with the place in the user's file, where the function raises or returns
-        anything but a number for each completion.
+        Raises `UserError`, with the place in the user's file, where it raises or returns others.
         """
         scores: list[float] = []
         with closing(progress_of(self.name, len(items), "completions", leave=False)) as progress:
@@ -117,7 +115,6 @@ def _run(copy: Path, module_name: str, file: str) -> ModuleType:
         raise UserError(f"{copy}: missing; {REMEDY}") from None
     module = ModuleType(module_name)
     module.__file__ = str(copy)
-    before = sys.modules.get(module_name)
     sys.modules[module_name] = module  # as dataclasses and the like look there
     try:
         exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - the user names it
@@ -125,9 +122,6 @@ def _run(copy: Path, module_name: str, file: str) -> ModuleType:
         raise UserError(f"{file}:{error.lineno}: {error.msg}; correct it") from None
     except (Exception, SystemExit) as error:
         raise _raised(error, "the module", file, 1) from None
-    finally:
-        if before is not None:
-            sys.modules[module_name] = before
     _require_alone(file)
     return module
 

@@ -46,8 +46,8 @@ class RidgeReward(Scorer):
     """Predicts a text's rating from which n-grams it holds.
 
     rating = intercept + sum(words[w]) / sqrt(n_w) + sum(characters[c]) / sqrt(n_c), where w and c
-    are the text's n_w and n_c distinct features (see `fdpo.scoring.ngrams`). Each set is thus a
-    vector of unit norm, so a text's length alone does not move its rating away from the mean.
+    are the text's n_w and n_c distinct features (see `fdpo.scoring.ngrams`), so that its length
+    alone does not move its rating away from the mean.
     """
 
     words: np.ndarray  # [ngrams.BUCKETS] float32
@@ -95,10 +95,7 @@ def load(folder: str | Path) -> RidgeReward:
 
 
 def fit(rated: RatedTexts, check: RatedTexts, seed: int) -> RidgeReward:
-    """Fit to all of `rated`, and measure on all of `check`.
-
-    Raises `UserError` when there are fewer than `FEWEST_TEXTS` texts to fit to.
-    """
+    """Fit to `rated`, at least `FEWEST_TEXTS` or `UserError` is raised, and measure on `check`."""
     if len(rated.texts) < FEWEST_TEXTS:
         raise UserError(
             f"reward model: {len(rated.texts)} rated texts are left, at least {FEWEST_TEXTS} are"

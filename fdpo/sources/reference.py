@@ -16,9 +16,8 @@ from fdpo.sources.model_files import ADAPTER, MODEL, TOKENIZER_FILES, gather
 def fetch_reference(wanted: Reference, destination: Path) -> None:
     """Put the reference into the folder `destination`, replacing it, with its adapter merged in.
 
-    source.json says where it comes from, and `dtype` where its weights are to be held in bfloat16.
-    Raises `UserError` as `fetch_folder`, or where the adapter is none of this model; `destination`
-    is then left as it was.
+    source.json says where it comes from and its `dtype`. Raises `UserError` as `fetch_folder`, or
+    where the adapter is none of this model; `destination` is then as it was.
     """
     with replacing(destination) as scratch:
         fetch_folder(wanted, scratch)

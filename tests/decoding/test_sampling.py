@@ -199,14 +199,6 @@ def test_kl_and_entropy_of_a_temperature_are_those_of_the_two_distributions(temp
     torch.testing.assert_close(computed[2:3], short, rtol=1e-5, atol=1e-6)
 
 
-def test_a_coin_at_half_the_temperature_by_hand():
-    """Odds of 3 to 1 become 9 to 1: KL is 0.9 log(0.9/0.75) + 0.1 log(0.1/0.25)."""
-    (row,) = tempered_kl_and_entropy(logits(0.75, 0.25), 0.5).tolist()
-    kl = 0.9 * np.log(0.9 / 0.75) + 0.1 * np.log(0.1 / 0.25)
-    entropy = -0.9 * np.log(0.9) - 0.1 * np.log(0.1)
-    assert row == pytest.approx([kl, entropy], rel=1e-5)
-
-
 def test_a_tempered_completion_sums_kl_and_entropy_over_its_own_tokens():
     model = tiny.llama(torch.float32)
     with cached_attention(model), torch.no_grad():

@@ -9,7 +9,6 @@ import pytest
 from fdpo.config.sources import PythonFunction
 from fdpo.core.errors import UserError
 from fdpo.core.records import ChatMessage, Generation
-from fdpo.run import progress
 from fdpo.scoring import function
 from fdpo.scoring.loading import load_scorer
 from fdpo.scoring.scorer import PromptedText, scores_of
@@ -131,15 +130,6 @@ def test_a_second_file_of_the_users_is_refused_as_its_changes_would_go_unseen(ro
 
     with pytest.raises(UserError, match=r"inputs/length\.py: imports inputs/words\.py, whose"):
         written(root, f"from inputs.words import count\n{LENGTHS}")
-
-
-def test_a_slow_function_shows_that_it_gets_on(root, monkeypatch, capsys):
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
-
-    scores_of(load_scorer(written(root, LENGTHS)), ITEMS)
-
-    shown = capsys.readouterr().err.splitlines()
-    assert shown[0].startswith("reward: 16 of 40 completions")
 
 
 def generation(*turns: tuple[str, str]) -> Generation:

@@ -11,8 +11,7 @@ import pytest
 
 from fdpo.config.sources import GivenSource, Pairs, PairsSource, Prompts
 from fdpo.core.errors import UserError
-from fdpo.core.records import Prompt, ScoredCompletion, ScoredGeneration
-from fdpo.pairing import pairs_of
+from fdpo.core.records import Prompt
 from fdpo.sources import given, pair_formats
 from fdpo.sources.given_pairs import read_pairs
 from fdpo.sources.prompts import read_texts
@@ -256,27 +255,6 @@ def test_held_out_prompts_are_named_or_drawn():
     for wrong in ({}, {"heldout_prompts": 4, "prompts": repo}):
         with pytest.raises(ValueError, match="must have prompts, to evaluate on those, or"):
             GivenSource.model_validate({**models, **wrong})
-
-
-def scored(places: list[list[int]]) -> ScoredGeneration:
-    """Three completions, the first two the same tokens, rewards against the given order."""
-    completions = [
-        ScoredCompletion(text="", ids=ids, finished=False, ref_logp=logp, reward=reward)
-        for ids, logp, reward in (([4, 5], -1.0, 0.1), ([4, 5], -1.0, 0.1), ([6], -2.0, 0.9))
-    ]
-    return ScoredGeneration(
-        id=3, prompt="It", role="test", prompt_ids=[1], completions=completions, given=places
-    )
-
-
-def test_given_pairs_are_kept_whatever_their_rewards_and_in_order():
-    first, second = pairs_of(scored([[0, 2], [2, 1]]), "given")
-    assert (first.chosen_ids, first.rejected_ids) == ([4, 5], [6])
-    assert (first.ref_chosen_logp, first.ref_rejected_logp) == (-1.0, -2.0)
-    assert (first.chosen_reward, first.rejected_reward) == (0.1, 0.9)
-    assert (first.chosen_rank, first.rejected_rank) == (1, 2)
-    assert (second.chosen_ids, second.rejected_ids) == ([6], [4, 5])
-    assert list(pairs_of(scored([[0, 1]]), "given")) == [None]  # made equal by the length limit
 
 
 def test_a_given_split_keeps_its_roles_and_needs_both():
