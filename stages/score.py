@@ -23,16 +23,15 @@ from stages import paths
 def main() -> None:
     """Score data/generations.jsonl, and measure what its held-out samples give without training."""
     settings = load_params()
-    batch_size = settings.active.score.batch_size
     reward, judge = load_scorer(paths.REWARD_MODEL), load_judge(paths.JUDGE_MODEL)
-    generations = records.read_prompt_unique(paths.GENERATIONS, Generation)
-    made = scored(generations, reward, judge, batch_size)
-    shown = counted(made, "score", records.count(paths.GENERATIONS), "prompts")
-    count = records.write(paths.SCORES, shown)
-    write_json(paths.REFERENCE_BASELINES, measured_baselines(settings, reward, judge))
+    generations = list(records.read_prompt_unique(paths.GENERATIONS, Generation))
+    made = scored(generations, reward, judge, settings.active.score.batch_size)
+    records.write(paths.SCORES, counted(made, "score", len(generations), "prompts"))
+    baselines = measured_baselines(settings, generations, reward, judge)
+    write_json(paths.REFERENCE_BASELINES, baselines)
     for scorer, folder in ((reward, paths.REWARD_MODEL), (judge, paths.JUDGE_MODEL)):
         report_cut_texts(scorer, folder)
-    print(f"score: the completions of {count} prompts")
+    print(f"score: the completions of {len(generations)} prompts")
 
 
 def scored(
@@ -62,14 +61,13 @@ def scored(
 
 
 def measured_baselines(
-    settings: Params, reward: Scorer, judge: Scorer | None
+    settings: Params, generations: Sequence[Generation], reward: Scorer, judge: Scorer | None
 ) -> list[dict[str, Any]]:
     """The entries of results/baselines.json, none where the study asks for none."""
     study = settings.active
     asked, best_of = study.generate.baselines, study.score.best_of or []
     if asked is None and not best_of:
         return []
-    generations = records.read_prompt_unique(paths.GENERATIONS, Generation)
     heldout = [generation for generation in generations if generation.role == "heldout"]
 
     def scores(rows: Sequence[Sequence[Completion]]) -> PromptScores:
@@ -84,14 +82,13 @@ def measured_baselines(
             scores_of(judge, items).reshape(shape) if judge else None,
         )
 
-    for generation in heldout:
-        samples = generation.baselines
+    drawn = [generation.baselines for generation in heldout]
+    for generation, samples in zip(heldout, drawn, strict=True):
         if asked and (samples is None or len(samples.tempered) != len(asked.temperatures)):
             raise UserError(
                 f"{paths.GENERATIONS}: prompt {generation.id}: without the samples that"
                 " generate.baselines asks for; rebuild the file with `dvc repro`"
             )
-    drawn = [generation.baselines for generation in heldout]
     plain = recorded_scores(judged=judge is not None)
     if further := [samples.plain for samples in drawn if samples and samples.plain]:
         plain = PromptScores.each(lambda *both: np.hstack(both), plain, scores(further))
@@ -116,12 +113,9 @@ def recorded_scores(judged: bool) -> PromptScores:
     """The scores of the held-out samples in data/scores.jsonl, the judge's where it has some."""
     scored = list(records.read_prompt_unique(paths.SCORES, ScoredGeneration))
     rows = [generation.completions for generation in select_heldout(paths.SCORES, scored, judged)]
-
-    def column(scorer: str) -> np.ndarray:
-        values = [[getattr(completion, scorer) for completion in row] for row in rows]
-        return np.array(values, dtype=np.float64)
-
-    return PromptScores(column("reward"), column("judge") if judged else None)
+    reward = np.array([[completion.reward for completion in row] for row in rows])
+    judge = np.array([[completion.judge for completion in row] for row in rows])
+    return PromptScores(reward, judge if judged else None)
 
 
 def prompted(generations: Iterable[Generation]) -> list[PromptedText]:

@@ -1,9 +1,10 @@
 """params.yaml and the active study's file, read whole and checked before any stage works."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError
 
 from fdpo.config.study import Positive, Share, Study
 from fdpo.config.yaml_files import read_yaml
@@ -14,45 +15,28 @@ from fdpo.losses import LOSSES, Objective
 PARAMS_FILE = Path("params.yaml")
 STUDIES = Path("studies")
 
-# A name becomes a file's; DVC puts it into the path by itself.
-StudyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
+
+def _known(loss: str) -> str:
+    if loss not in LOSSES:
+        raise ValueError(f"must be one of {', '.join(LOSSES)}")
+    return loss
 
 
 class Params(Strict):
     """The knobs of the comparison, and `active`, the settings of the study that `study` names."""
 
-    study: StudyName
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]  # it becomes the name of a file
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     launch: Text
-    loss: str
+    loss: Annotated[str, AfterValidator(_known)]
     beta: Positive
     alpha: Share
     lr: Positive | Literal["auto"]
     active: Study
 
-    @field_validator("loss")
-    @classmethod
-    def _loss_exists(cls, loss: str) -> str:
-        if loss not in LOSSES:
-            raise ValueError(f"must be one of {', '.join(LOSSES)}")
-        return loss
-
-    @model_validator(mode="after")
-    def _rates_are_of_losses(self):
-        for loss in self.active.train.lr_by_loss:
-            if loss not in ("default", *LOSSES):
-                raise ValueError(
-                    f"train.lr_by_loss.{loss}: must be default or one of {', '.join(LOSSES)}"
-                )
-        return self
-
     @property
     def trained_with(self) -> dict[str, Any]:
-        """What a policy is trained with, as objective.json beside its weights says it.
-
-        Of the section `train` it is what the study's file holds, without the defaults of absent
-        keys.
-        """
+        """What objective.json says of a policy; of `train`, the keys that the study's file has."""
         knobs = self.model_dump(include={"study", "loss", "beta", "alpha", "seed"})
         section = self.active.train.model_dump(exclude={"lr_by_loss"}, exclude_unset=True)
         return {**knobs, "lr": self.effective_lr, **section}
@@ -91,13 +75,9 @@ def check_params(knobs: dict[str, Any], study: dict[str, Any]) -> Params:
         return Params.model_validate({**knobs, "active": study})
     except ValidationError as error:
         file = study_file(str(knobs.get("study")))
+        lines = (f"{PARAMS_FILE}: {line}" for line in problems(error))
         raise UserError(
-            *(
-                f"{file}: {line.removeprefix('active').lstrip('.: ')}"
-                if line.startswith(("active", "train."))
-                else f"{PARAMS_FILE}: {line}"
-                for line in problems(error)
-            )
+            *(re.sub(rf"^{PARAMS_FILE}: active[.: ]+", f"{file}: ", line) for line in lines)
         ) from None
 
 
@@ -107,11 +87,8 @@ def load_params(root: str | Path = ".") -> Params:
     Raises `UserError` as `check_params`, or where a file is missing or is not YAML.
     """
     knobs = read_yaml(Path(root, PARAMS_FILE))
-    name = str(knobs.get("study"))
-    file = Path(root, study_file(name))
-    if not file.is_file():
+    file = study_file(str(knobs.get("study")))
+    if not Path(root, file).is_file():
         known = ", ".join(sorted(path.stem for path in Path(root, STUDIES).glob("*.yaml")))
-        raise UserError(
-            f"{PARAMS_FILE}: study = {name!r}: no file {study_file(name)}; there are {known}"
-        )
-    return check_params(knobs, read_yaml(file))
+        raise UserError(f"{PARAMS_FILE}: study: there is no {file}; there are {known}")
+    return check_params(knobs, read_yaml(Path(root, file)))

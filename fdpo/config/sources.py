@@ -10,7 +10,7 @@ from fdpo.core.validation import Strict, Text
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 AtLeastTwo = Annotated[int, Field(ge=2)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-PackageWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]  # it stands in pip's input
+PackageWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]  # for pip's input
 
 
 def _plain(value: Any) -> Any:
@@ -21,7 +21,6 @@ def _plain(value: Any) -> Any:
 
 Value = Annotated[str | int | float | bool, BeforeValidator(_plain)]
 End = Literal["given", "append"]  # whether an end-of-text is put behind texts that lack one
-Where = dict[Text, Value]  # column, or a path to a part of one, to the value that a row must have
 
 
 class Package(Strict):
@@ -51,15 +50,11 @@ class PackagesSource(Strict):
 
 
 class Place(Strict):
-    """Where files are: `repo` and `revision` of the Hub, or `path`, a local file.
-
-    A revision is a branch, a tag or a commit. What is at a path lies within the repository, where
-    DVC watches it, and `stages.check` records it.
-    """
+    """Where files are: `repo` and `revision` of the Hub, or `path` within this repository."""
 
     repo: Text = ""
-    revision: Text = ""
-    path: Text = ""
+    revision: Text = ""  # a branch, a tag or a commit
+    path: Text = ""  # `stages.check` records what is there
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
@@ -71,14 +66,10 @@ class Place(Strict):
 
 
 class Reference(Place):
-    """A model's folder as `save_pretrained` writes it, and what becomes of its weights.
+    """A model's folder as `save_pretrained` writes it, and what becomes of its weights."""
 
-    An adapter (LoRA) is merged into them, once. `dtype` is what they are held in while completions
-    are sampled and a policy is trained.
-    """
-
-    adapter: Place | None = None
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    adapter: Place | None = None  # LoRA, to be merged into them
+    dtype: Literal["float32", "bfloat16"] = "float32"  # they are sampled and trained in it
 
 
 class ChatTemplate(Strict):
@@ -87,22 +78,10 @@ class ChatTemplate(Strict):
     path: Text
 
 
-def _chat(value: Any) -> Any:
-    if value not in ("none", "auto") and not isinstance(value, dict | ChatTemplate):
-        raise ValueError("must be none, auto, or a section with the path of a template")
-    return value
-
-
-Chat = Annotated[Literal["none", "auto"] | ChatTemplate, BeforeValidator(_chat)]
-
-
 class ScorerSection(Strict):
-    """Base of sections that name a reward model or a judge.
+    """Base of sections that name a reward model or a judge."""
 
-    `kind` is that of `fdpo.scoring.loading.KINDS`.
-    """
-
-    kind: ClassVar[str]
+    kind: ClassVar[str]  # of `fdpo.scoring.loading.KINDS`
 
 
 class Classifier(Place, ScorerSection):
@@ -149,17 +128,16 @@ Scorer = Annotated[_Scorers, Discriminator(_scorer_key)]
 
 
 class Models(Strict):
-    """The models of a study, and whether prompts are put into the reference's chat template.
+    """The models of a study, and how prompts are put into a chat template.
 
     With `chat: auto` each prompt becomes a user's turn in the template of the reference's
-    tokenizer, or in one of a file, behind `system` where there is one, and the assistant's turn is
-    begun.
+    tokenizer, behind `system` where there is one, and the assistant's turn is begun.
     """
 
     reference: Reference
     reward: Scorer
     judge: Scorer | None  # null: no judge
-    chat: Chat = "none"
+    chat: Literal["none", "auto"] | ChatTemplate = "none"
     system: Text | None = None
 
     @model_validator(mode="after")
@@ -180,7 +158,7 @@ class Data(Place):
     path: Annotated[str, Field(pattern=r"\.(jsonl|json|csv)(\.gz)?$|\.parquet$")] = ""
     config: Text | None = None
     sha256: Sha256 | None = None
-    where: Where = Field(default_factory=dict)
+    where: dict[Text, Value] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _keys_are_of_their_place(self) -> Self:

@@ -1,11 +1,13 @@
 """The settings of one study as its file in studies/ has them, one section per stage."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from fdpo.config.sources import Count, Source
 from fdpo.core.validation import Strict, Text
+from fdpo.losses import LOSSES
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -52,12 +54,12 @@ class DiverseBeam(Strict):
 class Given(Strict):
     """No decoding: the completions come with the prompts.
 
-    `max_mismatch` bounds how far the log-probabilities of the engine that sampled them, where they
-    come along, are from the reference's: the mean distance per token, in nats.
+    `max_mismatch`, in nats a token, bounds the mean distance of the log-probabilities that come
+    along from the reference's: engines in bfloat16 are at 0.02 to 0.05, another model above 0.2.
     """
 
     strategy: Literal["given"]
-    max_mismatch: Positive = 0.1  # engines in bfloat16 are at 0.02 to 0.05, another model above 0.2
+    max_mismatch: Positive = 0.1
 
 
 class Published(Strict):
@@ -99,17 +101,13 @@ class ReferenceBaselines(Strict):
 
 
 class Generate(Strict):
-    """How the reference's completions are made.
+    """How the reference's completions are made."""
 
-    `max_length` bounds a prompt and its completion together, in tokens. `prompts_per_batch` times
-    the completions of a prompt are the rows that are decoded at once.
-    """
-
-    max_length: Annotated[int, Field(ge=2, le=10_000_000)]
+    max_length: Annotated[int, Field(ge=2, le=10_000_000)]  # tokens of prompt and completion
     train: Annotated[Sampling | DiverseBeam | Given, Field(discriminator="strategy")]
     heldout: Heldout
     baselines: ReferenceBaselines | None = None
-    prompts_per_batch: Count
+    prompts_per_batch: Count  # times the completions of a prompt: the rows that are decoded at once
 
     @property
     def plain_samples(self) -> int:
@@ -118,29 +116,20 @@ class Generate(Strict):
 
 
 class Score(Strict):
-    """How completions are scored: `batch_size` prompts at once.
+    """How completions are scored; `best_of` are the n of the best-of-n baselines."""
 
-    `best_of` are the n of the best-of-n baselines.
-    """
-
-    batch_size: Count
+    batch_size: Count  # prompts
     best_of: Annotated[list[Several], Field(min_length=1), AfterValidator(_differ)] | None = None
 
 
-def _ranks_differ(ranks: list[list[int]]) -> list[list[int]]:
-    for pair in ranks:
-        if pair[0] >= pair[1]:
-            raise ValueError(f"ranks {pair} must be [better, worse] with better < worse")
-        if ranks.count(pair) > 1:
-            raise ValueError(f"ranks {pair}: there twice, which would count its pairs twice")
-    return ranks
+def _better_first(pair: list[int]) -> list[int]:
+    if pair[0] >= pair[1]:
+        raise ValueError(f"ranks {pair} must be [better, worse] with better < worse")
+    return pair
 
 
-Ranks = Annotated[
-    list[Annotated[list[Count], Field(min_length=2, max_length=2)]],
-    Field(min_length=1),
-    AfterValidator(_ranks_differ),
-]
+TwoRanks = Annotated[list[Count], Field(min_length=2, max_length=2), AfterValidator(_better_first)]
+Ranks = Annotated[list[TwoRanks], Field(min_length=1), AfterValidator(_differ)]
 
 
 class PairParams(Strict):
@@ -157,7 +146,7 @@ class PairParams(Strict):
     flip_rate: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
     @model_validator(mode="after")
-    def _temperature_is_of_drawn_labels(self):
+    def _temperature_is_of_drawn_labels(self) -> Self:
         if (self.temperature is not None) != (self.labels == "bradley_terry"):
             raise ValueError(
                 f"temperature = {self.temperature}: must be a number with labels = bradley_terry,"
@@ -172,9 +161,6 @@ class Split(Strict):
     test_size: Literal["given"] | Share
 
 
-Modules = Annotated[list[Text], Field(min_length=1)]
-
-
 class Lora(Strict):
     """The adapter (LoRA, arXiv 2106.09685): rank `r`, scaling `alpha` / `r`, and where it goes.
 
@@ -184,47 +170,40 @@ class Lora(Strict):
 
     r: Annotated[int, Field(ge=1, le=1024)]
     alpha: Count
-    target_modules: Literal["all-linear"] | Modules
+    target_modules: Literal["all-linear"] | Annotated[list[Text], Field(min_length=1)]
     rslora: bool = False
 
 
-def _has_default(rates: dict[str, float]) -> dict[str, float]:
+def _of_losses(rates: dict[str, float]) -> dict[str, float]:
     if "default" not in rates:
         raise ValueError("needs the key default, the rate of losses without one of their own")
+    for loss in rates.keys() - {"default", *LOSSES}:
+        raise ValueError(f"{loss}: must be default or one of {', '.join(LOSSES)}")
     return rates
 
 
 class Train(Strict):
-    """How the policy is trained.
-
-    A step takes `pairs_per_step` pairs, with `group_by_prompt` those of whole prompts.
-    `tokens_per_forward` bounds the distinct tokens of one forward pass, and so the memory.
-    `lr_by_loss` has a `default` for losses without a rate of their own. `log_every` counts steps.
-    `eval_every` steps, and before and after training, the policy's own objective is measured on the
-    test pairs; without it training reads none. `dtype` is what products of matrices are computed
-    in: by default bfloat16 on a GPU and float32 on a CPU. `normalize`, `label_smoothing`,
-    `label_noise` and `chosen_nll` are those of `fdpo.losses.Objective`.
-    """
+    """How the policy is trained; the last four are those of `fdpo.losses.Objective`."""
 
     epochs: Count
     pairs_per_step: Count
-    group_by_prompt: bool
-    tokens_per_forward: Count
+    group_by_prompt: bool  # a step takes the pairs of whole prompts
+    tokens_per_forward: Count  # distinct tokens of one forward pass, which bound the memory
     warmup_steps: Whole
     max_grad_norm: Positive
-    lr_by_loss: Annotated[dict[str, Positive], AfterValidator(_has_default)]
+    lr_by_loss: Annotated[dict[str, Positive], AfterValidator(_of_losses)]
     lora: Lora | None  # null: all parameters are trained
     gradient_checkpointing: bool
-    log_every: Count
-    eval_every: Count | None = None
-    dtype: Literal["float32", "bfloat16"] | None = None
+    log_every: Count  # steps
+    eval_every: Count | None = None  # steps between passes over the test pairs; else there are none
+    dtype: Literal["float32", "bfloat16"] | None = None  # of products; by default as the device's
     normalize: Literal["sum", "mean"] = "sum"
     label_smoothing: BelowHalf = 0.0
     label_noise: BelowHalf = 0.0
     chosen_nll: Annotated[float, Field(ge=0, le=1e6)] = 0.0
 
     @model_validator(mode="after")
-    def _flips_are_smoothed_or_corrected(self):
+    def _flips_are_smoothed_or_corrected(self) -> Self:
         if self.label_smoothing and self.label_noise:
             raise ValueError(
                 f"label_smoothing = {self.label_smoothing} trains on flipped labels, label_noise ="
@@ -247,16 +226,11 @@ class Train(Strict):
 
 
 class Evaluate(Strict):
-    """How the policy is measured.
+    """How the policy is measured."""
 
-    `prompts_per_batch` times the samples of a prompt are the rows that are decoded at once,
-    `tokens_per_forward` bounds the distinct tokens of a forward pass over test pairs, and
-    `distinct_budget` is how many n-grams distinct-n counts over.
-    """
-
-    prompts_per_batch: Count
-    tokens_per_forward: Count
-    distinct_budget: Count
+    prompts_per_batch: Count  # times the samples of a prompt: the rows that are decoded at once
+    tokens_per_forward: Count  # distinct tokens of a forward pass over test pairs
+    distinct_budget: Count  # n-grams that distinct-n counts over
 
 
 class Study(Strict):
@@ -271,74 +245,53 @@ class Study(Strict):
     evaluate: Evaluate
 
     @model_validator(mode="after")
-    def _pairs_are_given_or_made(self):
-        if self.prepare.given != (self.generate.train.strategy == "given"):
-            raise ValueError(
-                f"generate.train.strategy = {self.generate.train.strategy!r}: must be 'given'"
-                " where prepare.source is 'pairs' or 'completions', and nowhere else"
-            )
-        given = self.prepare.source == "pairs"
-        if given != (self.pair.ranks == "given"):
-            raise ValueError(
-                f"pair.ranks = {self.pair.ranks}: must be 'given' where prepare.source is 'pairs',"
-                " and nowhere else"
-            )
-        if self.split.test_size == "given" and not given:
-            raise ValueError("split.test_size = 'given': must be a share, as no split is given")
+    def _sections_agree(self) -> Self:
+        for problem in self._disagreements():
+            raise ValueError(problem)
         return self
 
-    @model_validator(mode="after")
-    def _all_weights_are_trained_in_full_precision(self):
+    def _disagreements(self) -> Iterator[str]:
+        source, generate, strategy = self.prepare.source, self.generate, self.generate.train
+        ranks, given = self.pair.ranks, self.prepare.source == "pairs"
+        if self.prepare.given != (strategy.strategy == "given"):
+            yield (
+                f"generate.train.strategy = {strategy.strategy!r}: must be 'given' where"
+                " prepare.source is 'pairs' or 'completions', and nowhere else"
+            )
+        if given != (ranks == "given"):
+            yield (
+                f"pair.ranks = {ranks}: must be 'given' where prepare.source is 'pairs', and"
+                " nowhere else"
+            )
+        if self.split.test_size == "given" and not given:
+            yield "split.test_size = 'given': must be a share, as no split is given"
         held = getattr(getattr(self.prepare, "reference", None), "dtype", "float32")
         if self.train.lora is None and held != "float32":
-            raise ValueError(
+            yield (
                 f"train.lora = null trains the weights themselves, but prepare.reference.dtype ="
                 f" {held!r} rounds steps of a usual lr away; set it to float32, or train an adapter"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _ranks_exist(self):
-        strategy = self.generate.train
-        if self.pair.ranks == "given" or isinstance(strategy, Given):
-            return self
-        completions = strategy.completions
-        for pair in self.pair.ranks:
-            if pair[1] > completions:
-                raise ValueError(
-                    f"pair.ranks has {pair}, but generate.train.completions = {completions}; "
-                    f"ranks go from 1 to {completions}"
+        completions: int | None = getattr(strategy, "completions", None)  # of given rows unknown
+        for pair in ranks if ranks != "given" else ():
+            if completions and pair[1] > completions:
+                yield (
+                    f"pair.ranks has {pair}, but generate.train.completions = {completions};"
+                    f" ranks go from 1 to {completions}"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _warmup_ends(self):
-        prompts = getattr(self.prepare, "train_prompts", None)  # of given rows it is not known yet
-        if prompts is not None:
-            self.train.check_warmup(prompts * len(self.pair.ranks))
-        return self
-
-    @model_validator(mode="after")
-    def _baselines_have_samples(self):
-        generate = self.generate
+        if prompts := getattr(self.prepare, "train_prompts", None):
+            self.train.check_warmup(prompts * len(ranks))
         if generate.plain_samples < generate.heldout.samples:
-            raise ValueError(
+            yield (
                 f"generate.baselines.plain_samples = {generate.plain_samples}: must be at least"
                 f" generate.heldout.samples = {generate.heldout.samples}, which it counts as well"
             )
-        for n in self.score.best_of or ():
-            if n > generate.plain_samples:
-                raise ValueError(
-                    f"score.best_of has {n}, but a held-out prompt has {generate.plain_samples}"
-                    f" samples to choose from; set generate.baselines.plain_samples to {n} or more"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _published_has_a_vocabulary(self):
-        if self.generate.heldout.published and self.prepare.source == "packages":
-            raise ValueError(
-                "generate.heldout.published needs a reward model with tokens; remove it,"
-                " or take prepare.source = 'prompts'"
+        if max(self.score.best_of or [0]) > generate.plain_samples:
+            yield (
+                f"score.best_of has {max(self.score.best_of or [])}, but a held-out prompt has"
+                f" {generate.plain_samples} samples; raise generate.baselines.plain_samples"
             )
-        return self
+        if generate.heldout.published and source == "packages":
+            yield (
+                "generate.heldout.published needs a reward model with tokens; remove it, or take"
+                " prepare.source = 'prompts'"
+            )

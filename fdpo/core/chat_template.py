@@ -35,8 +35,8 @@ class RenderedChat:
     """Renders chats by the template of `tokenizer`, always as of `TODAY`, and checks each.
 
     A template is a program. So every text must be in what it makes of the messages, white space
-    apart; and for each sequence of roles once, with marks for the texts: a mark for every message,
-    the same on another day but for the date, and an answer where the generation prompt ends.
+    apart; and for each sequence of roles, with marks for the texts, so must every mark be, and an
+    answer where the generation prompt ends.
     """
 
     def __init__(self, tokenizer: Any):
@@ -114,26 +114,20 @@ class RenderedChat:
             if mark not in text:
                 raise Unrendered(f"the chat template leaves out messages of the role {role!r}")
         self._date = ANOTHER_DAY
-        other = self._render(marks, answered)
+        self.dated |= text != self._render(marks, answered)
         self._date = TODAY
         if text != self._render(marks, answered):
             raise Unrendered("the chat template renders the same messages otherwise each time")
-        self.dated |= text != other
         return text
 
     def _render(self, turns: Sequence[Turn], answered: bool) -> str:
         messages = [{"role": role, "content": content} for role, content in turns]
+        options = {"tokenize": False, "add_generation_prompt": not answered}
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=not answered
-                )
-            )
+            return str(self.tokenizer.apply_chat_template(messages, **options))
         except Exception as error:  # a template may raise what it likes
-            roles = ", ".join(role for role, _ in turns)
-            raise Unrendered(
-                f"the chat template refuses the turns {roles} ({short_message(error)})"
-            ) from None
+            refused = f"{', '.join(role for role, _ in turns)} ({short_message(error)})"
+            raise Unrendered(f"the chat template refuses the turns {refused}") from None
 
 
 def _marks(roles: tuple[str, ...], answered: bool = False) -> list[Turn]:

@@ -16,8 +16,8 @@ from fdpo.core.errors import UserError
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a scratch path beside `path`; rename it to `path` when the block ends well.
 
-    Works for a file and for a folder (which the block creates). When the block fails, the scratch
-    is removed and what was at `path` before stays as it was.
+    Both may be a file, or a folder that the block creates. When the block fails, what was at `path`
+    stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,9 +23,8 @@ def local_files(path: str) -> dict[str, Path]:
     """
     roots = [Path(root) for name in ("DVC_ROOT", SWEEP_FOLDER) if (root := os.environ.get(name))]
     files: dict[str, Path] = {}
-    for candidate in [Path(path), *(root / path for root in roots)]:
-        inside = sorted(candidate.iterdir()) if candidate.is_dir() else [candidate]
-        for file in inside:
+    for place in [Path(path), *(root / path for root in roots)]:
+        for file in sorted(place.iterdir()) if place.is_dir() else [place]:
             if file.is_file() and not file.name.startswith("."):
                 files.setdefault(file.name, file)
     if not files:
@@ -48,6 +47,6 @@ def sha256_of(path: str) -> str:
     """
     sums = {name: sha256(file) for name, file in local_files(path).items()}
     if list(sums) == [PurePosixPath(path).name]:
-        return sums[PurePosixPath(path).name]
+        return next(iter(sums.values()))
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     return hashlib.sha256(lines.encode()).hexdigest()

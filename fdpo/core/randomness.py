@@ -1,18 +1,12 @@
 """Named random streams: every draw comes from the seed and says what it is for."""
 
 import hashlib
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 
-
-class RandomStreams(Protocol):
-    """The named random streams of one seed: called with names, it gives their generator."""
-
-    def __call__(self, *names: str | int) -> np.random.Generator:
-        """`stream` with the seed that is bound already."""
-        ...
+RandomStreams = Callable[..., np.random.Generator]  # `stream` with its seed bound
 
 
 def streams_of(seed: int) -> RandomStreams:

@@ -2,15 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import replacing
@@ -39,6 +33,10 @@ class ChatMessage(Strict):
     content: str
 
 
+# What `prompt` renders, where the study puts prompts into a chat template.
+Messages = Annotated[list[ChatMessage], Field(min_length=1)]
+
+
 class TextPair(Strict):
     """Two completions of a prompt, as text; one begins where the prompt ends."""
 
@@ -47,32 +45,26 @@ class TextPair(Strict):
 
 
 class GivenCompletion(Sparse):
-    """A completion that came with its prompt, as text that begins where that ends, or token ids.
-
-    `logps` are the log-probabilities of its tokens by the engine that sampled it, in nats, or
-    `logp` is their sum.
-    """
+    """A completion that came with its prompt, as text that begins where that ends, or token ids."""
 
     text: Text | None = None
     ids: TokenIds | None = None
     score: float | None = None
+    # Of its tokens by the engine that sampled it, in nats; or their sum.
     logps: Annotated[list[LogProbability], Field(min_length=1)] | None = None
     logp: LogProbability | None = None
 
 
 class Prompt(Sparse):
-    """A line of data/prompts.jsonl; `given` are its pairs where somebody else chose them.
-
-    `completions` are those that were sampled elsewhere. `messages` are what `prompt` renders, where
-    the study puts prompts into a chat template.
-    """
+    """A line of data/prompts.jsonl."""
 
     id: Id
     prompt: Text
     role: Role
+    # Where somebody else chose its pairs, or sampled its completions.
     given: Annotated[list[TextPair], Field(min_length=1)] | None = None
     completions: Annotated[list[GivenCompletion], Field(min_length=2)] | None = None
-    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    messages: Messages | None = None
 
 
 class Completion(Strict):
@@ -91,8 +83,8 @@ class Completion(Strict):
 class TemperedCompletion(Completion):
     """A completion sampled from p_T = softmax(logits / T), the reference's at a temperature T.
 
-    `kl` is the sum over its tokens' places of KL(p_T‖p_1) and `entropy` that of p_T's entropy, both
-    over the whole vocabulary and in nats. `ref_logp` is that of the reference itself, p_1.
+    `kl` is the sum over its tokens' places of KL(p_T‖p_1) and `entropy` that of p_T's entropy, in
+    nats. `ref_logp` is that of the reference itself, p_1.
     """
 
     kl: Annotated[float, Field(ge=0)]
@@ -119,12 +111,10 @@ class BaselineSamples(Strict):
 class Generation(Sparse):
     """A line of data/generations.jsonl: a prompt and the reference's completions of it.
 
-    `given` are [chosen, rejected] places among the completions, where the pairs were given.
-    `published` is one more sample of a held-out prompt, decoded as the study's published figures
-    were; evaluation alone reads it. `baselines` are samples of a held-out prompt that only `score`
-    reads. `messages` are those of the prompt. `scores` are those that came along with completions,
-    one for each. `mismatch` is how far the log-probabilities that came along are from the
-    reference's, in nats: of each token, or per token of a completion where only sums came.
+    `given` are [chosen, rejected] places among the completions. `published` is one more sample of a
+    held-out prompt, for evaluation, decoded as the study's published figures were. `scores` came
+    along with completions, one for each. `mismatch` is how far the log-probabilities that came
+    along are from the reference's, in nats: of each token, or per token where only sums came.
     """
 
     id: Id
@@ -135,16 +125,9 @@ class Generation(Sparse):
     given: list[Annotated[list[Place], Field(min_length=2, max_length=2)]] | None = None
     published: Completion | None = None
     baselines: BaselineSamples | None = None
-    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    messages: Messages | None = None
     scores: list[float] | None = None
     mismatch: list[float] | None = None
-
-    @model_validator(mode="after")
-    def _given_exist(self) -> Self:
-        for place in {place for pair in self.given or () for place in pair}:
-            if place >= len(self.completions):
-                raise ValueError(f"given has place {place} of {len(self.completions)} completions")
-        return self
 
 
 class ScoredCompletion(Completion, Sparse):
@@ -217,24 +200,22 @@ PromptRecord = TypeVar("PromptRecord", bound=Prompt | Generation)
 def read(path: str | Path, kind: type[Record]) -> Iterator[Record]:
     """Yield the records of type `kind` of a file, in order.
 
-    Raises `UserError` naming file, line and field when the file is missing, empty or cut short, or
-    when a line is not a record of this kind.
+    Raises `UserError`, naming line and field, when the file is missing, empty or cut short, or a
+    line is not a record of this kind.
     """
-    number = 0
+    number, rebuild = 0, "run `dvc repro` to rebuild it"
     try:
         with open(path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.endswith(b"\n"):
-                    raise UserError(f"{path}:{number}: cut short; run `dvc repro` to rebuild it")
+                    raise UserError(f"{path}:{number}: cut short; {rebuild}")
                 yield kind.model_validate_json(line)
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; run `dvc repro` to rebuild it") from None
+        raise UserError(f"{path}: missing; {rebuild}") from None
     except ValidationError as error:
-        raise UserError(
-            f"{path}:{number}: {problems(error)[0]}; correct the line or rebuild with `dvc repro`"
-        ) from None
+        raise UserError(f"{path}:{number}: {problems(error)[0]}; {rebuild}") from None
     if number == 0:
-        raise UserError(f"{path}: empty; run `dvc repro` to rebuild it")
+        raise UserError(f"{path}: empty; {rebuild}")
 
 
 def read_prompt_unique(path: str | Path, kind: type[PromptRecord]) -> Iterator[PromptRecord]:
@@ -242,21 +223,12 @@ def read_prompt_unique(path: str | Path, kind: type[PromptRecord]) -> Iterator[P
     seen: dict[int, int] = {}
     for number, record in enumerate(read(path, kind), start=1):
         if record.id in seen:
-            first = seen[record.id]
             raise UserError(
-                f"{path}:{number}: id = {record.id} stands in line {first} already;"
+                f"{path}:{number}: id = {record.id} stands in line {seen[record.id]} already;"
                 " remove one of them, or rebuild the file with `dvc repro`"
             )
         seen[record.id] = number
         yield record
-
-
-def count(path: str | Path) -> int:
-    """How many lines a file has; 0 where there is none, since `read` says so."""
-    if not Path(path).is_file():
-        return 0
-    with open(path, "rb") as lines:
-        return sum(1 for _ in lines)
 
 
 def dump(record: Strict) -> str:
@@ -275,14 +247,9 @@ def write(path: str | Path, records: Iterable[Strict]) -> int:
 
 
 def copy(path: str | Path, source: str | Path, wanted: Iterable[bool]) -> int:
-    """Copy the wanted lines of a file that `read` has accepted, byte for byte.
+    """Copy lines of `source`, a file that `read` has accepted, byte for byte; return how many.
 
-    Args:
-        path: where to write.
-        source: the JSON Lines file to copy from.
-        wanted: one value per line of `source`.
-
-    Returns: how many lines were copied.
+    `wanted` has one value per line of `source`.
     """
     count = 0
     with replacing(path) as scratch, open(source, "rb") as lines, open(scratch, "wb") as kept:

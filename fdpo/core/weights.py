@@ -1,8 +1,7 @@
 """Checks of weights before they are used: safetensors, complete, finite, enough rows."""
 
 import re
-from collections.abc import Mapping, Sequence, Sized
-from itertools import combinations
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,24 @@ def from_folder(auto_class: Any, folder: Path, what: str, remedy: str, **options
         raise unreadable(folder, what, error, remedy) from None
 
 
+def model_from_folder(
+    auto_class: Any, folder: Path, what: str, rebuild: str, unused: str = ""
+) -> Any:
+    """A model in float32 and evaluation mode with exactly the weights of its file, all finite.
+
+    `unused` is as for `require_exact`. Raises `UserError`, whatever goes wrong.
+    """
+    import torch  # not above: it takes seconds, and some callers load no model
+
+    require_safetensors(folder, "model.safetensors", rebuild)
+    options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+    options["ignore_mismatched_sizes"] = True  # they are refused next, by name
+    model, loading = from_folder(auto_class, folder, what, rebuild, **options)
+    require_exact(loading, folder, "correct it, or name another model", unused)
+    require_finite(model, folder, rebuild)
+    return model.eval()
+
+
 def require_safetensors(folder: str | Path, name: str, remedy: str) -> None:
     """Raise `UserError` when `folder` has no file `name`, or holds quantised weights.
 
@@ -58,53 +75,34 @@ def require_exact(
     """Raise `UserError` unless file and model hold the same weights; the file may have buffers too.
 
     A weight that the model does not take is as wrong as one that it lacks: the file was then saved
-    from another architecture, or with other settings than its config's.
+    from another architecture, from a wrapper of the model (torch.compile, FSDP, …), or with other
+    settings than its config's.
 
     Args:
-        loading: `missing_keys` and `unexpected_keys`, and `mismatched_keys` with the shapes in file
-            and model, as `from_pretrained(..., output_loading_info=True,
-            ignore_mismatched_sizes=True)` returns them beside the model.
+        loading: what `from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)`
+            returns beside the model.
         folder: named in the error.
         remedy: what to do about it.
         unused: prefix of weights that the caller never uses, so that either side may lack them.
         config: the file that says which weights the model has.
     """
-
-    def counted(key: str) -> list[str]:
-        return sorted(n for n in loading[key] if not unused or not n.startswith(unused))
-
-    missing = counted("missing_keys")
-    problems = []
-    for name in counted("unexpected_keys"):
-        if within := _name_within(name, missing):
-            problems.append(
-                f"holds weights {name}, which its {config} names {within}: a wrapper of the model"
-                " (torch.compile, FSDP, PEFT, …) was saved; save the model in it"
+    for name in sorted(loading["unexpected_keys"]):
+        if not (unused and name.startswith(unused)) and not _BUFFER.search(name):
+            raise UserError(
+                f"{folder}: holds weights {name}, which its {config} does not name; {remedy}"
             )
-        elif not _BUFFER.search(name):
-            problems.append(f"holds weights {name}, which its {config} does not name; {remedy}")
     for name, stored, wanted in sorted(loading.get("mismatched_keys", ())):
         shapes = f"{list(stored)}, and {list(wanted)} by its {config}"
-        problems.append(f"its weights {name} are {shapes}; {remedy}")
-    problems += [f"no weights for {name}, which its {config} names; {remedy}" for name in missing]
-    for problem in problems:
-        raise UserError(f"{folder}: {problem}")
-
-
-def _name_within(name: str, missing: Sequence[str]) -> str:
-    """The missing name that `name` is, with parts of its path taken out; nothing if it is none."""
-    parts = name.split(".")
-    for start, end in combinations(range(len(parts)), 2):
-        if (shorter := ".".join(parts[:start] + parts[end:])) in missing:
-            return shorter
-    return ""
+        raise UserError(f"{folder}: its weights {name} are {shapes}; {remedy}")
+    for name in sorted(loading["missing_keys"]):
+        if not (unused and name.startswith(unused)):
+            raise UserError(f"{folder}: no weights for {name}, which its {config} names; {remedy}")
 
 
 def unreadable(folder: str | Path, kind: str, error: Exception, rebuild: str) -> UserError:
     """One line for what a library raised over the `kind` of model in `folder`.
 
-    `rebuild` is advised where a file is damaged or missing. Else the model is one that the library
-    can't read, and its message says why.
+    `rebuild` is advised where a file is damaged or missing; else the library can't read the model.
     """
     is_there = Path(folder, "config.json").is_file()
     is_damaged = not is_there or isinstance(error, OSError | SafetensorError)

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fdpo.config.study import Generate, Heldout, ReferenceBaselines
+from fdpo.config.study import Generate
 from fdpo.core.randomness import RandomStreams
 from fdpo.core.records import (
     BaselineSamples,
@@ -37,9 +39,8 @@ def count(batch: Sequence[TokenizedPrompt], generate: Generate) -> int:
     """How many completions `complete` gives for the batch, those for baselines included."""
     if batch[0].prompt.role == "heldout":
         samples = generate.plain_samples + (generate.heldout.published is not None)
-        if generate.baselines:
-            tempered = len(generate.baselines.temperatures)
-            samples += tempered * generate.baselines.samples_per_temperature
+        if baselines := generate.baselines:
+            samples += len(baselines.temperatures) * baselines.samples_per_temperature
         return len(batch) * samples
     if generate.train.strategy == "given":
         return sum(len(item.completions) for item in batch)
@@ -53,26 +54,20 @@ def complete(
     generate: Generate,
     streams: RandomStreams,
 ) -> list[Generation]:
-    """The reference's completions of a batch of prompts of one role.
+    """The reference's completions of a batch of prompts of one role: a record each, in order.
 
-    Args:
-        model: the reference, as `load_causal_lm` gives it.
-        tokenizer: the reference's.
-        batch: prompts that leave room for a completion.
-        generate: the study's section of that name; it says how training prompts get theirs.
-        streams: the run's random streams.
-
-    Returns: a record for each prompt, in order. Training completions, decoded or given, are cut to
-    `generate.max_length` tokens of prompt and completion.
+    Training completions, decoded or given, are cut to `generate.max_length` tokens of prompt and
+    completion. The model is as `load_causal_lm` gives it, and the prompts leave room for one token.
     """
+    reference = _Reference(model, tokenizer)
     if batch[0].prompt.role == "heldout":
-        return _sample_heldout(model, tokenizer, batch, generate, streams)
+        return reference.sample_heldout(batch, generate, streams)
     if generate.train.strategy == "given":
-        return [_take_given(model, tokenizer, item) for item in batch]
+        return [reference.take_given(item) for item in batch]
     with cached_attention(model):
         rows = decode_train(model, tokenizer, *_prompts(batch), generate.train, streams)
     return [
-        _generation(tokenizer, item, cut(model, item.ids, row, generate.max_length))
+        reference.record(item, cut(model, item.ids, row, generate.max_length))
         for item, row in zip(batch, rows, strict=True)
     ]
 
@@ -95,125 +90,89 @@ def cut(
 
 
 def _prompts(batch: Sequence[TokenizedPrompt]) -> tuple[list[int], list[list[int]]]:
-    """The prompts' numbers and their token ids."""
     return [item.prompt.id for item in batch], [item.ids for item in batch]
 
 
-def _sample_heldout(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    batch: Sequence[TokenizedPrompt],
-    generate: Generate,
-    streams: RandomStreams,
-) -> list[Generation]:
-    """Plain samples and, where the study asks for them, one as published, and the baselines'."""
-    prompts, settings = _prompts(batch), generate.heldout
-    published: Sequence[Sampled | None] = [None] * len(batch)
-    baselines: Sequence[BaselineSamples | None] = [None] * len(batch)
-    with cached_attention(model):
-        rows = decode_heldout(model, *prompts, settings, streams, "reference")
-        if settings.published:
-            published = decode_published(model, *prompts, settings.published, streams, "reference")
-        if generate.baselines:
-            baselines = _sample_baselines(
-                model, tokenizer, batch, generate.baselines, settings, streams
-            )
-    return [
-        _generation(tokenizer, item, row, published=extra, baselines=more)
-        for item, row, extra, more in zip(batch, rows, published, baselines, strict=True)
-    ]
+@dataclass(frozen=True)
+class _Reference:
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
 
+    def sample_heldout(
+        self, batch: Sequence[TokenizedPrompt], generate: Generate, streams: RandomStreams
+    ) -> list[Generation]:
+        """Plain samples and, where the study asks for them, one as published, and baselines'."""
+        model, prompts, settings = self.model, _prompts(batch), generate.heldout
+        more: list[dict[str, Any]] = [{} for _ in batch]
+        with cached_attention(model):
+            rows = decode_heldout(model, *prompts, settings, streams, "reference")
+            if settings.published:
+                one = decode_published(model, *prompts, settings.published, streams, "reference")
+                for fields, item, sampled in zip(more, batch, one, strict=True):
+                    fields["published"] = self.completion(item, sampled)
+            if asked := generate.baselines:
+                plain: list[list[Sampled]] = [[] for _ in batch]
+                if missing := asked.plain_samples - settings.samples:
+                    further = settings.model_copy(update={"samples": missing})
+                    plain = decode_heldout(model, *prompts, further, streams, "best of n")
+                few = settings.model_copy(update={"samples": asked.samples_per_temperature})
+                tempered = {
+                    t: decode_heldout(
+                        model, *prompts, few, streams, f"temperature {t}", temperature=t
+                    )
+                    for t in asked.temperatures
+                }
+                for place, (fields, item) in enumerate(zip(more, batch, strict=True)):
+                    fields["baselines"] = BaselineSamples(
+                        plain=[self.completion(item, sampled) for sampled in plain[place]],
+                        tempered=[
+                            TemperedSamples(
+                                temperature=t,
+                                completions=[self.tempered(item, one) for one in of_batch[place]],
+                            )
+                            for t, of_batch in tempered.items()
+                        ],
+                    )
+        return [
+            self.record(item, row, **fields)
+            for item, row, fields in zip(batch, rows, more, strict=True)
+        ]
 
-def _sample_baselines(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    batch: Sequence[TokenizedPrompt],
-    settings: ReferenceBaselines,
-    heldout: Heldout,
-    streams: RandomStreams,
-) -> list[BaselineSamples]:
-    """The samples of each prompt that only baselines need."""
-    prompts = _prompts(batch)
-    plain: list[list[Sampled]] = [[] for _ in batch]
-    if missing := settings.plain_samples - heldout.samples:
-        further = heldout.model_copy(update={"samples": missing})
-        plain = decode_heldout(model, *prompts, further, streams, "best of n")
-    cooler = heldout.model_copy(update={"samples": settings.samples_per_temperature})
-    tempered = {
-        t: decode_heldout(model, *prompts, cooler, streams, f"temperature {t}", temperature=t)
-        for t in settings.temperatures
-    }
-    return [
-        BaselineSamples(
-            plain=[_completion(tokenizer, item.ids, sampled) for sampled in plain[place]],
-            tempered=[
-                TemperedSamples(
-                    temperature=temperature,
-                    completions=[_tempered(tokenizer, item.ids, one) for one in rows[place]],
-                )
-                for temperature, rows in tempered.items()
-            ],
+    def take_given(self, item: TokenizedPrompt) -> Generation:
+        """The completions given for a prompt, with the log-probabilities of the model."""
+        ends = end_of_text_ids(self.model)
+        scores = [found.score for found in item.sampled if found.score is not None]
+        mismatch: list[float] = []
+        if any(found.logps or found.logp is not None for found in item.sampled):
+            by_token = forward_token_logps(self.model, item.ids, item.completions)
+            logps = [math.fsum(values) for values in by_token]
+            mismatch = distances(item.sampled, by_token)
+        else:
+            logps = forward_logps(self.model, item.ids, item.completions)
+        given = zip(item.completions, logps, strict=True)
+        completions = [Sampled(ids, ids[-1] in ends, logp) for ids, logp in given]
+        fields = {"given": item.given, "scores": scores, "mismatch": mismatch}
+        return self.record(item, completions, **{key: fields[key] or None for key in fields})
+
+    def record(
+        self, item: TokenizedPrompt, completions: Sequence[Sampled], **fields: Any
+    ) -> Generation:
+        """A prompt's record with its completions."""
+        prompt = item.prompt.model_dump(include={"id", "prompt", "role", "messages"})
+        made = [self.completion(item, sampled) for sampled in completions]
+        return Generation(**prompt, prompt_ids=item.ids, completions=made, **fields)
+
+    def completion(self, item: TokenizedPrompt, sampled: Sampled) -> Completion:
+        """A completion's record."""
+        return Completion(
+            text=completion_text(self.tokenizer, item.ids, sampled.ids),
+            ids=sampled.ids,
+            finished=sampled.finished,
+            ref_logp=sampled.logp,
         )
-        for place, item in enumerate(batch)
-    ]
 
-
-def _tempered(
-    tokenizer: PreTrainedTokenizerBase, prompt_ids: Sequence[int], sampled: Sampled
-) -> TemperedCompletion:
-    kl, entropy = sampled.measured
-    plain = _completion(tokenizer, prompt_ids, sampled)
-    return TemperedCompletion(**plain.model_dump(), kl=kl, entropy=entropy)
-
-
-def _take_given(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, item: TokenizedPrompt
-) -> Generation:
-    """The completions given for a prompt, of pairs each once, with what the model says of them."""
-    ends = end_of_text_ids(model)
-    scores = [found.score for found in item.sampled if found.score is not None]
-    mismatch: list[float] = []
-    if any(found.logps or found.logp is not None for found in item.sampled):
-        by_token = forward_token_logps(model, item.ids, item.completions)
-        logps = [math.fsum(values) for values in by_token]
-        mismatch = distances(item.sampled, by_token)
-    else:
-        logps = forward_logps(model, item.ids, item.completions)
-    completions = [
-        Sampled(ids, ids[-1] in ends, logp)
-        for ids, logp in zip(item.completions, logps, strict=True)
-    ]
-    record = _generation(tokenizer, item, completions, given=item.given or None)
-    return record.model_copy(update={"scores": scores or None, "mismatch": mismatch or None})
-
-
-def _generation(
-    tokenizer: PreTrainedTokenizerBase,
-    item: TokenizedPrompt,
-    completions: Sequence[Sampled],
-    given: list[list[int]] | None = None,
-    published: Sampled | None = None,
-    baselines: BaselineSamples | None = None,
-) -> Generation:
-    return Generation(
-        id=item.prompt.id,
-        prompt=item.prompt.prompt,
-        role=item.prompt.role,
-        prompt_ids=item.ids,
-        completions=[_completion(tokenizer, item.ids, sampled) for sampled in completions],
-        given=given,
-        published=_completion(tokenizer, item.ids, published) if published else None,
-        baselines=baselines,
-        messages=item.prompt.messages,
-    )
-
-
-def _completion(
-    tokenizer: PreTrainedTokenizerBase, prompt_ids: Sequence[int], sampled: Sampled
-) -> Completion:
-    return Completion(
-        text=completion_text(tokenizer, prompt_ids, sampled.ids),
-        ids=sampled.ids,
-        finished=sampled.finished,
-        ref_logp=sampled.logp,
-    )
+    def tempered(self, item: TokenizedPrompt, sampled: Sampled) -> TemperedCompletion:
+        """The record of a completion at a temperature."""
+        kl, entropy = sampled.measured
+        plain = self.completion(item, sampled).model_dump()
+        return TemperedCompletion(**plain, kl=kl, entropy=entropy)

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from fdpo.decoding.cached_decoder import CachedDecoder, left_padded
 from fdpo.models.causal_lm import cached_attention, full_precision
-from fdpo.models.packing_probe import PlainForward, probe_packing, refusing, require_equal
+from fdpo.models.packing_probe import probe_packing, refusing, require_equal
 
 STEPS = 3  # tokens decoded one by one, behind prompts of unequal length
 
@@ -15,27 +15,19 @@ STEPS = 3  # tokens decoded one by one, behind prompts of unequal length
 def probe_model(model: PreTrainedModel, longest: int) -> None:
     """Check that packed rows and the cached decoder compute what the model's own forward pass does.
 
-    Args:
-        model: as `load_causal_lm` gives it.
-        longest: tokens of the longest sequence that will be run.
-
-    Raises:
-        UserError: they do not; one line that says by how much.
+    `longest` is the most tokens of a sequence that will be run. Raises `UserError` where they do
+    not, in one line that says by how much, or where the model has no such cache.
     """
-    probe_decoder(model, probe_packing(model, longest))
-
-
-@torch.inference_mode()
-def probe_decoder(model: PreTrainedModel, plain: PlainForward) -> None:
-    """Decode the last tokens of both sequences of `plain`, which are of unequal length.
-
-    Raises:
-        UserError: their log-probabilities are not those of `plain`, or the model has no such cache.
-    """
+    plain = probe_packing(model, longest)
     steps = min(STEPS, *map(len, plain.completions))
     texts = [[*plain.prompt, *completion] for completion in plain.completions]
     decoded = []
-    with refusing(model, "decode with a cache"), full_precision(model), cached_attention(model):
+    with (
+        torch.inference_mode(),
+        refusing(model, "decode with a cache"),
+        full_precision(model),
+        cached_attention(model),
+    ):
         history = left_padded([text[:-steps] for text in texts], model.device)
         decoder = CachedDecoder(model, history, copies=1, precision=nullcontext)
         for step in range(-steps, 0):

@@ -17,7 +17,6 @@ the beginning of a banned or biased sequence. Here padding counts for nothing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +24,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from fdpo.decoding.cached_decoder import ABSENT, CachedDecoder, compaction_order, left_padded
+from fdpo.decoding.sampling import Sampled
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,6 @@ class BeamSettings:
     bias: Mapping[tuple[int, ...], float]  # token ids → nats added to the last, after the others
     banned: Sequence[tuple[int, ...]]  # token ids of which the last never follows the others
     length_penalty: float = 1.0  # the score is divided by length to this power
-
-
-class BeamCompletion(NamedTuple):
-    """A completion: its ids, end-of-text only where chosen, and log π(ids | prompt) in nats."""
-
-    ids: list[int]
-    logp: float
 
 
 @dataclass
@@ -69,10 +62,8 @@ def diverse_beam_search(
     config: BeamSettings,
     end_ids: Sequence[int],
     pad_id: int,
-) -> list[list[BeamCompletion]]:
-    """Decode all prompts as one batch.
-
-    Other prompts of the batch move the model's logits in their last bits only.
+) -> list[list[Sampled]]:
+    """Decode all prompts as one batch; others move a prompt's logits in their last bits only.
 
     Args:
         model: a causal LM, within `cached_attention`.
@@ -96,14 +87,18 @@ def diverse_beam_search(
     ends = torch.tensor(list(end_ids), device=model.device)
     biases = _SequenceBiases(config, end_ids, model.device)
     latest = rows.prompt.new_full((count, groups), pad_id)
-    ended_groups: list[list[tuple[float, int, BeamCompletion]]] = [[] for _ in prompts]
+    found: list[list[tuple[float, int, Sampled]]] = [[] for _ in prompts]
     decoder = CachedDecoder(model, rows.history[:count], copies=groups)
     for length in range(1, config.max_new_tokens + 1):
         tokens = _choose(rows, decoder.next_logits(), latest, biases, config, ends)
         rows.history = torch.cat([rows.history, tokens[:, None]], dim=1)
         ended = torch.isin(tokens, ends) | (length == config.max_new_tokens)
         if ended.any():
-            _collect(ended_groups, rows.take(ended), length, config.length_penalty)
+            over = rows.take(ended)
+            columns = (over.prompt, over.group, over.score, over.history[:, -length:], over.logp)
+            for prompt, group, score, ids, logp in zip(*(c.tolist() for c in columns), strict=True):
+                decoded = Sampled(ids, ids[-1] in end_ids, logp)
+                found[prompt].append((score / length**config.length_penalty, group, decoded))
             latest[rows.prompt[ended], rows.group[ended]] = pad_id
             order = compaction_order(ended)
             if len(order) == 0:
@@ -112,7 +107,7 @@ def diverse_beam_search(
             decoder.keep(order)
         decoder.advance(rows.history)
     # On equal scores Transformers returns the later group first.
-    return [[decoded for *_, decoded in sorted(ends, reverse=True)] for ends in ended_groups]
+    return [[decoded for *_, decoded in sorted(ends, reverse=True)] for ends in found]
 
 
 def _choose(
@@ -194,17 +189,3 @@ class _SequenceBiases:
         gains = torch.where(matches, self.amount, 0.0)
         total = scores.new_zeros(len(scores), len(self.tokens)).index_add_(1, self.column, gains)
         scores[:, self.tokens] += total
-
-
-def _collect(
-    ended_groups: list[list[tuple[float, int, BeamCompletion]]],
-    ends: _Rows,
-    length: int,
-    length_penalty: float,
-) -> None:
-    """Add ended rows to their prompts' completions as (length-normalised score, group, …)."""
-    columns = (ends.prompt, ends.group, ends.score, ends.history[:, -length:], ends.logp)
-    for prompt, group, score, ids, logp in zip(*(c.tolist() for c in columns), strict=True):
-        ended_groups[prompt].append(
-            (score / length**length_penalty, group, BeamCompletion(ids, logp))
-        )

@@ -16,9 +16,7 @@ def distances(
 ) -> list[float]:
     """|log π_engine − log π_ref| of each token, or per token of a completion that has a sum alone.
 
-    Args:
-        sampled: completions of a prompt, with the engine's log-probabilities where they have them.
-        token_logps: log π_ref of each one's tokens, in nats.
+    `sampled` has the engine's log-probabilities, `token_logps` those of the reference, in nats.
     """
     found = []
     for item, logps in zip(sampled, token_logps, strict=True):

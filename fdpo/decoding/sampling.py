@@ -1,7 +1,7 @@
 """Sampling that does not depend on the batch: every completion draws from its own numbers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,9 @@ from fdpo.decoding.cached_decoder import CachedDecoder, compaction_order, left_p
 class Sampled:
     """A completion: its token ids, whether end-of-text closed it, and log π(ids | prompt).
 
-    `logp` is that of the unmodified next-token distribution, in nats, summed over `ids`. `hidden`
-    [tokens, hidden], where it was asked for, are the model's last hidden states that predicted
-    `ids`: those of the place before each. `measured` are the sums over `ids` of what `sample` was
-    asked to measure at the place before each.
+    `logp` is that of the unmodified next-token distribution, in nats, summed over `ids`. Where they
+    were asked for, `hidden` [tokens, hidden] are the model's last hidden states at the place before
+    each token, and `measured` the sums over these places of what was measured.
     """
 
     ids: list[int]
@@ -34,12 +33,8 @@ def uniforms(
     streams: RandomStreams, purpose: str, prompt_id: int, samples: int, steps: int
 ) -> np.ndarray:
     """The uniform numbers of one prompt's completions, [samples, steps], float32 in [0, 1)."""
-    return np.stack(
-        [
-            streams("sample", purpose, prompt_id, sample).random(steps, dtype=np.float32)
-            for sample in range(samples)
-        ]
-    )
+    own = (streams("sample", purpose, prompt_id, sample) for sample in range(samples))
+    return np.stack([numbers.random(steps, dtype=np.float32) for numbers in own])
 
 
 @torch.inference_mode()
@@ -60,13 +55,13 @@ def sample(
         draws: uniform numbers [samples, steps] of each prompt; step t decides token t.
         end_ids: ids that end a completion.
         warp: processors of the logits (temperature, top-k, …), called with each row's ids so far,
-            `ABSENT` on the left of shorter prompts; none is sampling from the policy.
+            `ABSENT` on the left of shorter prompts.
         keep_hidden: whether each completion comes with its hidden states.
         measure: of unmodified logits [rows, vocabulary], float64 numbers [rows, kinds] to sum over
             each completion's tokens.
 
-    Returns: the completions of each prompt in order. Temperature-1 samples without `warp` are
-    unbiased draws from the policy; any other are not, and serve no estimate of KL or entropy.
+    Returns: the completions of each prompt in order. Without `warp` they are unbiased draws from
+    the model; any other serve no estimate of KL or entropy.
     """
     samples, steps = draws[0].shape
     numbers = torch.from_numpy(np.stack(draws, axis=1)).flatten(0, 1).to(model.device)
@@ -77,7 +72,7 @@ def sample(
     going = torch.arange(len(history), device=model.device)  # the rows that have not ended
     logps = torch.zeros(len(history), dtype=torch.float64, device=model.device)
     sums: Tensor | None = None  # [rows, kinds] of what is measured
-    completions: dict[int, Sampled] = {}
+    completions: dict[int, tuple[list[int], bool, float]] = {}
     states = decoder.hidden.new_empty(
         len(history), steps if keep_hidden else 0, decoder.hidden.shape[1]
     )
@@ -98,21 +93,21 @@ def sample(
         if ended.any():
             ends_now = (going, history[:, -step - 1 :], finished, logps[going])
             columns = (column[ended].tolist() for column in ends_now)
-            for row, *completion in zip(*columns, strict=True):
-                completions[row] = Sampled(*completion)
+            completions |= {row: of_row for row, *of_row in zip(*columns, strict=True)}
             order = compaction_order(ended)
             if len(order) == 0:
                 break
             going, history = going[order], history[order]
             decoder.keep(order)
         decoder.advance(history)
-    for row, sampled in completions.items():
-        if keep_hidden:
-            sampled = replace(sampled, hidden=states[row, : len(sampled.ids)])
-        if sums is not None:
-            sampled = replace(sampled, measured=tuple(sums[row].tolist()))
-        completions[row] = sampled
-    in_order = [completions[row] for row in range(len(numbers))]
+    in_order = [
+        Sampled(
+            *completions[row],
+            hidden=states[row, : len(completions[row][0])] if keep_hidden else None,
+            measured=() if sums is None else tuple(sums[row].tolist()),
+        )
+        for row in range(len(numbers))
+    ]
     return [in_order[prompt :: len(prompts)] for prompt in range(len(prompts))]
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
+from torch import Tensor
 from transformers import (
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
@@ -16,9 +18,8 @@ from transformers import (
 
 from fdpo.config.study import DiverseBeam, Heldout, Published, Sampling
 from fdpo.core.randomness import RandomStreams
-from fdpo.decoding import diverse_beams
+from fdpo.decoding.diverse_beams import BeamSettings, diverse_beam_search
 from fdpo.decoding.sampling import Sampled, sample, uniforms
-from fdpo.decoding.tempering import tempered_kl_and_entropy
 from fdpo.models.causal_lm import end_of_text_ids
 
 
@@ -41,16 +42,19 @@ def decode_train(
         streams: the run's random streams.
     """
     if isinstance(settings, DiverseBeam):
-        return _search(model, tokenizer, prompts, settings)
-    warp = LogitsProcessorList()
+        ends = end_of_text_ids(model)
+        return diverse_beam_search(
+            model, prompts, beam_settings(tokenizer, settings), ends, pad_id=ends[0]
+        )
+    warps: list[Any] = []
     if settings.temperature != 1:
-        warp.append(TemperatureLogitsWarper(settings.temperature))
+        warps.append(TemperatureLogitsWarper(settings.temperature))
     if settings.top_k:
-        warp.append(TopKLogitsWarper(settings.top_k))
+        warps.append(TopKLogitsWarper(settings.top_k))
     if settings.top_p < 1:
-        warp.append(TopPLogitsWarper(settings.top_p))
+        warps.append(TopPLogitsWarper(settings.top_p))
     samples, steps = settings.completions, settings.max_new_tokens
-    return _draw(model, prompt_ids, prompts, streams, "train", samples, steps, warp=warp or None)
+    return _draw(model, prompt_ids, prompts, streams, "train", samples, steps, warps)
 
 
 def _draw(
@@ -61,27 +65,16 @@ def _draw(
     purpose: str,
     samples: int,
     steps: int,
+    warps: list,
     **options: Any,
 ) -> list[list[Sampled]]:
     """`sample` with each prompt's own numbers for `purpose`, to the model's ends of text."""
     draws = [uniforms(streams, purpose, number, samples, steps) for number in prompt_ids]
-    return sample(model, prompts, draws, end_of_text_ids(model), **options)
+    warp = LogitsProcessorList(warps) if warps else None
+    return sample(model, prompts, draws, end_of_text_ids(model), warp, **options)
 
 
-def _search(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Sequence[int]],
-    settings: DiverseBeam,
-) -> list[list[Sampled]]:
-    ends, search = end_of_text_ids(model), beam_settings(tokenizer, settings)
-    rows = diverse_beams.diverse_beam_search(model, prompts, search, ends, pad_id=ends[0])
-    return [[Sampled(ids, ids[-1] in ends, logp) for ids, logp in row] for row in rows]
-
-
-def beam_settings(
-    tokenizer: PreTrainedTokenizerBase, settings: DiverseBeam
-) -> diverse_beams.BeamSettings:
+def beam_settings(tokenizer: PreTrainedTokenizerBase, settings: DiverseBeam) -> BeamSettings:
     """The search with its words and markup as token ids.
 
     A word is biased, and a markup banned, as the sequence of its tokens. Words follow a space;
@@ -92,7 +85,7 @@ def beam_settings(
         return tuple(tokenizer(text, add_special_tokens=False).input_ids)
 
     spellings = [spelling for text in settings.banned for spelling in (text, f" {text}")]
-    return diverse_beams.BeamSettings(
+    return BeamSettings(
         groups=settings.groups,
         diversity_penalty=settings.diversity_penalty,
         no_repeat_ngram=settings.no_repeat_ngram,
@@ -118,11 +111,11 @@ def decode_heldout(
     is as for `sample`. At another temperature T, `measured` of each are KL(p_T‖p_1) and the entropy
     of p_T = softmax(logits / T), summed over its tokens, in nats.
     """
-    options: dict[str, Any] = {"keep_hidden": keep_hidden}
-    if temperature != 1:
-        options["warp"] = TemperatureLogitsWarper(temperature)
-        options["measure"] = partial(tempered_kl_and_entropy, temperature=temperature)
     samples, steps = settings.samples, settings.max_new_tokens
+    options: dict[str, Any] = {"warps": [], "keep_hidden": keep_hidden}
+    if temperature != 1:
+        options["warps"] = [TemperatureLogitsWarper(temperature)]
+        options["measure"] = partial(tempered_kl_and_entropy, temperature=temperature)
     return _draw(model, prompt_ids, prompts, streams, purpose, samples, steps, **options)
 
 
@@ -138,11 +131,32 @@ def decode_published(
 
     Top-k is taken among the tokens that repeat no n-gram. `purpose` is as for `decode_heldout`.
     """
-    warp = LogitsProcessorList()
+    warps: list[Any] = []
     if settings.no_repeat_ngram:
-        warp.append(NoRepeatNGramLogitsProcessor(settings.no_repeat_ngram))
+        warps.append(NoRepeatNGramLogitsProcessor(settings.no_repeat_ngram))
     if settings.top_k:
-        warp.append(TopKLogitsWarper(settings.top_k))
+        warps.append(TopKLogitsWarper(settings.top_k))
     purpose, steps = f"published {purpose}", settings.max_new_tokens
-    rows = _draw(model, prompt_ids, prompts, streams, purpose, 1, steps, warp=warp or None)
+    rows = _draw(model, prompt_ids, prompts, streams, purpose, 1, steps, warps)
     return [completion for (completion,) in rows]
+
+
+def tempered_kl_and_entropy(logits: Tensor, temperature: float) -> Tensor:
+    """KL(p_T‖p_1) and the entropy of p_T = softmax(logits / T), in nats: [rows, 2] float64.
+
+    Summed over a completion's tokens, the first is an unbiased estimate of the sequence-level KL of
+    sampling at T to sampling at 1 (arXiv 2504.10637), as evaluation gives it of a policy.
+
+    Args:
+        logits: [rows, vocabulary] float32, left as they are.
+        temperature: T > 0.
+    """
+    # With s = logits - max and e = E_{p_T}[s]: log p_T = s/T - log Z_T and log p_1 = s - log Z_1.
+    shifted = logits - logits.amax(dim=1, keepdim=True)
+    log_z = shifted.exp().sum(dim=1).double().log()
+    weights = (shifted / temperature).exp_()
+    normaliser = weights.sum(dim=1).double()
+    mean = torch.linalg.vecdot(weights, shifted.nan_to_num_(neginf=0)).double() / normaliser
+    kl = (1 / temperature - 1) * mean - normaliser.log() + log_z
+    entropy = normaliser.log() - mean / temperature
+    return torch.stack([kl, entropy], dim=1).clamp_min_(0)  # rounding passes 0 by about 1e-7

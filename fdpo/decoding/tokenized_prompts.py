@@ -1,8 +1,9 @@
 """Prompts as token ids: which can be completed, and which are left out and why."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -23,17 +24,13 @@ CUT_AT_END = "given completions cut at an end-of-text within"
 
 @dataclass(frozen=True)
 class TokenizedPrompt:
-    """A prompt and its token ids, with the completions that were given, if any.
-
-    `given` are [chosen, rejected] places among `completions`. `sampled` is what came along with
-    each completion that was sampled elsewhere.
-    """
+    """A prompt and its token ids, with the completions that were given, if any."""
 
     prompt: Prompt
     ids: list[int]
     completions: list[list[int]] = field(default_factory=list)
-    given: list[list[int]] = field(default_factory=list)
-    sampled: list[GivenCompletion] = field(default_factory=list)
+    given: list[list[int]] = field(default_factory=list)  # places [chosen, rejected] among them
+    sampled: list[GivenCompletion] = field(default_factory=list)  # what came along with each
 
 
 def tokenize_prompts(
@@ -52,6 +49,12 @@ def tokenize_prompts(
     left_out: Counter[str] = Counter()
     kept: dict[int, TokenizedPrompt] = {}
     seen: set[tuple[int, ...]] = set()
+
+    def ended(room: int, whole: list[int]) -> list[int]:
+        end = next((i + 1 for i, token in enumerate(whole) if token in end_ids), len(whole))
+        left_out[CUT_AT_END] += end < len(whole)
+        return whole[:end][:room]
+
     order = sorted(prompts, key=lambda prompt: ("heldout", "test", "train").index(prompt.role))
     for prompt in order:
         ids = prompt_tokens(tokenizer, prompt.prompt)
@@ -63,7 +66,7 @@ def tokenize_prompts(
             left_out[REPEATED] += 1
         else:
             add = _with_sampled if prompt.completions else _with_given
-            item = add(tokenizer, prompt, ids, max_length, end_ids, left_out)
+            item = add(tokenizer, prompt, ids, partial(ended, max_length - len(ids)), left_out)
             if (prompt.given and not item.given) or (prompt.completions and not item.completions):
                 left_out[UNPAIRED] += 1
             else:
@@ -76,8 +79,7 @@ def _with_sampled(
     tokenizer: PreTrainedTokenizerBase,
     prompt: Prompt,
     ids: list[int],
-    max_length: int,
-    end_ids: Sequence[int],
+    ended: Callable[[list[int]], list[int]],
     left_out: Counter[str],
 ) -> TokenizedPrompt:
     """Completions that were sampled elsewhere; log-probabilities of cut tokens go with them.
@@ -97,16 +99,12 @@ def _with_sampled(
                 f"prompt {prompt.id}: {len(item.logps)} log-probabilities for a completion of"
                 f" {len(whole)} tokens; give its token ids in place of text"
             )
-        end = next((i for i, token in enumerate(whole, start=1) if token in end_ids), len(whole))
-        left_out[CUT_AT_END] += end < len(whole)
-        kept = whole[:end][: max_length - len(ids)]
-        if not kept:
-            left_out[EMPTY_SAMPLE] += 1
-            continue
-        logps = item.logps and item.logps[: len(kept)]
-        logp = item.logp if len(kept) == len(whole) else None
-        rows.append(kept)
-        sampled.append(item.model_copy(update={"logps": logps, "logp": logp}))
+        if kept := ended(whole):
+            logps = item.logps and item.logps[: len(kept)]
+            logp = item.logp if len(kept) == len(whole) else None
+            rows.append(kept)
+            sampled.append(item.model_copy(update={"logps": logps, "logp": logp}))
+        left_out[EMPTY_SAMPLE] += not kept
     if len(rows) < 2:
         rows, sampled = [], []
     return TokenizedPrompt(prompt, ids, rows, sampled=sampled)
@@ -116,27 +114,18 @@ def _with_given(
     tokenizer: PreTrainedTokenizerBase,
     prompt: Prompt,
     ids: list[int],
-    max_length: int,
-    end_ids: Sequence[int],
+    ended: Callable[[list[int]], list[int]],
     left_out: Counter[str],
 ) -> TokenizedPrompt:
     pairs = prompt.given or []
     texts = dict.fromkeys(text for pair in pairs for text in (pair.chosen, pair.rejected))
-    tokens = {text: completion_tokens(tokenizer, ids, text) for text in texts}
-    for text, whole in tokens.items():
-        end = next((i for i, token in enumerate(whole, start=1) if token in end_ids), len(whole))
-        left_out[CUT_AT_END] += end < len(whole)
-        tokens[text] = whole[:end][: max_length - len(ids)]
+    tokens = {text: ended(completion_tokens(tokenizer, ids, text)) for text in texts}
     usable = [pair for pair in pairs if tokens[pair.chosen] and tokens[pair.rejected]]
     left_out[EMPTY_COMPLETION] += len(pairs) - len(usable)
     used = dict.fromkeys(text for pair in usable for text in (pair.chosen, pair.rejected))
     index_of = {text: index for index, text in enumerate(used)}
-    return TokenizedPrompt(
-        prompt,
-        ids,
-        [tokens[text] for text in used],
-        [[index_of[pair.chosen], index_of[pair.rejected]] for pair in usable],
-    )
+    given = [[index_of[pair.chosen], index_of[pair.rejected]] for pair in usable]
+    return TokenizedPrompt(prompt, ids, [tokens[text] for text in used], given)
 
 
 def check_roles(prompts: Sequence[TokenizedPrompt], left_out: Counter[str]) -> None:
@@ -154,27 +143,23 @@ def check_roles(prompts: Sequence[TokenizedPrompt], left_out: Counter[str]) -> N
             )
 
 
-def longest_sequence(prompts: Sequence[TokenizedPrompt], generate: Generate) -> int:
+def longest_sequence(
+    prompts: Sequence[TokenizedPrompt], generate: Generate, model: PreTrainedModel
+) -> int:
     """The most tokens of prompt and completion that the model will run at a time.
 
-    A decoded completion is cut to generate.max_length afterwards, so that is no limit here.
+    A decoded completion is cut to generate.max_length afterwards, so that is no limit here. Raises
+    `UserError` where one could outgrow what the model was made for.
     """
-    return max(len(item.ids) + _new_tokens(item, generate) for item in prompts)
-
-
-def check_positions(
-    prompts: Sequence[TokenizedPrompt], generate: Generate, model: PreTrainedModel
-) -> None:
-    """Raise `UserError` where a completion could outgrow what the model was made for."""
-    positions = position_limit(model)
-    for item in prompts:
-        new = _new_tokens(item, generate)
-        if positions is not None and len(item.ids) + new > positions:
-            limit = "generate.max_length" if item.completions else "max_new_tokens or max_length"
-            raise UserError(
-                f"generate: a prompt of {len(item.ids)} tokens and a completion of {new} exceed the"
-                f" {positions} positions of {model.name_or_path}; lower {limit}"
-            )
+    item = max(prompts, key=lambda item: len(item.ids) + _new_tokens(item, generate))
+    new, positions = _new_tokens(item, generate), position_limit(model)
+    if positions is not None and len(item.ids) + new > positions:
+        limit = "generate.max_length" if item.completions else "max_new_tokens or max_length"
+        raise UserError(
+            f"generate: a prompt of {len(item.ids)} tokens and a completion of {new} exceed the"
+            f" {positions} positions of {model.name_or_path}; lower {limit}"
+        )
+    return len(item.ids) + new
 
 
 def _new_tokens(item: TokenizedPrompt, generate: Generate) -> int:

@@ -21,11 +21,9 @@ def batch_by_batch(
 ) -> list[Record]:
     """The records that `compute` gives for each batch, one per item.
 
-    What is done is shown under `title`, as a number of samples, of which a batch has `samples`.
-
-    Batches whose records a killed process left in `path` are not computed again. Without a path
+    Batches whose records a killed process left in `path` are not computed again; without a path
     nothing is written. Of several processes each computes a share, the main one keeps the file, and
-    all return the whole.
+    all return the whole. Progress is shown under `title`, in the `samples` that a batch has.
     """
     done = 0
     records: list[Record] = []

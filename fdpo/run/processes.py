@@ -50,8 +50,8 @@ def share_out(
 ) -> Iterator[Result]:
     """`work(item)` of every item but the first `done`, on every process; each does its turns.
 
-    Items stay whole and results come in order, so they are those of one process, to the bit. The
-    main process shows the progress of the work `title`, in `unit`, of which an item has `size`.
+    Results come in order, those of one process to the bit. The main process shows the progress of
+    the work `title`, in `unit`, of which an item has `size`.
     """
     turn = _state().process_index
     sizes = [size(item) for item in items]

@@ -30,15 +30,9 @@ class Progress(tqdm):
 def progress_of(
     title: str, total: int, unit: str, done: int = 0, leave: bool = True, shown: bool = True
 ) -> Progress:
-    """The progress of a work.
+    """The progress of the work `title`, of which `done` of `total` units were done before.
 
-    Args:
-        title: the name of the work.
-        total: how much there is to do.
-        unit: what is counted, in the plural.
-        done: how much of it was done before.
-        leave: whether a bar stays in the terminal when the work has ended.
-        shown: whether there is anything to see.
+    `unit` is in the plural. With `leave` a bar stays in the terminal when the work has ended.
     """
     in_terminal = sys.stderr.isatty()
     return Progress(

@@ -32,12 +32,8 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers",
 def folder(stage: str, *settings: object) -> Iterator[Path]:
     """The folder for unfinished work of `stage`: kept when the block fails, else removed.
 
-    Args:
-        stage: as dvc.yaml names it. Its inputs and code are those that dvc.yaml names as its deps.
-        settings: the parameter values (records or plain values) that the result depends on.
-
-    Raises:
-        UserError: another process is at the same work, or the stage's params were changed.
+    The result depends on `settings` (records or plain values) and the stage's deps in dvc.yaml.
+    Raises `UserError` where another process is at the same work, or the params were changed.
     """
     root = Path(os.environ.get("DVC_ROOT", "."), UNFINISHED)  # the repository's, in --temp too
     work = root / f"{stage}-{_key(stage, settings)}"

@@ -16,12 +16,7 @@ PIPELINE = Path("dvc.yaml")
 
 def run(stage: str, main: Callable[[], None]) -> None:
     """Call a stage's `main`; a `UserError` ends the process in one line and with code 2."""
-
-    def steady() -> None:
-        with steady_params(stage):
-            main()
-
-    errors.run(steady)
+    errors.run(steady_params(stage)(main))
 
 
 @contextmanager
@@ -48,23 +43,19 @@ def recorded_params(stage: str) -> dict[str, Any]:
         return {}
     knobs = read_yaml(PARAMS_FILE)
     found: dict[str, Any] = {}
-    for entry in section(stage).get("params", []):
+    for entry in read_yaml(PIPELINE)["stages"][stage].get("params", []):
         files = entry if isinstance(entry, dict) else {str(PARAMS_FILE): [entry]}
         for name, keys in files.items():
             file = name.replace("${study}", str(knobs.get("study")))
-            values = knobs if file == str(PARAMS_FILE) else read_yaml(file)
+            values = read_yaml(file)
             found |= {f"{file}: {key}": _value_at(values, key) for key in keys}
     return found
 
 
-def section(stage: str) -> dict[str, Any]:
-    """What dvc.yaml says of a stage."""
-    return read_yaml(PIPELINE)["stages"][stage]
-
-
 def deps(stage: str) -> list[Path]:
     """The files and folders that dvc.yaml names as the stage's deps."""
-    return [Path(dep) for dep in section(stage).get("deps", []) if "${" not in dep]
+    named = read_yaml(PIPELINE)["stages"][stage].get("deps", [])
+    return [Path(dep) for dep in named if "${" not in dep]
 
 
 def _value_at(values: Any, key: str) -> Any:

@@ -32,7 +32,7 @@ DEFAULTS = {
 }
 UPLOAD = "WANDB_LOG_MODEL"  # Transformers' own variable for the same wish
 FALSE = ("", "0", "false", "no")
-SAMPLE_COLUMNS = ["id", "prompt", "model", "text", "reward"]
+SAMPLE_COLUMNS = ["id", "prompt", "model", "text", "reward", "judge"]
 
 
 class Logbook:
@@ -52,9 +52,13 @@ class Logbook:
             import wandb
 
             run.summary.update(metrics)
-            rows = list(_rows(samples))
-            judged = any("judge" in row for row in rows)
-            columns = [*SAMPLE_COLUMNS, "judge"] if judged else SAMPLE_COLUMNS
+            rows = [
+                {"id": row.id, "prompt": row.prompt, "model": model, **completion.model_dump()}
+                for row in samples
+                for model, completions in (("reference", row.reference), ("policy", row.policy))
+                for completion in completions
+            ]
+            columns = [column for column in SAMPLE_COLUMNS if column in rows[0]]
             data = [[row[column] for column in columns] for row in rows]
             run.log({"samples": wandb.Table(columns=[*columns], data=data)})
 
@@ -79,10 +83,6 @@ class Logbook:
 
         self._try(write)
 
-    def close(self, exit_code: int) -> None:
-        """End the run; an exit code other than 0 marks it as failed."""
-        self._try(lambda run: run.finish(exit_code))
-
     def _try(self, use: Callable[[Any], None]) -> None:
         if self._run is None:
             return
@@ -97,24 +97,23 @@ class Logbook:
 def logbook(settings: Params) -> Iterator[Logbook]:
     """The logbook of the policy that `settings` train, closed when the block ends."""
     book = Logbook(_start(settings) if _wanted() else None)
-    failed = True
+    exit_code = 1
     try:
         yield book
-        failed = False
+        exit_code = 0
     finally:
-        book.close(exit_code=int(failed))
+        book._try(lambda run: run.finish(exit_code))
 
 
 def _wanted() -> bool:
-    mode = os.environ.get("WANDB_MODE")
+    chosen = os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY")
     disabled = os.environ.get("WANDB_DISABLED", "").lower() not in FALSE
     main_process = os.environ.get("RANK", "0") == "0"
-    chosen = mode or os.environ.get("WANDB_API_KEY")
-    return main_process and mode != "disabled" and not disabled and bool(chosen)
+    return main_process and not disabled and chosen not in (None, "", "disabled")
 
 
 def _start(settings: Params) -> Any:
-    """Open the policy's run; offline where the server cannot be had, and None where that fails."""
+    """The policy's run; offline where the server cannot be had, and None where that fails."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     try:
@@ -152,8 +151,7 @@ def config(settings: Params) -> dict[str, Any]:
 def run_id(settings: Params) -> str:
     """A hash of what a policy follows from, so that its training and evaluation agree on it.
 
-    That is the settings of training and the files among its deps in dvc.yaml: code and pairs, in
-    which the reference's log-probabilities stand for the reference.
+    That is the settings of training, and among its deps in dvc.yaml the files, such as the pairs.
     """
     known = config(settings)
     kept = ("study", "seed", "loss", "beta", "alpha", "lr", "train")
@@ -162,13 +160,6 @@ def run_id(settings: Params) -> str:
         if path.is_file():
             digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()[:16]
-
-
-def _rows(samples: Iterable[SamplesOfPrompt]) -> Iterator[dict[str, Any]]:
-    for row in samples:
-        for model, completions in (("reference", row.reference), ("policy", row.policy)):
-            for c in completions:
-                yield {"id": row.id, "prompt": row.prompt, "model": model, **c.model_dump()}
 
 
 def _warn(error: Exception, consequence: str) -> None:

@@ -1,9 +1,9 @@
 """A sequence classifier as scorer: the logit of one class for a whole text."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,13 +26,7 @@ from fdpo.core.device import device
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
 from fdpo.core.validation import Strict
-from fdpo.core.weights import (
-    from_folder,
-    require_exact,
-    require_finite,
-    require_safetensors,
-    require_vocabulary,
-)
+from fdpo.core.weights import from_folder, model_from_folder, require_vocabulary
 from fdpo.scoring.scorer import SCORER_FILE, PromptedText, Scorer, read_settings
 
 disable_progress_bar()  # weights load within a second
@@ -61,8 +55,7 @@ class ClassifierSettings(Strict):
 class Classifier(Scorer):
     """Scores texts by the logit of class `index`; larger is better.
 
-    A batch holds texts of one length in tokens, so nothing is ever padded: neither the side nor the
-    kind of padding, nor what a model makes of it, can reach a score.
+    A batch holds texts of one length in tokens, so no padding can reach a score.
     """
 
     model: PreTrainedModel
@@ -93,26 +86,25 @@ class Classifier(Scorer):
         return self._score(self._encode(texts, add_special_tokens=False))
 
     def _rendered(self, item: PromptedText, chat: RenderedChat) -> str:
+        turns = [(message.role, message.content) for message in item.messages or ()]
         try:
-            if item.messages is None:
-                turns = dialogue_turns(item.prompt)
-            else:
-                turns = [(message.role, message.content) for message in item.messages]
+            turns = turns or dialogue_turns(item.prompt)
             return chat.whole([*turns, ("assistant", item.completion)])
         except Dropped as dropped:  # a sampled text may hold what a template takes for markup
             self.texts_dropped += 1
             return dropped.rendering
         except Unrendered as problem:
-            prompt = item.prompt[:40]
-            raise UserError(f"{self.name}: {problem}, of {prompt!r}; {OTHERWISE}") from None
+            where = f"{self.name}: {problem}, of {item.prompt[:40]!r}"
+            raise UserError(f"{where}; {OTHERWISE}") from None
 
     def _score(self, encodings: Sequence[Encoding]) -> np.ndarray:
         keys = [tuple(encoding["input_ids"]) for encoding in encodings]
         distinct = dict(zip(keys, encodings, strict=True))
         logits: dict[tuple[int, ...], float] = {}
-        for batch in _batches_of_one_length(list(distinct)):
-            values = self.logits([distinct[key] for key in batch])
-            logits |= zip(batch, values.tolist(), strict=True)
+        for _, of_length in groupby(sorted(distinct, key=len), key=len):
+            while batch := list(islice(of_length, BATCH_SIZE)):
+                values = self.logits([distinct[key] for key in batch])
+                logits |= zip(batch, values.tolist(), strict=True)
         return np.array([logits[key] for key in keys], dtype=np.float64)
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
@@ -125,19 +117,17 @@ class Classifier(Scorer):
             length = len(encoding["input_ids"])
             if length == 0:
                 raise UserError(f"{self.name}: the text {texts[i]!r} has no tokens to score")
-            if length <= self.max_length:
-                continue
-            if self.settings.too_long == "refuse":
+            if length > self.max_length and self.settings.too_long == "refuse":
                 raise UserError(
                     f"{self.name}: the text {texts[i][:40]!r}… has {length} tokens and the model"
                     f" reads {self.max_length}; lower generate.max_length, or set too_long to cut"
                 )
-            self.texts_cut += 1
-            (encodings[i],) = _encodings(
-                self.tokenizer, [texts[i]], truncation=True, max_length=self.max_length, **options
-            )
-            if self.settings.end == "append":
-                encodings[i]["input_ids"][-1] = self.tokenizer.eos_token_id
+            if length > self.max_length:
+                self.texts_cut += 1
+                cut = {"truncation": True, "max_length": self.max_length, **options}
+                (encodings[i],) = _encodings(self.tokenizer, [texts[i]], **cut)
+                if self.settings.end == "append":
+                    encodings[i]["input_ids"][-1] = self.tokenizer.eos_token_id
         return encodings
 
     @torch.inference_mode()
@@ -150,20 +140,12 @@ class Classifier(Scorer):
 def load(folder: str | Path) -> Classifier:
     """Load the classifier in `folder`, on the GPU where there is one.
 
-    The folder holds scorer.json as `write` writes it, config, tokenizer and safetensors. Raises
-    `UserError` where a file is missing or damaged, the model has no such class, or it gives a text
-    another score among others than alone.
+    Raises `UserError` where a file is missing or damaged, the model has no such class, or it gives
+    a text another score among others than alone.
     """
     folder = Path(folder)
     settings = read_settings(folder, ClassifierSettings)
-    require_safetensors(folder, "model.safetensors", REBUILD)
-    options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
-    options["ignore_mismatched_sizes"] = True  # they are refused next, by name
-    model, loading = from_folder(
-        AutoModelForSequenceClassification, folder, KIND, REBUILD, **options
-    )
-    require_exact(loading, folder, "correct it, or name another model")
-    require_finite(model, folder, REBUILD)
+    model = model_from_folder(AutoModelForSequenceClassification, folder, KIND, REBUILD)
     tokenizer = from_folder(AutoTokenizer, folder, KIND, REBUILD)
     require_vocabulary(tokenizer, model.get_input_embeddings().num_embeddings, folder)
     tokenizer.truncation_side = "right"
@@ -171,7 +153,7 @@ def load(folder: str | Path) -> Classifier:
         # A decoder with a head reads the last token that is no padding, and refuses batches without
         # a padding token. No id is -1, so this says that there is none.
         model.config.get_text_config().pad_token_id = -1
-    model.eval().to(device())
+    model.to(device())
     chat = _chat_of(tokenizer, folder) if settings.input == "chat" else None
     length = min(tokenizer.model_max_length, _positions(model, tokenizer))
     length = min(length, settings.max_length or length)
@@ -192,46 +174,36 @@ def write(folder: str | Path, section: Section) -> list[str]:
     fields = section.model_dump(include=set(ClassifierSettings.model_fields))
     fields |= {"label": index if section.label is None else section.label, "end": "given"}
     notes = []
+    plain = tokenizer(PROBE, add_special_tokens=False).input_ids
+    ends_texts = tokenizer(PROBE).input_ids[-1] != plain[-1]  # as those of encoders do
     if section.input == "chat":
         chat = _chat_of(tokenizer, folder)
         if chat.adds_thought():
             notes.append("its chat template puts a thought before answers, <think></think> if none")
         if chat.dated:
             notes.append(f"its chat template shows the date; it reads chats as of {TODAY:%Y-%m-%d}")
-    elif section.end == "append" and tokenizer.eos_token and not _ends_texts(tokenizer):
+    elif section.end == "append" and tokenizer.eos_token and not ends_texts:
         fields["end"] = "append"
         notes.append(f"{tokenizer.eos_token!r} ends its texts, as in TRL; without: end: given")
-    settings = ClassifierSettings(**fields)
-    written = settings.model_dump(exclude_defaults=True)
-    write_json(folder / SCORER_FILE, {"kind": settings.kind, **written})
+    settings = ClassifierSettings(**fields).model_dump(exclude_defaults=True)
+    write_json(folder / SCORER_FILE, {"kind": KIND, **settings})
     return notes
 
 
 def _chat_of(tokenizer: PreTrainedTokenizerBase, folder: Path) -> RenderedChat:
     """The tokenizer's chat template. Raises `UserError` where it has none that shows a chat."""
-    if not tokenizer.chat_template:
-        raise UserError(
-            f"{folder}: input = 'chat', but its tokenizer has no chat template; {OTHERWISE}"
-        )
-    chat = RenderedChat(tokenizer)
     try:
+        if not tokenizer.chat_template:
+            raise Unrendered("input = 'chat', but its tokenizer has no chat template")
+        chat = RenderedChat(tokenizer)
         chat.whole([("user", PROBE), ("assistant", PROBE)])
     except Unrendered as problem:
         raise UserError(f"{folder}: {problem}; {OTHERWISE}") from None
     return chat
 
 
-def _ends_texts(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokenizer puts a token of its own behind a text, as those of encoders do."""
-    plain = tokenizer(PROBE, add_special_tokens=False).input_ids
-    return bool(tokenizer(PROBE).input_ids[-1] != plain[-1])
-
-
 def label_index(config: PretrainedConfig, label: str | int | None, folder: Path) -> int:
-    """The index of the class named `label`, or `label` itself where it is an index.
-
-    Where there is one class alone it needs no label.
-    """
+    """The index of the class with the name or index `label`; a single class needs none."""
     classes: dict[int, str] = {int(key): name for key, name in (config.id2label or {}).items()}
     if label is None and len(classes) == 1:
         return next(iter(classes))
@@ -239,37 +211,25 @@ def label_index(config: PretrainedConfig, label: str | int | None, folder: Path)
     found = [index for index, name in classes.items() if label == (index if by_number else name)]
     if len(found) == 1:
         return found[0]
-    if found:
-        problem = f"classes {found} have that name; choose one by its index"
-    else:
-        choices = ", ".join(f"{name} ({index})" for index, name in sorted(classes.items()))
-        problem = f"no such class; choose one of {choices}"
-    raise UserError(f"{folder}: label = {label!r}: {problem}")
+    choices = ", ".join(f"{name} ({index})" for index, name in sorted(classes.items()))
+    problem = f"classes {found} have that name" if found else "no such class"
+    raise UserError(f"{folder}: label = {label!r}: {problem}; choose one of {choices}")
 
 
 def _encodings(
     tokenizer: PreTrainedTokenizerBase, texts: list[str], **options: Any
 ) -> list[Encoding]:
-    """Each text as the model's inputs, as the tokenizer alone says, unpadded."""
     columns = tokenizer(texts, padding=False, verbose=False, **options) if texts else {}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _inputs(model: PreTrainedModel, encodings: Sequence[Encoding]) -> dict[str, Tensor]:
-    """A batch of texts of one length, without what the tokenizer makes and no such model takes."""
-    accepted = inspect.signature(model.forward).parameters
+    accepted = inspect.signature(model.forward).parameters  # some take no token types
     return {
         name: torch.tensor([encoding[name] for encoding in encodings], device=model.device)
         for name in encodings[0]
         if name in accepted
     }
-
-
-def _batches_of_one_length(keys: list[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
-    for _, same_length in groupby(sorted(keys, key=len), key=len):
-        group = list(same_length)
-        for start in range(0, len(group), BATCH_SIZE):
-            yield group[start : start + BATCH_SIZE]
 
 
 def _positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -297,10 +257,7 @@ def _positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> in
 
 
 def require_steady(classifier: Classifier) -> None:
-    """Raise `UserError` when two texts score otherwise together than each alone.
-
-    They are as long as each other, since only such texts share a batch.
-    """
+    """Raise `UserError` when two texts of one length score otherwise together than each alone."""
     (text,) = _encodings(classifier.tokenizer, [PROBE])
     order = np.arange(len(text["input_ids"]))
     order[1:-1] = order[1:-1][::-1]

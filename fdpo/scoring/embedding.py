@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTo
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
-from fdpo.core.weights import from_folder, require_exact, require_finite, require_safetensors
+from fdpo.core.weights import from_folder, model_from_folder
 from fdpo.scoring.quality import FittedSettings, RatedTexts, fit_ridge
 from fdpo.scoring.scorer import (
     REMEDY,
@@ -25,7 +25,6 @@ from fdpo.scoring.scorer import (
 
 KIND = "sentence encoder"
 HEAD_FILE = "head.safetensors"
-TOKENIZER_FILE = "tokenizer.json"
 HEAD_PENALTY = 1.0  # on movie reviews, 0.1 to 10 give the same Spearman correlation within 0.002
 MAX_LENGTH = 256  # tokens, special ones included: what the encoder was trained to read
 ROWS_PER_BATCH = 16  # rows of every batch; alone, a text takes four times as long
@@ -42,39 +41,21 @@ class EmbeddingSettings(FittedSettings):
 class Encoder:
     """Turns a text into the mean of its tokens' last hidden states, at unit norm.
 
-    This is what all-MiniLM-L6-v2 says of itself in modules.json: Transformer, mean pooling over the
-    attention mask, L2 normalisation. The last bits of a product depend on the shape of its factors,
-    so every batch has `ROWS_PER_BATCH` rows, the last ones of padding if need be. How far a text is
-    padded depends on its own length alone: neither the other texts nor their order reach it.
+    This is what all-MiniLM-L6-v2 says of itself in modules.json. The last bits of a product depend
+    on the shape of its factors, so every batch has `ROWS_PER_BATCH` rows, the last ones of padding
+    if need be, and how far a text is padded depends on its own length alone.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """Load model and tokenizer from `folder`. Raises `UserError` if one can't be loaded."""
+        """Load model and tokenizer. Raises `UserError` if one can't be loaded."""
         folder = Path(folder)
-        require_safetensors(folder, "model.safetensors", REMEDY)
-        if not (folder / TOKENIZER_FILE).exists():  # without it a tokenizer without words is made
-            raise UserError(f"{folder}: no readable {KIND} ({TOKENIZER_FILE} is missing); {REMEDY}")
-        self._model: PreTrainedModel
-        self._model, loading = from_folder(
-            AutoModel,
-            folder,
-            KIND,
-            REMEDY,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused next, by name
-        )
         # A sentence is the mean of its tokens, so the head for the first token goes unused.
-        require_exact(loading, folder, REMEDY, unused="pooler.")
-        require_finite(self._model, folder, REMEDY)
-        self._model.eval()
+        self._model: PreTrainedModel
+        self._model = model_from_folder(AutoModel, folder, KIND, REMEDY, unused="pooler.")
+        if not (folder / "tokenizer.json").exists():  # without it one without words is made
+            raise UserError(f"{folder}: no readable {KIND} (tokenizer.json is missing); {REMEDY}")
+        self.width = int(self._model.config.hidden_size)
         self._tokenizer: PreTrainedTokenizerBase = from_folder(AutoTokenizer, folder, KIND, REMEDY)
-
-    @property
-    def width(self) -> int:
-        """How many numbers an embedding has."""
-        return int(self._model.config.hidden_size)
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
         """The encoder's token ids of each text, special tokens included, whatever the length."""
@@ -82,7 +63,10 @@ class Encoder:
 
     def embeddings(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         """The embedding of each text's token ids, cut to `MAX_LENGTH`: [texts, width] float64."""
-        rows = [_cut(ids) for ids in rows]
+        # The special one at the end is kept, as the tokenizer would cut.
+        rows = [
+            ids if len(ids) <= MAX_LENGTH else [*ids[: MAX_LENGTH - 1], ids[-1]] for ids in rows
+        ]
         embedded = np.empty((len(rows), self.width))
         by_length: dict[int, list[int]] = defaultdict(list)
         for place, ids in enumerate(rows):
@@ -136,7 +120,7 @@ class EmbeddingJudge(Scorer):
 def fit_judge(
     folder: str | Path, rated: RatedTexts, check: RatedTexts, seed: int
 ) -> EmbeddingJudge:
-    """Fit to all of `rated`, embedded by the encoder in `folder`, and measure on all of `check`."""
+    """Fit to `rated`, embedded by the encoder in `folder`, and measure on `check`."""
     encoder = Encoder(folder)
     design, other = (encoder.embeddings(encoder.token_ids(part.texts)) for part in (rated, check))
     options = {"alpha": HEAD_PENALTY, "solver": "cholesky"}
@@ -150,8 +134,3 @@ def load(folder: str | Path) -> EmbeddingJudge:
     encoder = Encoder(folder)
     (weights,) = read_weights(Path(folder) / HEAD_FILE, {"weights": encoder.width})
     return EmbeddingJudge(encoder, weights, settings)
-
-
-def _cut(ids: Sequence[int]) -> Sequence[int]:
-    """At most `MAX_LENGTH` ids, the special one at the end kept, as the tokenizer would cut."""
-    return ids if len(ids) <= MAX_LENGTH else [*ids[: MAX_LENGTH - 1], ids[-1]]

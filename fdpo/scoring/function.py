@@ -1,6 +1,5 @@
 """A scorer that is a Python function of the user's own, kept as a copy of its file."""
 
-import math
 import os
 import shutil
 import sys
@@ -20,14 +19,7 @@ from fdpo.core.files import replacing, write_json
 from fdpo.core.local_files import local_file
 from fdpo.core.validation import Strict
 from fdpo.run.progress import progress_of
-from fdpo.scoring.scorer import (
-    LARGEST,
-    REMEDY,
-    SCORER_FILE,
-    PromptedText,
-    Scorer,
-    read_settings,
-)
+from fdpo.scoring.scorer import REMEDY, SCORER_FILE, PromptedText, Scorer, read_settings
 
 COPY_FILE = "function.py"  # beside scorer.json, so that what was recorded is what runs
 CALL_SIZE = 16  # completions; a slow function then shows that it gets on
@@ -44,8 +36,7 @@ class FunctionSettings(Strict):
 class FunctionScorer(Scorer):
     """Calls `function(prompts, completions)`, two lists of str; it returns a number for each.
 
-    It is called with a few completions at a time, so a number must depend on its own prompt and
-    completion alone.
+    A number must depend on its own prompt and completion alone: a call has a few of them.
     """
 
     function: Callable[[list[str], list[str]], Any]
@@ -60,8 +51,7 @@ class FunctionScorer(Scorer):
     def score_prompted(self, items: Sequence[PromptedText]) -> np.ndarray:
         """The function's number for each item, [items] float64.
 
-        Raises `UserError`, with the place in the user's file, where the function raises or returns
-        anything but a finite number for each completion.
+        Raises `UserError`, with the place in the user's file, where it raises or returns others.
         """
         scores: list[float] = []
         with closing(progress_of(self.name, len(items), "completions", leave=False)) as progress:
@@ -73,27 +63,21 @@ class FunctionScorer(Scorer):
         return np.array(scores, dtype=np.float64)
 
     def _call(self, batch: Sequence[PromptedText]) -> list[float]:
-        prompts, completions = [i.prompt for i in batch], [i.completion for i in batch]
         try:
-            # Copies: the function may consume its lists.
-            returned = self.function(list(prompts), list(completions))
+            returned = self.function([i.prompt for i in batch], [i.completion for i in batch])
             # Iterating these gives no number for each: keys, rows, or values in another order.
             unordered = isinstance(returned, Mapping | Set | str | bytes)
             wrong = unordered or getattr(returned, "ndim", 1) != 1
             values = [] if wrong else list(returned)
+            if len(values) == len(batch) and not any(isinstance(v, str | bytes) for v in values):
+                return [float(value) for value in values]
         except (Exception, SystemExit) as error:
             raise _raised(error, self.name, self.file, self.line) from None
-        where = f"{self.file}:{self.line}: {self.name}"
-        if wrong or len(values) != len(batch):
-            what = f"a {type(returned).__name__}" if wrong else f"{len(values)} values"
-            raise UserError(
-                f"{where} returned {what} for {len(batch)} completions; return a list with one"
-                " number for each"
-            )
-        return [
-            _number(value, completion, where)
-            for value, completion in zip(values, completions, strict=True)
-        ]
+        what = f"a {type(returned).__name__}" if wrong else f"{values!r:.40}"
+        raise UserError(
+            f"{self.file}:{self.line}: {self.name} returned {what} for {len(batch)} completions;"
+            " return a list with one number for each"
+        )
 
 
 def write(folder: Path, section: PythonFunction) -> list[str]:
@@ -131,7 +115,6 @@ def _run(copy: Path, module_name: str, file: str) -> ModuleType:
         raise UserError(f"{copy}: missing; {REMEDY}") from None
     module = ModuleType(module_name)
     module.__file__ = str(copy)
-    before = sys.modules.get(module_name)
     sys.modules[module_name] = module  # as dataclasses and the like look there
     try:
         exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - the user names it
@@ -139,9 +122,6 @@ def _run(copy: Path, module_name: str, file: str) -> ModuleType:
         raise UserError(f"{file}:{error.lineno}: {error.msg}; correct it") from None
     except (Exception, SystemExit) as error:
         raise _raised(error, "the module", file, 1) from None
-    finally:
-        if before is not None:
-            sys.modules[module_name] = before
     _require_alone(file)
     return module
 
@@ -167,16 +147,3 @@ def _require_alone(file: str) -> None:
                 f"{file}: imports {os.path.relpath(origin)}, whose changes would go unseen; put all"
                 " into one file, or install the other as a package"
             )
-
-
-def _number(value: Any, completion: str, where: str) -> float:
-    try:
-        number = math.nan if isinstance(value, str | bytes) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not abs(number) <= LARGEST:
-        raise UserError(
-            f"{where} returned {str(value)[:40]!r} for {completion[:40]!r}: must be a finite number"
-            f" of at most {LARGEST:g} in size"
-        )
-    return number

@@ -19,7 +19,7 @@ _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]")
 
 def word_features(text: str) -> np.ndarray:
     """The distinct buckets of the text's word 1-grams and 2-grams: sorted, [n] int64."""
-    words = _words(text)
+    words = _TOKEN.findall(text.lower())
     return _distinct(
         _bucket(" ".join(words[start : start + order]))
         for order in WORD_ORDERS
@@ -29,11 +29,8 @@ def word_features(text: str) -> np.ndarray:
 
 def character_features(text: str) -> np.ndarray:
     """The distinct buckets of the text's character 4-grams to 6-grams: sorted, [n] int64."""
-    return _distinct(bucket for word in set(_words(text)) for bucket in _word_characters(word))
-
-
-def _words(text: str) -> list[str]:
-    return _TOKEN.findall(text.lower())
+    words = set(_TOKEN.findall(text.lower()))
+    return _distinct(bucket for word in words for bucket in _word_characters(word))
 
 
 @lru_cache(maxsize=100_000)  # few distinct words make up most of a text

@@ -1,6 +1,5 @@
 """Fit a scorer to human ratings, and measure it on texts that the fit has not seen."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +40,10 @@ class FittedSettings(Strict):
 def fit_ridge(
     design: Any, other: Any, rated: RatedTexts, check: RatedTexts, seed: int, **options: Any
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Ridge regression of ratings on features, checked on other texts.
+    """Ridge regression of the ratings of `rated` on features, measured on those of `check`.
 
-    Args:
-        design: of `rated`, [texts, features], dense or sparse.
-        other: of `check`.
-        rated: the texts to fit to.
-        check: the texts to measure the fit on.
-        seed: of the intervals.
-        options: what scikit-learn's `Ridge` takes.
+    `design` and `other` are their features, [texts, features], dense or sparse; `options` are those
+    of scikit-learn's `Ridge`.
 
     Returns: the weights, [features] float32, and the fields of `FittedSettings`.
     """
@@ -73,20 +67,12 @@ def measure(predicted: np.ndarray, rated: np.ndarray, seed: int) -> FitQuality:
     count = len(rated)
     draws = stream(seed, "quality").integers(count, size=(RESAMPLES, count))
 
-    def both(statistic: Callable[..., np.ndarray]) -> tuple[float, tuple[float, float]]:
-        resampled = statistic(predicted[draws], rated[draws])
-        low, high = np.quantile(resampled, [0.025, 0.975]).tolist()
-        return float(statistic(predicted, rated)), (low, high)
-
-    correlation, correlation_interval = both(_spearman)
-    agreement, agreement_interval = both(_sign_agreement)
-    return FitQuality(
-        texts=count,
-        spearman=correlation,
-        spearman_interval=correlation_interval,
-        sign_agreement=agreement,
-        sign_agreement_interval=agreement_interval,
-    )
+    fields: dict[str, Any] = {"texts": count}
+    for name, statistic in (("spearman", _spearman), ("sign_agreement", _sign_agreement)):
+        low, high = np.quantile(statistic(predicted[draws], rated[draws]), [0.025, 0.975]).tolist()
+        fields[name] = float(statistic(predicted, rated))
+        fields[f"{name}_interval"] = (low, high)
+    return FitQuality(**fields)
 
 
 def _spearman(predicted: np.ndarray, rated: np.ndarray) -> np.ndarray:

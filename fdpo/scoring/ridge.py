@@ -46,8 +46,8 @@ class RidgeReward(Scorer):
     """Predicts a text's rating from which n-grams it holds.
 
     rating = intercept + sum(words[w]) / sqrt(n_w) + sum(characters[c]) / sqrt(n_c), where w and c
-    are the text's n_w and n_c distinct features (see `fdpo.scoring.ngrams`). Each set is thus a
-    vector of unit norm, so a text's length alone does not move its rating away from the mean.
+    are the text's n_w and n_c distinct features (see `fdpo.scoring.ngrams`), so that its length
+    alone does not move its rating away from the mean.
     """
 
     words: np.ndarray  # [ngrams.BUCKETS] float32
@@ -57,12 +57,15 @@ class RidgeReward(Scorer):
 
     def score(self, texts: list[str]) -> np.ndarray:
         """The predicted rating of each text, float64; a text without words gets the intercept."""
-        return np.array([self._score(text) for text in texts], dtype=np.float64)
-
-    def _score(self, text: str) -> float:
-        words = _normalised_sum(self.words, ngrams.word_features(text))
-        characters = _normalised_sum(self.characters, ngrams.character_features(text))
-        return self.settings.intercept + words + characters
+        return np.array(
+            [
+                self.settings.intercept
+                + _normalised_sum(self.words, ngrams.word_features(text))
+                + _normalised_sum(self.characters, ngrams.character_features(text))
+                for text in texts
+            ],
+            dtype=np.float64,
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write scorer.json and weights.safetensors to `folder`; equal models give equal bytes."""
@@ -93,10 +96,7 @@ def load(folder: str | Path) -> RidgeReward:
 
 
 def fit(rated: RatedTexts, check: RatedTexts, seed: int) -> RidgeReward:
-    """Fit to all of `rated`, and measure on all of `check`.
-
-    Raises `UserError` when there are fewer than `FEWEST_TEXTS` texts to fit to.
-    """
+    """Fit to `rated`, at least `FEWEST_TEXTS` or `UserError` is raised, and measure on `check`."""
     if len(rated.texts) < FEWEST_TEXTS:
         raise UserError(
             f"reward model: {len(rated.texts)} rated texts are left, at least {FEWEST_TEXTS} are"

@@ -32,8 +32,7 @@ class PromptedText:
 
     prompt: str
     completion: str
-    messages: tuple[ChatMessage, ...] | None = None
-    """Of a chat: the turns before the completion, which `prompt` has as one text."""
+    messages: tuple[ChatMessage, ...] | None = None  # of a chat, `prompt` as its turns
 
     @classmethod
     def of(cls, generation: Generation, completion: str) -> Self:
@@ -41,28 +40,22 @@ class PromptedText:
         messages = generation.messages
         if messages is None:
             return cls(generation.prompt, completion)
-        if len(messages) == 1:
-            prompt = messages[0].content
-        else:
-            prompt = "\n\n".join(f"{m.role}: {m.content}" for m in messages)
+        said = [f"{m.role}: {m.content}" for m in messages]
+        prompt = messages[0].content if len(messages) == 1 else "\n\n".join(said)
         return cls(prompt, completion, tuple(messages))
 
     @property
     def text(self) -> str:
         """Both as one text; what a chat's turns say are paragraphs of it."""
-        between = "" if self.messages is None else "\n\n"
-        return self.prompt + between + self.completion
+        return self.prompt + ("" if self.messages is None else "\n\n") + self.completion
 
 
 class Scorer(ABC):
     """A reward model or a judge: says how good texts are, on a scale of its own; more is better."""
 
-    additive = False
-    """Whether a text's score is a weighted sum over its parts, which tokens stand for."""
-    texts_cut = 0
-    """How many texts so far were longer than the scorer reads, and were cut at their end."""
-    texts_dropped = 0
-    """How many so far its chat template did not show whole."""
+    additive = False  # whether a score is a weighted sum over a text's parts, such as n-grams
+    texts_cut = 0  # so far: they were longer than the scorer reads, and were cut at their end
+    texts_dropped = 0  # so far: its chat template did not show them whole
 
     @abstractmethod
     def score(self, texts: list[str]) -> np.ndarray:
@@ -123,25 +116,20 @@ def read_weights(path: Path, sizes: Mapping[str, int]) -> list[np.ndarray]:
     """The vectors of these names and sizes. Raises `UserError` where one is not, or not finite."""
     try:
         weights = load_file(path)
-        vectors = [weights[name] for name in sizes]
-    except (OSError, SafetensorError, KeyError) as error:
+    except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: {error}; {REMEDY}") from None
-    for (name, size), vector in zip(sizes.items(), vectors, strict=True):
+    for name, size in sizes.items():
+        vector = weights.get(name, np.empty(0))
         if vector.shape != (size,) or not np.isfinite(vector).all():
             raise UserError(f"{path}: {name} must be {size} finite numbers; {REMEDY}")
-    return vectors
+    return [weights[name] for name in sizes]
 
 
 def report_cut_texts(scorer: Scorer | None, folder: Path) -> None:
     """Say on stderr how many texts the scorer in `folder` did not read to their end, if any."""
     if scorer is not None and scorer.texts_cut:
-        tqdm.write(
-            f"{folder}: {scorer.texts_cut} texts were longer than the model reads, and were cut at"
-            " their end",
-            file=sys.stderr,
-        )
+        cut = f"{scorer.texts_cut} texts were longer than the model reads, and were cut"
+        tqdm.write(f"{folder}: {cut} at their end", file=sys.stderr)
     if scorer is not None and scorer.texts_dropped:
-        tqdm.write(
-            f"{folder}: of {scorer.texts_dropped} chats the model's template leaves out a part",
-            file=sys.stderr,
-        )
+        dropped = f"of {scorer.texts_dropped} chats the model's template leaves out a part"
+        tqdm.write(f"{folder}: {dropped}", file=sys.stderr)

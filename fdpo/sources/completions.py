@@ -22,14 +22,12 @@ def read_completions(
 ) -> tuple[dict[Turns, list[GivenCompletion]], Counter[str], Origin]:
     """The completions of each prompt, in the order of the source.
 
-    A row has one completion or a list of them; a prompt's rows may stand anywhere. A prompt with a
-    single completion is left out, and counted as skipped.
+    A prompt's rows may stand anywhere; one with a single completion is counted as skipped.
 
     Returns: the completions, how many rows were skipped for which reason, and where they come from.
 
-    Raises:
-        UserError: the data can't be had or read, or a row has no completions, scores or
-            log-probabilities where it should, and `bad_rows` is `refuse`.
+    Raises `UserError` where the data can't be read, or a row lacks completions, scores or
+    log-probabilities and `bad_rows` is `refuse`.
     """
     columns = source.columns
     needed = [columns.prompt, columns.completion, columns.score, columns.logprobs]
@@ -38,7 +36,7 @@ def read_completions(
     rows = parsed(
         splits.get(source.split, []),
         lambda row: of_row(row, columns),
-        f"{origin.repo}, split {source.split}",
+        f"{origin['repo']}, split {source.split}",
         source.bad_rows,
         skipped,
     )
@@ -65,8 +63,10 @@ def of_row(row: DatasetRow, columns: CompletionColumns) -> tuple[Turns, list[Giv
         fields = _answer(item, columns.completion)
         if columns.score:
             fields["score"] = _number(score, columns.score)
-        if columns.logprobs:
-            fields |= _logprobs(logprob, columns.logprobs)
+        if columns.logprobs and isinstance(logprob, list):
+            fields["logps"] = [_number(one, columns.logprobs) for one in logprob]
+        elif columns.logprobs:
+            fields["logp"] = _number(logprob, columns.logprobs)
         try:
             completions.append(GivenCompletion.model_validate(fields))
         except ValidationError as error:
@@ -75,15 +75,14 @@ def of_row(row: DatasetRow, columns: CompletionColumns) -> tuple[Turns, list[Giv
 
 
 def _answer(value: Any, column: str) -> dict[str, Any]:
-    if isinstance(value, list) and value and isinstance(value[0], int):
+    if not isinstance(value, list) or not value:
+        return {"text": text_of(value, column)}
+    if isinstance(value[0], int):
         return {"ids": value}
-    if isinstance(value, list) and value:
-        return {"text": answer_of(messages_of(value), f"{column} must be")}
-    return {"text": text_of(value, column)}
+    return {"text": answer_of(messages_of(value), f"{column} must be")}
 
 
 def _beside(row: DatasetRow, column: str | None, count: int, several: bool) -> Sequence[Any]:
-    """What a column has for each of a row's `count` completions; None of no column."""
     if column is None:
         return [None] * count
     value = value_at(row, column)
@@ -102,9 +101,3 @@ def _number(value: Any, column: str) -> float:
     if isinstance(value, bool) or not abs(number) < float("inf"):
         raise BadRow(f"{column} = {value!r:.80}: must be a finite number")
     return number
-
-
-def _logprobs(value: Any, column: str) -> dict[str, Any]:
-    if isinstance(value, list):
-        return {"logps": [_number(item, column) for item in value]}
-    return {"logp": _number(value, column)}

@@ -2,14 +2,15 @@
 
 import csv
 import gzip
+import io
 import json
 import sys
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from fdpo.config.sources import Data
@@ -21,7 +22,6 @@ from fdpo.sources.hub import fetch_dataset
 
 DatasetRow = dict[str, Any]
 NUL = "\0"  # which some tokenizers drop from a text
-UNREADABLE = (ValueError, RecursionError, csv.Error, EOFError, OSError, zlib.error)
 FORMATS = ("parquet", "json", "csv", "arrow")  # of a dataset's files; none can hold code
 
 
@@ -49,8 +49,8 @@ def read(
         of_file, origin = read_file(data, columns)
         rows, where, present = {"train": of_file}, data.path, ["train"]
     else:
-        rows, origin, present = _read_hub(data, columns, splits)
         where = f"dataset {data.repo} at revision {data.revision}"
+        rows, origin, present = _read_hub(data, columns, splits, where)
     if not any(rows.get(split) for split in splits):
         names = " or ".join(splits)
         raise UserError(f"{where}: no rows in a split named {names}; it has {', '.join(present)}")
@@ -128,66 +128,55 @@ def read_file(file: Data, columns: Sequence[str]) -> tuple[list[DatasetRow], Ori
 
     Raises `UserError` with the line that can't be read, or when it is not the pinned file.
     """
-    path, stored, digest = Path(file.path), local_file(file.path), sha256_of(file.path)
+    path, stored, digest = file.path, local_file(file.path), sha256_of(file.path)
     if file.sha256 not in (None, digest):
         raise UserError(
             f"{path}: not the file that the study means: its sha256 is {digest};"
             " write that there if you changed it, or leave sha256 out"
         )
-    if path.suffix == ".parquet":
+    if path.endswith(".parquet"):
         rows = _parquet_rows(path, stored, columns)
     elif rows := _text_rows(path, stored):
         names = dict.fromkeys(name for row in rows for name in row if name is not None)
-        _require(list(names), columns, str(path))
-    return rows, Origin(file.path, "local file", digest)
+        _require(list(names), columns, path)
+    return rows, {"repo": path, "revision": "local file", "commit": digest}
 
 
-class _Lines:
-    """The lines of a file of text, without the mark that spreadsheets begin their CSV with.
-
-    `number` is that of the last one read, from 1. Raises `ValueError` for one that is not UTF-8.
-    """
-
-    def __init__(self, content: Iterable[bytes]) -> None:
-        self.content, self.number = content, 0
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self.content:
-            self.number += 1
-            text = line.decode("utf-8-sig" if self.number == 1 else "utf-8")
-            if NUL in text:
-                raise ValueError("a NUL byte, as in UTF-16; save it as UTF-8 without")
-            yield text
-
-
-def _text_rows(path: Path, stored: Path) -> list[DatasetRow]:
-    lines, kind = _Lines([]), Path(path.name.removesuffix(".gz")).suffix
+def _text_rows(path: str, stored: Path) -> list[DatasetRow]:
+    number = 0  # of the line at fault, where the error has no place of its own
     try:
-        with gzip.open(stored) if path.suffix == ".gz" else stored.open("rb") as content:
-            lines.content = content
-            if kind == ".csv":
-                return _csv_rows(lines, str(path))
-            if kind == ".json":
-                text, lines.number = "".join(lines), 0  # the error has the place
-                rows = json.loads(text)
-                if not isinstance(rows, list):
-                    raise ValueError("it is no list of objects; one object per line is .jsonl")
-                return [_object(row, f"row {i}") for i, row in enumerate(rows, start=1)]
-            return [_object(json.loads(line), "it") for line in lines if line.strip()]
-    except UNREADABLE as error:
-        where = f"{path}:{lines.number}" if lines.number else path
+        content = stored.read_bytes()
+        text = (gzip.decompress(content) if path.endswith(".gz") else content).decode("utf-8-sig")
+        if NUL in text:
+            number = text[: text.index(NUL)].count("\n") + 1
+            raise ValueError("a NUL byte, as in UTF-16; save it as UTF-8 without")
+        kind = Path(path.removesuffix(".gz")).suffix
+        if kind == ".csv":
+            csv.field_size_limit(sys.maxsize)  # a text may be long
+            table = csv.DictReader(io.StringIO(text, newline="\n"), strict=True)
+            _require_once(table.fieldnames or [], path)
+            rows = []
+            number = table.line_num + 1
+            for row in table:
+                rows.append(row)
+                number = table.line_num + 1  # where the next row begins
+            return rows
+        if kind == ".jsonl":
+            rows = []
+            for line in text.split("\n"):
+                number += 1
+                if line.strip():
+                    rows.append(_object(json.loads(line), "it"))
+            return rows
+        listed = json.loads(text)
+        if not isinstance(listed, list):
+            raise ValueError("it is no list of objects; one object per line is .jsonl")
+        return [_object(row, f"row {i}") for i, row in enumerate(listed, start=1)]
+    except (ValueError, RecursionError, csv.Error, EOFError, OSError, zlib.error) as error:
+        if isinstance(error, UnicodeDecodeError):
+            number = error.object[: error.start].count(b"\n") + 1
+        where = f"{path}:{number}" if number else path
         raise UserError(f"{where}: can't be read ({short_message(error)}); correct it") from None
-
-
-def _csv_rows(lines: _Lines, where: str) -> list[DatasetRow]:
-    csv.field_size_limit(sys.maxsize)  # a text may be long
-    table = csv.DictReader(lines, strict=True)
-    _require_once(table.fieldnames or [], where)
-    try:
-        return list(table)
-    except csv.Error:
-        lines.number = table.line_num + 1  # where the row begins, behind the last good one
-        raise
 
 
 def _object(row: Any, name: str) -> DatasetRow:
@@ -197,7 +186,7 @@ def _object(row: Any, name: str) -> DatasetRow:
     return row
 
 
-def _parquet_rows(path: Path, stored: Path, columns: Sequence[str]) -> list[DatasetRow]:
+def _parquet_rows(path: str, stored: Path, columns: Sequence[str]) -> list[DatasetRow]:
     """The rows, with the wanted columns alone: others may hold what Python has no value for."""
     import pyarrow
     import pyarrow.parquet
@@ -207,8 +196,8 @@ def _parquet_rows(path: Path, stored: Path, columns: Sequence[str]) -> list[Data
             table = pyarrow.parquet.ParquetFile(content).read()
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file ({short_message(error)})") from None
-    names = _require(table.column_names, columns, str(path))
-    _require_once([name for name in table.column_names if name in names], str(path))
+    names = _require(table.column_names, columns, path)
+    _require_once([name for name in table.column_names if name in names], path)
     values = {}
     for name in names:
         try:
@@ -216,22 +205,19 @@ def _parquet_rows(path: Path, stored: Path, columns: Sequence[str]) -> list[Data
             values[name] = table[name].to_pylist()
         except (pyarrow.ArrowException, ValueError, OverflowError) as error:
             message = short_message(error)
-            raise UserError(
-                f"{path}: column {name!r} can't be read ({message}); correct it"
-            ) from None
+            raise UserError(f"{path}: column {name!r} can't be read ({message})") from None
     return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
 
-def _require_once(names: Sequence[str], where: str) -> None:
+def _require_once(names: Iterable[str], where: str) -> None:
     for name, count in Counter(names).items():
         if count > 1:
             raise UserError(f"{where}: column {name!r} occurs twice; rename one of them")
 
 
 def _read_hub(
-    data: Data, columns: Sequence[str], splits: Sequence[str]
+    data: Data, columns: Sequence[str], splits: Sequence[str], where: str
 ) -> tuple[dict[str, list[DatasetRow]], Origin, list[str]]:
-    where = f"dataset {data.repo} at revision {data.revision}"
     # The files are fetched and checked first, then `datasets` reads their layout off the network.
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch, "files").resolve()
@@ -250,50 +236,25 @@ def _read_hub(
 def _load(files: Path, config: str | None, cache: Path, where: str) -> Any:
     """`datasets.load_dataset` of a folder: a mapping from split to its rows."""
     import datasets
-    from datasets.exceptions import DatasetsError
-    from yaml import YAMLError
 
-    (files / ".huggingface.yaml").unlink(missing_ok=True)  # would overrule the card
     try:
-        card = files / "README.md"
-        settings = datasets.load.DatasetCard.load(card).data.to_dict() if card.is_file() else {}
-        require_inside(_data_files(settings.get("configs")), where)
         builder = datasets.load_dataset_builder(str(files), config, cache_dir=str(cache))
         for paths in (builder.config.data_files or {}).values():
-            outside = [path for path in paths if not Path(path).resolve().is_relative_to(files)]
-            require_inside(outside, where)
+            for path in paths:
+                if not Path(path).resolve().is_relative_to(files):
+                    raise UserError(
+                        f"{where}: its card names {path!r}, no file of the dataset's own"
+                    )
         kind = type(builder).__module__.split(".")[-2]
         if kind not in FORMATS:
             raise UserError(f"{where}: its files are {kind}; they must be {', '.join(FORMATS)}")
         builder.download_and_prepare()
         return builder.as_dataset()
-    except (DatasetsError, ValueError, OSError, YAMLError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # what a damaged file or card leads to is not documented
         message = short_message(error)
         raise UserError(f"{where}: can't be read ({message}); name another dataset") from None
-
-
-def _data_files(value: Any, named: bool = False) -> Iterator[str]:
-    """Every text below a key data_files or data_dir of a card's `configs`."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from _data_files(part, named or key in ("data_files", "data_dir"))
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _data_files(part, named)
-    elif named and isinstance(value, str):
-        yield value
-
-
-def require_inside(paths: Iterable[str], where: str) -> None:
-    """Raise `UserError` for a path that may lead out of the dataset's own files at its commit."""
-    for path in paths:
-        pure = PurePosixPath(path.replace("\\", "/"))
-        local = not pure.is_absolute() and pure.parts[:1] != ("~",) and ".." not in pure.parts
-        if not local or "://" in path or "::" in path or ":" in path.split("/")[0]:
-            raise UserError(
-                f"{where}: its card names {path!r}, which is no file of the dataset's own;"
-                " name another dataset"
-            )
 
 
 def _require(present: Collection[str], columns: Sequence[str], where: str) -> list[str]:

@@ -13,9 +13,7 @@ from fdpo.core.weights import short_message
 def convert(gguf_file: Path, destination: Path) -> None:
     """De-quantise `gguf_file` to float32 safetensors in `destination`, with its tokenizer.
 
-    Loading a GGUF takes half a minute, and a model that is still marked as quantised can neither be
-    saved nor trained; the folder loads in a second like any other. The same file gives the same
-    bytes. Raises `UserError` when the file can't be read.
+    The same file gives the same bytes. Raises `UserError` when the file can't be read.
     """
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -26,9 +24,8 @@ def convert(gguf_file: Path, destination: Path) -> None:
         )
         tokenizer = AutoTokenizer.from_pretrained(gguf_file.parent, gguf_file=gguf_file.name)
     except Exception as error:  # what a damaged file leads to is not documented
-        raise UserError(
-            f"{gguf_file.name}: no readable GGUF ({short_message(error)}); pin another model"
-        ) from None
+        message = short_message(error)
+        raise UserError(f"{gguf_file.name}: no readable GGUF ({message})") from None
     with replacing(destination) as scratch:
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)

@@ -60,24 +60,20 @@ def as_prompts(
 ) -> list[Prompt]:
     """One record per prompt: those of the split train, of the split test, then the held-out ones.
 
-    Args:
-        given: by role and prompt, as the model reads it, the fields that its record has.
-        heldout: prompts as the model reads them; those that something is given for are left out.
-
-    Raises:
-        UserError: a prompt is in both splits, or fewer than two are held out.
+    `given` has, by role and prompt, the fields of its record; those of `heldout` that something is
+    given for are left out. Raises `UserError` where a prompt is in both splits, or fewer than two
+    are held out.
     """
     train, test = given.get("train", {}), given.get("test", {})
     if both := train.keys() & test.keys():
         raise UserError(
-            f"prompt {min(both)[:60]!r} has pairs in both splits, train and test; move them to one,"
-            " or name a file with all pairs and set split.test_size to a share"
+            f"prompt {min(both)[:60]!r} has pairs in both splits, train and test; move them to one"
         )
     unpaired = [text for text in heldout if text not in train and text not in test]
     if len(unpaired) < 2:
         raise UserError(
-            f"prepare.prompts: {len(unpaired)} of {len(heldout)} prompts are in no pair,"
-            " and evaluation needs 2 at least; name other prompts"
+            f"prepare.prompts: {len(unpaired)} of {len(heldout)} prompts are in no pair, and"
+            " evaluation needs 2 at least; name other prompts"
         )
     rows = [(text, role, fields) for role in given for text, fields in given[role].items()]
     rows += [(text, "heldout", {}) for text in unpaired]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 
 from fdpo.config.sources import Choice, Pairs
 from fdpo.core.errors import UserError
@@ -9,7 +10,7 @@ from fdpo.core.origin import Origin
 from fdpo.core.records import Role
 from fdpo.sources.dataset_rows import BadRow, DatasetRow, read, same, value_at
 from fdpo.sources.given import parsed
-from fdpo.sources.pair_formats import GivenPair, as_pair, unread_fields
+from fdpo.sources.pair_formats import GivenPair, as_pair
 
 PairsBySplit = dict[Role, list[GivenPair]]
 
@@ -19,9 +20,8 @@ def read_pairs(source: Pairs) -> tuple[PairsBySplit, Counter[str], Origin]:
 
     Returns: the pairs, how many rows were skipped for which reason, and where they come from.
 
-    Raises:
-        UserError: the data can't be had or read, they have no rows to train on, or a row is no pair
-            and `bad_rows` is `refuse`.
+    Raises `UserError` where the data can't be read, have no rows to train on, or a row is no pair
+    and `bad_rows` is `refuse`.
     """
     columns = source.columns
     roles: dict[Role, str] = {"train": source.splits.train, "test": source.splits.test}
@@ -29,16 +29,14 @@ def read_pairs(source: Pairs) -> tuple[PairsBySplit, Counter[str], Origin]:
     needed = [columns.prompt, columns.chosen, columns.rejected, choosing]
     splits, origin = read(source, filter(None, needed), list(roles.values()))
     every = [row for rows in splits.values() for _, row in rows]
-    if unread := unread_fields(every, columns):
-        print(f"prepare: fields of messages that go unread: {', '.join(sorted(unread))}")
     if columns.choice:
-        _require_choice_of_two(every, columns.choice, origin.repo)
+        _require_choice_of_two(every, columns.choice, origin["repo"])
     skipped: Counter[str] = Counter()
     pairs: PairsBySplit = {
         role: parsed(
             splits[split],
             lambda row: as_pair(row, columns),
-            f"{origin.repo}, split {split}",
+            f"{origin['repo']}, split {split}",
             source.bad_rows,
             skipped,
         )
@@ -49,20 +47,15 @@ def read_pairs(source: Pairs) -> tuple[PairsBySplit, Counter[str], Origin]:
 
 
 def _require_choice_of_two(rows: Iterable[DatasetRow], choice: Choice, where: str) -> None:
-    """Raise `UserError` unless the choices are the named value and one other.
-
-    A tie, or the same value in another spelling, would else count as the other.
-    """
-    chosen, others = 0, set()
+    """Raise `UserError` unless the choices are the named value and one other: a tie is neither."""
+    chosen, others = False, set()
     for row in rows:
-        try:
+        with suppress(BadRow):  # no pair, as a row without a value is none
             value = value_at(row, choice.column)
-        except BadRow:
-            continue  # no pair, as a row without a value is none
-        if same(value, choice.value):
-            chosen += 1
-        elif value is not None:
-            others.add(repr(value))
+            if same(value, choice.value):
+                chosen = True
+            elif value is not None:
+                others.add(repr(value))
     named = f"{where}: columns.choice.value = {choice.value!r}"
     listed = ", ".join(other[:80] for other in sorted(others)[:3])
     if not chosen:

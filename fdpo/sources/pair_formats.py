@@ -1,7 +1,8 @@
 """A row of a preference dataset, in any of the formats that people have, as one pair."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os.path import commonprefix
 from typing import Any
 
 from fdpo.config.sources import PairColumns
@@ -23,10 +24,9 @@ class GivenPair:
 
 
 def as_pair(row: DatasetRow, columns: PairColumns) -> GivenPair:
-    """The pair of a row.
+    """The pair of a row: texts, lists of {role, content}, or dialogues with a common beginning.
 
-    The columns hold texts, lists of {role, content}, or whole dialogues with a common beginning.
-    Raises `BadRow` where they don't, or where the two completions are empty or the same.
+    Raises `BadRow` where it has none, or where the two completions are empty or the same.
     """
     if row.get("tools"):
         raise BadRow("it has tools, which no template is given here")
@@ -49,15 +49,6 @@ def as_pair(row: DatasetRow, columns: PairColumns) -> GivenPair:
     if pair.chosen == pair.rejected:
         raise BadRow("chosen and rejected are the same")
     return pair
-
-
-def unread_fields(rows: Iterable[DatasetRow], columns: PairColumns) -> set[str]:
-    """The fields of messages, in these columns, that hold something and that nothing reads."""
-    names = [name for name in (columns.prompt, columns.chosen, columns.rejected) if name]
-    lists = (row[name] for row in rows for name in names if isinstance(row.get(name), list))
-    messages = (message for turns in lists for message in turns if isinstance(message, dict))
-    found = {name for message in messages for name in filter(message.get, message)}
-    return found - {"role", "content", *SAID}
 
 
 def turns_of(prompt: Any, column: str) -> Turns:
@@ -112,14 +103,10 @@ def answer_of(turns: Sequence[tuple[str, str]], must_be: str) -> str:
 
 def _of_dialogues(chosen: str, rejected: str) -> GivenPair:
     """The prompt ends at the last beginning of an answer up to which both are the same."""
-    end = 0
-    while (found := chosen.find(ASSISTANT, end)) >= 0:
-        following = found + len(ASSISTANT)
-        if chosen[:following] != rejected[:following]:
-            break
-        end = following
-    if not end:
+    same_beginning = commonprefix([chosen, rejected])  # noqa: RUF071 - of any texts
+    common, mark, _ = same_beginning.rpartition(ASSISTANT)
+    if not mark:
         raise BadRow(f"chosen and rejected have no common beginning up to {ASSISTANT!r}")
-    return GivenPair(
-        chosen[:end], text_of(chosen[end:], "chosen"), text_of(rejected[end:], "rejected")
-    )
+    prompt = common + mark
+    answers = (side.removeprefix(prompt) for side in (chosen, rejected))
+    return GivenPair(prompt, *map(text_of, answers, ("chosen", "rejected")))

@@ -24,7 +24,7 @@ def read_texts(source: Section) -> tuple[list[str], Origin]:
             texts.append("" if value == "" else text_of(value, source.column))
         except BadRow as problem:
             raise UserError(
-                f"{origin.repo}, split {source.split}, row {number}: {problem}; correct it"
+                f"{origin['repo']}, split {source.split}, row {number}: {problem}; correct it"
             ) from None
     return openings(texts, source.cut, source.template), origin
 
@@ -50,8 +50,8 @@ def beginning(text: str, cut: Cut | None) -> str:
 def draw(count: int, seed: int, train: int, heldout: int, of: str) -> dict[int, Role]:
     """The places and roles of prompts drawn by `seed` from `count`, in the order of the draw.
 
-    The first ones train and the last are held out, so raising either number keeps those drawn
-    before. Raises `UserError`, which names what they are drawn `of`, where there are too few.
+    Raising either number keeps those drawn before. Raises `UserError`, which names what they are
+    drawn `of`, where there are too few.
     """
     if train + heldout > count:
         raise UserError(

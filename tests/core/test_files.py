@@ -46,16 +46,6 @@ def test_after_a_failure_the_old_one_stands_alone(tmp_path, error):
     assert names(tmp_path) == ["file.txt", "folder"]
 
 
-def test_what_a_killed_process_left_is_cleared_away(tmp_path):
-    with replacing(tmp_path / "model") as scratch:
-        scratch.mkdir()
-    scratch.mkdir()
-    (scratch / "stale").write_text("stale")
-    write(tmp_path / "model", "new")
-    assert names(tmp_path / "model") == ["new"]
-    assert names(tmp_path) == ["model"]
-
-
 def test_a_link_is_replaced_and_what_it_leads_to_is_kept(tmp_path):
     (tmp_path / "cache").write_text("cached")
     (tmp_path / "file.txt").symlink_to(tmp_path / "cache")

@@ -5,11 +5,6 @@ import pytest
 from fdpo.core.printable import printable
 
 
-@pytest.mark.parametrize("text", ["plain", "two  spaces", "line\nline", "é 電影 😀 ½", "\\x1b"])
-def test_what_can_be_seen_stays(text):
-    assert printable(text) == text
-
-
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

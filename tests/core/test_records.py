@@ -1,6 +1,5 @@
 """Records: written exactly, read strictly, and every bad line named."""
 
-import contextlib
 import json
 
 import pytest
@@ -156,20 +155,3 @@ def test_a_second_record_of_a_prompt_is_named_with_the_first(tmp_path):
     assert len(list(records.read(path, Prompt))) == 3
     with pytest.raises(UserError, match=r"prompts.jsonl:3: id = 4 stands in line 1 already"):
         list(records.read_prompt_unique(path, Prompt))
-
-
-@pytest.mark.nightly
-@settings(SAME_FOLDER, max_examples=2000)
-@given(content=st.binary(max_size=80), kind=st.sampled_from(KINDS))
-def test_any_bytes_give_records_or_one_line(tmp_path, content, kind):
-    path = tmp_path / "records.jsonl"
-    path.write_bytes(content)
-    with contextlib.suppress(UserError):
-        assert all(isinstance(record, kind) for record in records.read(path, kind))
-
-
-def test_a_stage_may_read_what_it_replaces(tmp_path):
-    path = tmp_path / "pairs.jsonl"
-    records.write(path, [Pair(**PAIR)] * 3)
-    assert records.write(path, (pair for pair in records.read(path, Pair) for _ in range(2))) == 6
-    assert len(list(records.read(path, Pair))) == 6

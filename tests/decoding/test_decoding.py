@@ -7,7 +7,6 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fdpo.config.study import DiverseBeam, Heldout, Published, Sampling
-from fdpo.core.errors import UserError
 from fdpo.core.randomness import streams_of
 from fdpo.decoding.completions import cut
 from fdpo.decoding.sampling import Sampled
@@ -142,11 +141,3 @@ def test_a_later_group_is_penalised_for_what_goes_on_when_an_earlier_one_ends():
         (row,) = decode_train(model, tiny.tokenizer(), [40], PROMPTS[:1], settings, streams_of(0))
     # Penalised for either end, the second group would take another token.
     assert [sampled.ids for sampled in row] == [[first], [first]]
-
-
-@pytest.mark.parametrize("ends", [None, []])
-def test_a_model_without_an_end_of_text_is_refused_in_one_line(ends):
-    model = tiny.gpt2(torch.float32)
-    model.generation_config.eos_token_id = ends
-    with pytest.raises(UserError, match=r"generation_config.json has no eos_token_id"):
-        causal_lm.end_of_text_ids(model)

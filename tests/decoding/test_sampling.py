@@ -13,8 +13,7 @@ from torch.distributions import Categorical, kl_divergence
 from fdpo.config.study import Heldout, Sampling
 from fdpo.core.randomness import streams_of
 from fdpo.decoding.sampling import Sampled, invert_cdf, sample, uniforms
-from fdpo.decoding.strategies import decode_heldout, decode_train
-from fdpo.decoding.tempering import tempered_kl_and_entropy
+from fdpo.decoding.strategies import decode_heldout, decode_train, tempered_kl_and_entropy
 from fdpo.models.causal_lm import cached_attention
 from tests.support import tiny
 
@@ -198,14 +197,6 @@ def test_kl_and_entropy_of_a_temperature_are_those_of_the_two_distributions(temp
     torch.testing.assert_close(computed[finite], expected[finite], rtol=1e-5, atol=1e-6)
     short = tempered_kl_and_entropy(rows[2:3, :7], temperature)
     torch.testing.assert_close(computed[2:3], short, rtol=1e-5, atol=1e-6)
-
-
-def test_a_coin_at_half_the_temperature_by_hand():
-    """Odds of 3 to 1 become 9 to 1: KL is 0.9 log(0.9/0.75) + 0.1 log(0.1/0.25)."""
-    (row,) = tempered_kl_and_entropy(logits(0.75, 0.25), 0.5).tolist()
-    kl = 0.9 * np.log(0.9 / 0.75) + 0.1 * np.log(0.1 / 0.25)
-    entropy = -0.9 * np.log(0.9) - 0.1 * np.log(0.1)
-    assert row == pytest.approx([kl, entropy], rel=1e-5)
 
 
 def test_a_tempered_completion_sums_kl_and_entropy_over_its_own_tokens():

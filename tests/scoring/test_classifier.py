@@ -59,25 +59,6 @@ def test_the_score_is_the_logit_of_the_class(folder):
     assert np.ptp(scores) > 0.5
 
 
-def test_a_score_depends_on_its_text_alone(folder):
-    scorer = classifier.load(folder)
-    scores = scorer.score(TEXTS)
-    np.testing.assert_array_equal(scores, scorer.score(TEXTS))
-    np.testing.assert_allclose(scores[::-1], scorer.score(TEXTS[::-1]), atol=1e-5)
-    np.testing.assert_allclose(scores[2], scorer.score([TEXTS[2]])[0], atol=1e-5)
-    assert scorer.score([]).shape == (0,)
-
-
-def test_token_ids_are_whole_and_hold_the_special_ones(folder):
-    scorer = classifier.load(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    ids = scorer.token_ids(TEXTS)
-    assert ids == [tokenizer.encode(text) for text in TEXTS]
-    assert len(ids[1]) == 2
-    assert len(ids[2]) > scorer.max_length == 64
-    assert scorer.token_ids([]) == []
-
-
 def test_a_class_is_named_or_numbered(folder, tmp_path):
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     named = classifier.load(copy).score(TEXTS)
@@ -105,18 +86,6 @@ def test_a_model_without_a_classification_head_is_refused(folder, tmp_path):
     head = {name: tensor for name, tensor in weights.items() if "classifier" not in name}
     save_file(head, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"no weights for .*classifier"):
-        classifier.load(copy)
-
-
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "scorer.json"])
-@pytest.mark.parametrize("damage", ["cut", "missing"])
-def test_a_damaged_folder_is_named(folder, tmp_path, name, damage):
-    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
-    content = (copy / name).read_bytes()
-    (copy / name).unlink()
-    if damage == "cut":
-        (copy / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match=rf"{copy}.*run `dvc repro`"):
         classifier.load(copy)
 
 
@@ -200,15 +169,6 @@ def test_a_dialogue_as_a_prompt_is_read_as_its_turns(distilbert):
     assert one == several
 
 
-@pytest.mark.parametrize("wrong", [{"too_long": "shorten"}, {"end": 1}, {"colour": "red"}])
-def test_unknown_settings_are_refused(distilbert, wrong):
-    write(distilbert, 1)
-    path = distilbert / "scorer.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
-    with pytest.raises(UserError, match=rf"scorer\.json: {next(iter(wrong))}.*rebuild it"):
-        classifier.load(distilbert)
-
-
 def test_the_most_tokens_may_be_set_below_what_it_was_made_for(distilbert):
     tokenizer = AutoTokenizer.from_pretrained(distilbert)
     text = "the plot was dull and the ending great"
@@ -225,9 +185,7 @@ def test_the_most_tokens_may_be_set_below_what_it_was_made_for(distilbert):
 
 def test_a_name_of_two_classes_is_refused(tmp_path):
     config = PretrainedConfig(id2label={0: "other", 1: "good", 2: "good"})
-    with pytest.raises(
-        UserError, match=r"classes \[1, 2\] have that name; choose one by its index"
-    ):
+    with pytest.raises(UserError, match=r"classes \[1, 2\] have that name; choose one of other"):
         classifier.label_index(config, "good", tmp_path)
     assert classifier.label_index(config, 2, tmp_path) == 2
 

@@ -5,10 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
 from transformers import AutoTokenizer, BertModel
 
-from fdpo.core.errors import UserError
 from fdpo.scoring import embedding
 from fdpo.scoring.quality import RatedTexts
 from tests.support.embedded_fakes import ENCODER_WIDTH, rated_snippets, write_encoder
@@ -81,21 +79,3 @@ def test_a_text_beyond_the_encoders_length_is_cut_as_its_tokenizer_cuts_and_coun
     assert judge.texts_cut == 1
     expected = judge.settings.intercept + judge.encoder.embeddings([cut])[0] @ judge.weights
     assert score == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize("damage", ["shape", "nan", "settings", "encoder"])
-def test_a_damaged_judge_is_refused(folder, judge, damage):
-    judge.save(folder)
-    head = folder / embedding.HEAD_FILE
-    match damage:
-        case "shape":
-            save_file({"weights": np.zeros(31, dtype=np.float32)}, head)
-        case "nan":
-            save_file({"weights": np.full(32, np.nan, dtype=np.float32)}, head)
-        case "settings":
-            (folder / "scorer.json").write_text('{"kind": "embedding"}')
-        case "encoder":
-            (folder / "model.safetensors").unlink()
-
-    with pytest.raises(UserError, match=r"rebuild it"):
-        embedding.load(folder)

@@ -20,7 +20,6 @@ from tests.support.chat_templates import (
     BROKEN,
     CHATML,
     FORMATS,
-    QWEN3,
     QWEN3_OPENED,
     R1,
     TOOLS,
@@ -162,12 +161,6 @@ def test_an_opened_thought_gets_a_thought_or_is_refused(reference):
     assert qwen.pair(plain)[1].chosen == "\n</think>\n\nNo.<|im_end|>"
 
 
-def test_thoughts_of_earlier_answers_that_a_template_drops_are_named(reference):
-    turns = (("user", "So?"), ("assistant", "<think>Hm.</think>Yes."), ("user", "Why?"))
-    with pytest.raises(UserError, match="leaves out some of what the assistant says"):
-        format_of(reference, QWEN3).prompt(turns)
-
-
 @pytest.mark.parametrize("role", ["developer", "tool", "critic"])
 def test_a_role_that_a_template_does_not_know_is_named(reference, role):
     known = "{% for m in messages if m.role in ('system', 'user', 'assistant') %}"
@@ -243,14 +236,6 @@ def test_a_chat_model_that_reads_plain_text_is_said_in_one_line(reference, capsy
     assert capsys.readouterr().err == ""
     config = json.loads((reference / "generation_config.json").read_text())
     assert len(config["eos_token_id"]) == 2
-
-
-def test_chat_is_a_word_or_a_section():
-    for right in ("none", "auto", {"path": "inputs/chat.jinja"}):
-        assert Models.model_validate(MODELS | {"chat": right})
-    for wrong in ("chatml", 1, {"template": "x"}, {}):
-        with pytest.raises(ValueError, match=r"must be none, auto, or a section|path"):
-            Models.model_validate(MODELS | {"chat": wrong})
 
 
 BEGINNING = (

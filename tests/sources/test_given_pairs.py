@@ -11,8 +11,7 @@ import pytest
 
 from fdpo.config.sources import GivenSource, Pairs, PairsSource, Prompts
 from fdpo.core.errors import UserError
-from fdpo.core.records import Prompt, ScoredCompletion, ScoredGeneration
-from fdpo.pairing import pairs_of
+from fdpo.core.records import Prompt
 from fdpo.sources import given, pair_formats
 from fdpo.sources.given_pairs import read_pairs
 from fdpo.sources.prompts import read_texts
@@ -258,29 +257,6 @@ def test_held_out_prompts_are_named_or_drawn():
             GivenSource.model_validate({**models, **wrong})
 
 
-def scored(places: list[list[int]]) -> ScoredGeneration:
-    """Three completions, the first two the same tokens, rewards against the given order."""
-    completions = [
-        ScoredCompletion(text="", ids=ids, finished=False, ref_logp=logp, reward=reward)
-        for ids, logp, reward in (([4, 5], -1.0, 0.1), ([4, 5], -1.0, 0.1), ([6], -2.0, 0.9))
-    ]
-    return ScoredGeneration(
-        id=3, prompt="It", role="test", prompt_ids=[1], completions=completions, given=places
-    )
-
-
-def test_given_pairs_are_kept_whatever_their_rewards_and_in_order():
-    first, second = pairs_of(scored([[0, 2], [2, 1]]), "given")
-    assert (first.chosen_ids, first.rejected_ids) == ([4, 5], [6])
-    assert (first.ref_chosen_logp, first.ref_rejected_logp) == (-1.0, -2.0)
-    assert (first.chosen_reward, first.rejected_reward) == (0.1, 0.9)
-    assert (first.chosen_rank, first.rejected_rank) == (1, 2)
-    assert (second.chosen_ids, second.rejected_ids) == ([6], [4, 5])
-    assert list(pairs_of(scored([[0, 1]]), "given")) == [None]  # made equal by the length limit
-    with pytest.raises(ValueError, match="given has place 3 of 3 completions"):
-        scored([[0, 3]])
-
-
 def test_a_given_split_keeps_its_roles_and_needs_both():
     prompts = [Prompt(id=i, prompt="x", role=role) for i, role in enumerate(["train", "test"])]
     assert split_stage.given_split(prompts) == {1}
@@ -288,22 +264,10 @@ def test_a_given_split_keeps_its_roles_and_needs_both():
         split_stage.given_split(prompts[:1])
 
 
-@pytest.mark.parametrize("field", ["tool_calls", "reasoning_content", "thinking", "name", "weight"])
-def test_fields_of_messages_that_go_unread_are_named(field, tmp_path, capsys):
+@pytest.mark.parametrize("field", ["tools", *pair_formats.SAID])
+def test_what_no_template_renders_is_refused(field, tmp_path):
     row = {**GOOD, "prompt": [user("Why?") | {field: "x"}]}
-    rows = [
-        row,
-        {**GOOD, "tools": [{"name": "f"}]},
-        {**GOOD, "prompt": [user("Why?") | {field: None}]},
-    ]
-    pairs, skipped = pairs_in(tmp_path / "pairs.jsonl", *rows, bad_rows="skip")
-    said = field in pair_formats.SAID
-    reasons = {"it has tools, which no template is given here": 1}
-    reasons |= (
-        {f"a message has {field}, which is not rendered; put it into its content": 1}
-        if said
-        else {}
-    )
-    assert skipped == reasons
-    assert len(pairs["train"]) == 2 - said
-    assert (f"unread: {field}" in capsys.readouterr().out) != said
+    if field == "tools":
+        row = {**GOOD, "tools": [{"name": "f"}]}
+    with pytest.raises(UserError, match=f"has {field}, wh"):
+        pairs_in(tmp_path / "pairs.jsonl", row)

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 
 import pyarrow.parquet
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fdpo.config.sources import Cut
 from fdpo.core.errors import UserError
@@ -43,15 +41,6 @@ def test_an_opening_ends_before_the_first_full_stop():
     ]
 
 
-@given(st.lists(st.text("ab. ", max_size=6)))
-def test_openings_are_distinct_prefixes_in_order(texts):
-    made = openings(texts, STOP)
-    assert len(set(made)) == len(made)
-    assert not any("." in opening or not opening.strip() for opening in made)
-    first_seen = [next(i for i, t in enumerate(texts) if t.split(".")[0] == o) for o in made]
-    assert first_seen == sorted(first_seen)
-
-
 @pytest.mark.parametrize(
     ("cut", "expected"),
     [
@@ -66,16 +55,6 @@ def test_openings_are_distinct_prefixes_in_order(texts):
 def test_a_text_is_cut_as_params_say_and_put_into_the_template(cut, expected):
     texts = ["One  two. Three", "  "]
     assert openings(texts, cut, "Go on: {text}!") == [f"Go on: {expected}!"]
-
-
-@pytest.mark.parametrize("section", [{}, {"words": 2, "before": "."}])
-def test_a_cut_is_of_one_kind(section):
-    with pytest.raises(ValueError, match="must have one of the keys words, characters and before"):
-        Cut.model_validate(section)
-
-
-def test_a_cut_written_with_its_absent_keys_is_the_same():
-    assert Cut.model_validate(STOP.model_dump()) == STOP
 
 
 def test_a_draw_gives_both_roles_their_number_and_a_larger_one_keeps_it():
@@ -104,13 +83,12 @@ def test_prompts_come_from_the_positive_reviews_of_the_train_split(hub, tmp_path
             cut=Cut(before="."),
         )
         texts, source = prompts.read_texts(positive)
-        print(source.commit)
+        print(source["commit"])
         print(json.dumps(texts))
 
         # The same rows by the way of `datasets` alone: the stand-in serves both as the Hub would.
-        rows = datasets.load_dataset(
-            "stanfordnlp/imdb", revision=source.commit, split="train", cache_dir="{tmp_path}/cache"
-        )
+        where = dict(revision=source["commit"], cache_dir="{tmp_path}/cache")
+        rows = datasets.load_dataset("stanfordnlp/imdb", split="train", **where)
         ours, _ = dataset_rows.read(positive, ["text"], ["train"])
         kept = [row for row in rows if row["label"] == 1]
         print(kept == [row for _, row in ours["train"]])

@@ -8,12 +8,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from fdpo.config.sources import Models, Place, Reference
+from fdpo.config.sources import Reference
 from fdpo.core.errors import UserError
 from fdpo.decoding.decoder_probe import probe_model
 from fdpo.models.causal_lm import held_dtype, load_causal_lm
 from fdpo.models.logprobs import forward_logps
-from fdpo.sources.reference import fetch_folder, fetch_reference
+from fdpo.sources.reference import fetch_reference
 from tests.support import hub_repos, tiny
 
 PROMPT, COMPLETIONS = [5, 7, 11], [[13, 17, 19, 23], [29, 31]]
@@ -175,20 +175,3 @@ def test_a_reference_held_in_bfloat16_computes_what_transformers_does_in_it(fold
     assert all(weight.dtype == torch.bfloat16 for weight in ours.parameters())
     assert_logps_are_those_of(plain.float(), ours.float(), abs=1e-4)
     assert held_dtype(folder) == torch.float32
-
-
-def test_reward_models_may_be_local_folders(folder):
-    origin = fetch_folder(Place(path="inputs/model"), Path("models/reward"))
-    assert json.loads(Path("models/reward/source.json").read_text())["sha256"] == origin.sha256
-
-
-def test_a_reference_is_of_one_kind(tmp_path):
-    classifier = {"repo": "a/b", "revision": "main", "label": 1, "too_long": "cut"}
-    for wrong, problem in (
-        ({"repo": "a/b"}, "revision"),
-        ({"path": "x", "revision": "main"}, "revision"),
-        ({"path": "x", "dtype": "float16"}, "dtype"),
-        ({"path": "x", "adapter": {"repo": "a/b"}}, "revision"),
-    ):
-        with pytest.raises(ValueError, match=problem):
-            Models.model_validate({"reference": wrong, "reward": classifier, "judge": classifier})

@@ -1,10 +1,8 @@
 """Reading rated snippets, and cutting prompts that a reward model has not seen."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdpo.core.errors import UserError
 from fdpo.sources.snippets import Snippet, prompts, read_snippets, three_parts
 from tests.support.embedded_fakes import rated_snippets
 
@@ -40,15 +38,6 @@ def test_prompts_differ_and_share_no_beginning_with_the_snippets_left(train, hel
     assert all(p.prompt == f"Movie review: {opening(by_id[p.id].text)}" for p in chosen)
 
 
-def test_more_prompts_keep_those_drawn_before_and_another_seed_draws_others():
-    few = prompts(SNIPPETS, TEMPLATE, 4, 10, 10, seed=0)[0]
-    many = prompts(SNIPPETS, TEMPLATE, 4, 20, 30, seed=0)[0]
-
-    assert many[:10] == few[:10]
-    assert many[-10:] == few[-10:]
-    assert prompts(SNIPPETS, TEMPLATE, 4, 10, 10, seed=1)[0] != few
-
-
 def test_a_snippet_without_a_word_to_complete_gives_no_prompt():
     snippets = [Snippet(0, 1.0, "one two three four"), Snippet(1, 1.0, "a  b c d e")]
 
@@ -56,11 +45,6 @@ def test_a_snippet_without_a_word_to_complete_gives_no_prompt():
 
     assert [prompt.prompt for prompt in chosen] == ["Movie review: a b c d"]
     assert left == snippets[:1]
-
-
-def test_too_few_snippets_name_the_keys_and_what_there_is():
-    with pytest.raises(UserError, match=r"prepare\.train_prompts = 2 .* only 1 different"):
-        prompts([Snippet(0, 1.0, "a b c d e")], TEMPLATE, 4, 2, 0, seed=0)
 
 
 def test_the_fits_and_the_check_share_no_text_whatever_its_case():
