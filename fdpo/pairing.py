@@ -82,7 +82,7 @@ def pairs_of(
     """A pair for each (better, worse) of `ranks`, counted from 1; None where the two are alike.
 
     Two completions are alike when their tokens are, or their rewards unless `keep_ties`. With
-    `given` the pairs are those that came with the prompt, whatever the rewards say; None where the
+    `given` the pairs are those that came with the prompt, even against the rewards; None where the
     tokens are the same, as the length limit may leave them. Their ranks are 1 and 2. A rank beyond
     the completions of the prompt gives None.
     """

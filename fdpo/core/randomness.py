@@ -17,7 +17,7 @@ def streams_of(seed: int) -> RandomStreams:
 def stream(seed: int, *names: str | int) -> np.random.Generator:
     """A generator that depends on `seed` and `names` alone, such as ("sample", prompt id, 3).
 
-    Equal names give equal draws whatever was drawn before, in whatever order, batch or process.
+    Equal names give equal draws in any order, batch or process, after any other draws.
     """
     text = "/".join(str(part) for part in (seed, *names))
     key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")

@@ -22,7 +22,7 @@ _BUFFER = re.compile(
 def from_folder(auto_class: Any, folder: Path, what: str, remedy: str, **options: Any) -> Any:
     """`auto_class.from_pretrained` without the network or the folder's code.
 
-    Raises `UserError`, whatever goes wrong.
+    Raises `UserError` for any failure.
     """
     try:
         return auto_class.from_pretrained(
@@ -37,7 +37,7 @@ def model_from_folder(
 ) -> Any:
     """A model in float32 and evaluation mode with exactly the weights of its file, all finite.
 
-    `unused` is as for `require_exact`. Raises `UserError`, whatever goes wrong.
+    `unused` is as for `require_exact`. Raises `UserError` for any failure.
     """
     import torch  # not above: it takes seconds, and some callers load no model
 

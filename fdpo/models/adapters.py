@@ -33,7 +33,7 @@ def merged(
     Args:
         model: in float32, in evaluation mode.
         folder: of `adapter_config.json` and `adapter_model.safetensors`.
-        remedy: what an error tells the user to do.
+        remedy: what an error advises.
         name: of the adapter in an error; `folder` if empty.
 
     Raises:

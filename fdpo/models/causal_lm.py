@@ -124,7 +124,7 @@ def turn_off_randomness(model: PreTrainedModel) -> None:
 def full_precision(model: PreTrainedModel) -> Iterator[None]:
     """Within, parameters that are held in less are float32, to compare two ways of computing.
 
-    Buffers stay: rotary frequencies, for one, are float32 whatever the weights are.
+    Buffers stay: rotary frequencies, for one, are float32 in a model of any dtype.
     """
     held = {p: p.data for p in model.parameters() if p.dtype.itemsize < torch.float32.itemsize}
     with torch.inference_mode(False):  # else no gradient could flow through them afterwards

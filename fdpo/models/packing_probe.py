@@ -96,7 +96,7 @@ def worst_difference(computed: Tensor, plain: Tensor) -> float:
 
 @contextmanager
 def refusing(model: PreTrainedModel, doing: str) -> Iterator[None]:
-    """Within, what a model lacks ends in one line; it shows in whatever its code then raises."""
+    """Within, what a model lacks ends in one line; its own code raises errors of any kind."""
     try:
         yield
     except Exception as error:
@@ -104,7 +104,7 @@ def refusing(model: PreTrainedModel, doing: str) -> Iterator[None]:
 
 
 def refusal(model: PreTrainedModel, problem: str) -> UserError:
-    """One line: the model, what is wrong with it, the cause where a config tells it, what to do."""
+    """One line: the model, what is wrong with it, the cause where a config shows it, what to do."""
     remedy = "choose a model of a family that docs/models.md lists"
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
     for part in (rope, *rope.values()):  # one for all layers, or one for each kind of layer

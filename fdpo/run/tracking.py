@@ -1,7 +1,7 @@
 """An optional logbook of training and evaluation: a Weights & Biases run.
 
 wandb's own environment variables choose it: it is off, and wandb not imported here, unless
-WANDB_API_KEY or WANDB_MODE is set. No output and none of DVC's keys depends on it, and whatever
+WANDB_API_KEY or WANDB_MODE is set. No output and none of DVC's keys depends on it, and what
 goes wrong with it ends in a warning.
 """
 

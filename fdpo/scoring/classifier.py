@@ -108,7 +108,7 @@ class Classifier(Scorer):
         return np.array([logits[key] for key in keys], dtype=np.float64)
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
-        """The model's token ids of each text, special tokens included, whatever the length."""
+        """The model's token ids of each text, special tokens included, at any length."""
         return self.tokenizer(texts, verbose=False).input_ids if texts else []
 
     def _encode(self, texts: list[str], **options: Any) -> list[Encoding]:

@@ -58,7 +58,7 @@ class Encoder:
         self._tokenizer: PreTrainedTokenizerBase = from_folder(AutoTokenizer, folder, KIND, REMEDY)
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
-        """The encoder's token ids of each text, special tokens included, whatever the length."""
+        """The encoder's token ids of each text, special tokens included, at any length."""
         return self._tokenizer(texts, verbose=False).input_ids if texts else []
 
     def embeddings(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
@@ -108,7 +108,7 @@ class EmbeddingJudge(Scorer):
         return self.settings.intercept + products
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
-        """The encoder's token ids of each text, special tokens included, whatever the length."""
+        """The encoder's token ids of each text, special tokens included, at any length."""
         return self.encoder.token_ids(texts)
 
     def save(self, folder: str | Path) -> None:

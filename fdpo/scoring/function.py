@@ -1,4 +1,4 @@
-"""A scorer that is a Python function of the user's own, kept as a copy of its file."""
+"""A scorer that is a user's Python function, kept as a copy of its file."""
 
 import os
 import shutil
@@ -137,7 +137,7 @@ def _raised(error: BaseException, name: str, file: str, line: int) -> UserError:
 def _require_alone(file: str) -> None:
     """Raise `UserError` where the user's file has imported another of its folder.
 
-    DVC is told of the file alone: a change in the other would go unseen.
+    DVC tracks this file alone: a change in the other would go unseen.
     """
     folder = os.path.abspath(Path(file).parts[0]) + os.sep
     for module in list(sys.modules.values()):

@@ -86,7 +86,7 @@ class TokenizingScorer(Protocol):
     """A scorer that reads texts as tokens of its own, such as a classifier."""
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
-        """The scorer's token ids of each text, special tokens included, whatever the length."""
+        """The scorer's token ids of each text, special tokens included, at any length."""
         ...
 
 

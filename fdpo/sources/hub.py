@@ -1,6 +1,6 @@
 """Files of Hugging Face Hub repositories: one commit, checked, in a folder of their own.
 
-Downloads go through the user's own Hub cache. Nothing that a stage writes depends on what that
+Downloads go through the Hub's usual cache. Nothing that a stage writes depends on what that
 cache held: every file handed on is compared with the hash that the Hub lists for it at the commit.
 In return a change of seed, or a download that broke off, does not fetch two gigabytes again.
 """

@@ -10,8 +10,7 @@ from fdpo.core.randomness import stream
 class PromptOrder(Sampler[int]):
     """Pair indices of an epoch: prompts in random order, a prompt's pairs one after another.
 
-    With `group=False` pairs come in random order whatever their prompt. The order depends on the
-    seed and the epoch alone.
+    With `group=False` the pairs themselves come in random order. Seed and epoch alone decide it.
     """
 
     def __init__(self, prompts: Sequence[Sequence[int]], seed: int, group: bool):
