@@ -35,10 +35,8 @@ def connected(jobs: int | None, cluster: str | None) -> Iterator[tuple[Client, l
 
     Raises `UserError` where the scheduler does not answer, or there is no such class.
     """
-    from torch.cuda import device_count  # here, as workers import this module too
-
-    # Closing a cluster fills Dask's own log with tracebacks; what becomes of a row is said here.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # A cluster that closes or dies fills logs with tracebacks; what becomes of a row is said here.
+    logging.disable(logging.ERROR)
     if cluster is None and (address := dask.config.get("scheduler-address", None)):
         try:
             client = Client(address)
@@ -47,6 +45,8 @@ def connected(jobs: int | None, cluster: str | None) -> Iterator[tuple[Client, l
         with client:
             yield client, []
         return
+    from torch.cuda import device_count  # here, as it is slow to import, and workers import this
+
     kind = LocalCluster if cluster is None else locate(cluster)
     if not callable(kind):
         raise UserError(f"--cluster = {cluster}: no such class; install its package")
@@ -56,10 +56,11 @@ def connected(jobs: int | None, cluster: str | None) -> Iterator[tuple[Client, l
     here: dict[str, Any] = {"n_workers": jobs, "threads_per_worker": 1, "memory_limit": 0}
     here |= {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     here |= {"silence_logs": logging.CRITICAL}
-    # Rows share the cores; an OMP_NUM_THREADS in the environment goes over this.
+    # Rows share the cores, unless OMP_NUM_THREADS is set; profiles and ticks would cost some CPU.
     threads = {"distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": CPU_COUNT // jobs or 1}
+    idle = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
     ours = signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C workers hear from here
-    with dask.config.set(threads if cluster is None else {}):
+    with dask.config.set(threads | idle if cluster is None else {}):
         workers = kind(**here if cluster is None else {})
     signal.signal(signal.SIGINT, ours)
     with workers, Client(workers) as client:
@@ -72,25 +73,24 @@ def run(
 ) -> Iterator[tuple[RowSpec, dict[str, str] | str]]:
     """Run rows; yield each as it ends, with its results' files or the error in one line.
 
-    A row starts as soon as its seed's data are there. Where a worker dies, Dask gives its rows to
-    another one. `options` are of the command `row`; without `devices` a worker's own environment
-    says which GPUs it has.
+    A row starts as soon as its seed's data are there; a dead worker's rows go to another. `options`
+    are of the command `row`; without `devices` a worker's own environment says which GPUs it has.
     """
+    task, tasks = dask.delayed(command), []
     data: dict[str, Any] = {}
-    futures = {}
     for row in rows:
         line = [row.sweep, row.name, *options]
         key = "-".join([row.experiment, *options])
         if row.data not in data:
-            of_seed = [*line, "--data"]
-            data[row.data] = client.submit(command, of_seed, devices, key=f"data-{key}")
-        futures[client.submit(command, line, devices, data[row.data], key=f"row-{key}")] = row
+            data[row.data] = task([*line, "--data"], devices, dask_key_name=f"data-{key}")
+        tasks.append(task(line, devices, data[row.data], dask_key_name=f"row-{key}"))
+    futures = dict(zip(client.compute(tasks), rows, strict=True))  # one message for all rows
     for future, result in as_completed(list(futures), with_results=True, raise_errors=False):
         row = futures.pop(future)
         if future.status == "finished":
             yield row, result
         elif future.status == "error":
-            yield row, str(future.exception())
+            yield row, " ".join(str(future.exception()).split())
         else:
             raise UserError("the scheduler has gone; finished rows are kept, so run it again")
 

@@ -34,7 +34,7 @@ params = yaml.safe_load(Path("params.yaml").read_text())
 prompts = yaml.safe_load(Path("studies/embedded.yaml").read_text())["prepare"]["heldout_prompts"]
 control = Path(os.environ["CONTROL"])
 with (control / "ran").open("a") as ran:
-    print(os.getpid(), file=ran)
+    print(os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"], file=ran)
 end = time.monotonic() + 600
 while (control / "slow").exists() and time.monotonic() < end:
     time.sleep(0.05)
@@ -102,7 +102,7 @@ class SweepRepo(Clone):
     def ran(self) -> list[int]:
         """The process of every run of the last stage."""
         file = self.control / "ran"
-        return [int(pid) for pid in file.read_text().split()] if file.exists() else []
+        return [int(pid) for pid in file.read_text().split()[::2]] if file.exists() else []
 
     def sweep(self, *arguments: str) -> tuple[int, str, str]:
         """Run a command of `python -m experiments.sweep`: exit code, stdout, stderr."""
@@ -149,6 +149,7 @@ def repo(tmp_path_factory) -> SweepRepo:
     (scratch / "control").mkdir()
     (scratch / "control/broken").write_text("fkl")
     own = {"CONTROL": str(scratch / "control"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    own["CUDA_VISIBLE_DEVICES"] = "0,1"  # as on a machine with two GPUs
     made = SweepRepo(scratch / "repo", cloning.environment(scratch) | own)
     (made.folder / "experiments/sweeps").mkdir(parents=True)
     copy_settings(made.folder)
@@ -180,6 +181,7 @@ def test_it_goes_on_past_failed_rows_and_names_their_logs(repo, first):
     assert code == 1
     assert len(repo.ran) == 4
     assert (repo.control / "data-ran").read_text().count("\n") == 2  # once for both rows of a seed
+    assert set((repo.control / "ran").read_text().split()[1::2]) == {"0", "1"}  # a GPU a worker
     assert repo.numbers == {"sigmoid-b1-s1": 2.0, "sigmoid-b1-s2": 3.0}
     lines = err.strip().splitlines()[1:]
     assert len(lines) == 2
