@@ -18,7 +18,7 @@ from fdpo.core.records import Generation, Pair, Prompt, ScoredGeneration
 from fdpo.models.causal_lm import load_tokenizer
 from fdpo.scoring.loading import load_scorer
 from tests.support import hub_repos, stage_runs, tiny
-from tests.support.hub_standin import Hub, Repo, serving
+from tests.support.hub_standin import Hub, serving
 from tests.support.settings import ROOT, copy_settings, edited_study, set_knobs
 
 pytestmark = pytest.mark.slow
@@ -78,21 +78,6 @@ def python(hub: Hub, folder: Path, *arguments: str) -> str:
 
 def rows(path: Path, kind: type) -> list:
     return list(records.read(path, kind))
-
-
-def test_what_was_fetched_is_pinned(hub, imdb):
-    repos = {
-        "data/source.json": "datasets/stanfordnlp/imdb",
-        "models/reference/source.json": "models/lvwerra/gpt2-imdb",
-        "models/reward/source.json": "models/lvwerra/distilbert-imdb",
-        "models/judge/source.json": "models/siebert/sentiment-roberta-large-english",
-    }
-    for file, key in repos.items():
-        source = read_json(imdb / file)
-        source = source.get("dataset", source)
-        kind, name = key.split("/", 1)
-        assert source["repo"] == name
-        assert source["commit"] == Repo(hub.folder, kind, name).commit()
 
 
 def test_completions_are_what_training_sees(imdb):
