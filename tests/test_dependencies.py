@@ -91,6 +91,13 @@ def test_imports_point_down():
             assert not rest or rest[0] in allowed, f"{file} imports {name}, which is not below it"
 
 
+def test_of_the_stages_others_import_the_names_of_files_alone():
+    for top, allowed in (("fdpo", set()), ("experiments", {"stages", "stages.paths"})):
+        for file in (ROOT / top).rglob("*.py"):
+            stages = {name for name in imported_names(file) if name.split(".")[0] == "stages"}
+            assert stages <= allowed, file
+
+
 def test_light_stages_import_no_torch():
     stages = ", ".join(f"stages.{name}" for name in ("check", "pair", "split", "score"))
     code = f"import sys, {stages}; sys.exit('torch' in sys.modules)"

@@ -188,4 +188,4 @@ def test_a_wrong_setting_is_refused_before_anything_is_removed(clone):
     assert "error: params.yaml: beta = -1" in failed.stderr
     assert {path: clone.bytes(path) for path in watched} == before
     clone.git("restore", "params.yaml")
-    assert up_to_date(clone)
+    assert run_stages(clone.dvc("repro")) == []

@@ -44,7 +44,7 @@ def run(
     process.start()
     while killed_when and process.is_alive() and not killed_when():
         time.sleep(0.001)
-    process.join(timeout=0 if killed_when else 120)
+    process.join(timeout=0 if killed_when else 600)
     process.kill()  # nothing to a process that has ended
     process.join()
     return Ended(process.exitcode, *(path.read_text(encoding="utf-8") for path in said))
