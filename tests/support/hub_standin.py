@@ -51,22 +51,24 @@ class Repo:
         return {path.relative_to(self.folder).as_posix(): path for path in paths}
 
     def commit(self) -> str:
-        return _sha1("".join(f"{name} {sha256(path)}\n" for name, path in self.files().items()))
+        listed = "".join(f"{name} {sha256(path)}\n" for name, path in self.files().items())
+        return _sha1(listed.encode())
 
     def entry(self, path: Path) -> dict[str, Any]:
         """A file or folder as the calls tree and paths-info list it."""
         name = path.relative_to(self.folder).as_posix()
         if path.is_dir():
             return {"type": "directory", "path": name, "oid": "0" * 40}
-        size = path.stat().st_size
-        entry = {"type": "file", "path": name, "size": size, "oid": _sha1(sha256(path))}
+        content = path.read_bytes()
+        size, blob = len(content), b"blob %d\0" % len(content) + content  # as Git names it
+        entry = {"type": "file", "path": name, "size": size, "oid": _sha1(blob)}
         if name.endswith(LARGE):
             entry["lfs"] = {"oid": sha256(path), "size": size, "pointerSize": 134}
         return entry
 
 
-def _sha1(text: str) -> str:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+def _sha1(content: bytes) -> str:
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
 class Hub(ThreadingHTTPServer):
