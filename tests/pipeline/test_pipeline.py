@@ -88,8 +88,7 @@ def test_prompts_and_scorers_are_those_of_the_packages(finished):
     assert [prompt.role for prompt in prompts] == ["train"] * 10 + ["heldout"] * 8
     reward, judge = (load_scorer(finished.folder / "models" / name) for name in ("reward", "judge"))
     assert reward.settings.heldout.spearman > 0.5
-    # On a random encoder: better than chance, no more.
-    assert judge.settings.heldout.spearman_interval[0] > 0
+    assert judge.settings.heldout.spearman > 0.2  # on a random encoder
     assert judge.score(["lovely"])[0] > judge.score(["awful"])[0]
 
 
