@@ -5,25 +5,17 @@ import importlib.util
 import io
 import json
 import re
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 import yaml
 
-from fdpo.config.study import Study
 from fdpo.evaluation.metric_registry import HEADLINE_METRICS
 from fdpo.losses import LOSSES, NAMED
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(
-    [
-        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")),
-        ROOT / "models/README.md",
-        *(ROOT / "docs").glob("*.md"),
-    ]
-)
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+FOLDERS = (".", "docs", "data", "models")
+PAGES = sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STUDIES = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "studies").glob("*.yaml"))]
 
@@ -79,10 +71,9 @@ def test_links_lead_somewhere(page):
 
 @each_page
 def test_what_code_names_exists(page):
-    """Targets of make, modules, settings of `-S`, keys such as `train.lora`, and paths."""
+    """Targets of make, modules, settings of `-S`, and paths."""
     text = code(page.read_text(encoding="utf-8"))
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     for words in re.findall(r"(?:^|(?<=&& ))make ([a-z][a-z -]*)", text, re.MULTILINE):
         assert set(words.split()) <= targets, f"make {words}"
     for name in re.findall(r"python -m ([\w.]+)", text):
@@ -90,23 +81,11 @@ def test_what_code_names_exists(page):
     for key in re.findall(r"-S [\"']?(\w+)=", text):
         assert key in PARAMS, key
     for key in re.findall(r"-S [\"']?studies/\w+\.yaml:([\w.]+)=", text):
-        assert any(has(study, key.split(".")) for study in STUDIES), key
-    for key in re.findall(rf"^((?:{'|'.join(STUDIES[0])})(?:\.\w+)+)\b", text, re.MULTILINE):
-        if not key.endswith((".py", ".jsonl")):
-            section, name = key.split(".")[:2]
-            is_optional = name in Study.model_fields[section].annotation.model_fields
-            assert is_optional or any(has(study, key.split(".")) for study in STUDIES), key
+        section, name, *_ = key.split(".")
+        assert any(name in study.get(section, {}) for study in STUDIES), key
     folders = "fdpo|stages|experiments|benchmarks|launch|studies|tests|docs"
     for name in re.findall(rf"^((?:{folders})/[\w./-]*\w)/?$", text, re.MULTILINE):
         assert "NAME" in name or (ROOT / name).exists(), name
-
-
-def has(section: object, keys: list[str]) -> bool:
-    for key in keys:
-        if not isinstance(section, dict) or key not in section:
-            return False
-        section = section[key]
-    return True
 
 
 def test_readme_has_a_row_for_each_loss_with_its_curvature_and_source():
@@ -119,32 +98,12 @@ def test_readme_has_a_row_for_each_loss_with_its_curvature_and_source():
 
 
 def test_the_default_run_in_readme_is_the_committed_one():
-    rows = table((ROOT / "README.md").read_text(encoding="utf-8"), "metric")
-    stated = {name.strip("`"): value for name, _, value in rows}
-    assert stated == {metric.name: shown(metric.name) for metric in HEADLINE_METRICS}
-
-
-def shown(name: str) -> str:
     metrics = json.loads((ROOT / "results/evaluate/metrics.json").read_text(encoding="utf-8"))
-    metric = metrics[name]
-    return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
-
-
-def test_contributing_says_what_a_change_makes_out_of_date():
-    stages = defaultdict(list)
-    for name, stage in PIPELINE.items():
-        for dep in stage["deps"]:
-            if dep.startswith(("fdpo/", "stages/")) and not dep.endswith(
-                ("fdpo/__init__.py", f"stages/{name}.py")
-            ):
-                stages[dep].append(f"`{name}`")
-    rows = [
-        f"| `{dep}` | {'all' if len(names) == len(PIPELINE) else ', '.join(names)} |"
-        for dep, names in sorted(stages.items())
-    ]
-    right = "\n".join(["| a change in | makes out of date |", "|---|---|", *rows])
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert f"\n{right}\n\n" in text, f"the table should be\n{right}"
+    rows = table((ROOT / "README.md").read_text(encoding="utf-8"), "metric")
+    shown = "{value:.3f} [{low:.3f}, {high:.3f}]"
+    assert {name.strip("`"): value for name, _, value in rows} == {
+        metric.name: shown.format(**metrics[metric.name]) for metric in HEADLINE_METRICS
+    }
 
 
 def test_python_examples_run(monkeypatch, capsys):
@@ -152,7 +111,6 @@ def test_python_examples_run(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 3
     for block in blocks:
         exec(compile(block, "docs/python.md", "exec"), {})  # noqa: S102 - our own page
     headline = json.loads((ROOT / "results/metrics.json").read_text(encoding="utf-8"))
@@ -163,9 +121,7 @@ def test_the_notebook_runs_and_shows_what_the_committed_results_give(monkeypatch
     """Its code, cell after cell; what cells print is compared with what they show."""
     monkeypatch.chdir(ROOT / "docs")
     path = ROOT / "docs/results.ipynb"
-    assert path.stat().st_size < 60_000
     namespace: dict[str, object] = {}
-    printing = 0
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":
             printed = io.StringIO()
@@ -173,5 +129,3 @@ def test_the_notebook_runs_and_shows_what_the_committed_results_give(monkeypatch
                 exec("".join(cell["source"]), namespace)  # noqa: S102 - our own page
             stated = [line for out in cell["outputs"] for line in out.get("text", [])]
             assert printed.getvalue() == "".join(stated)
-            printing += bool(stated)
-    assert printing == 2

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fdpo.losses import (
-    CROSSED,
     LOSSES,
     MAX_EXPONENT,
     NAMED,
@@ -149,16 +148,6 @@ def test_mean_divides_each_completion_by_its_tokens_counted_from_the_reference(l
     torch.testing.assert_close(losses, LOSSES[loss].preference_loss(margin, 2.0))
 
 
-def test_ipo_both_ways_by_hand():
-    """Sums: (ln 2 + ln 2 − 1/4)²; means over 4 and 2 tokens: (ln 2 / 4 + ln 2 / 2 − 1/4)²."""
-    logps = vector(LN2), vector(-LN2), vector(0), vector(0)
-    losses, *_ = f_dpo_loss(Objective("ipo", 2.0, 0.5), *logps)
-    torch.testing.assert_close(losses, vector((2 * LN2 - 1 / 4) ** 2))
-    mean = Objective("ipo", 2.0, 0.5, normalize="mean")
-    losses, *_ = f_dpo_loss(mean, *logps, vector(4), vector(2))
-    torch.testing.assert_close(losses, vector((0.75 * LN2 - 1 / 4) ** 2))
-
-
 def test_smoothing_and_noise_by_hand():
     """At a margin of ln 2 the logistic loss is ln(3/2), the wrong way round ln 3."""
     logps = vector(LN2), vector(0), vector(0), vector(0)
@@ -212,16 +201,10 @@ def test_autodiff_gives_the_gradients_that_finite_differences_give(loss, normali
 RATIOS = torch.linspace(-3, 3, 13, dtype=torch.float64)
 
 
-def test_alpha_to_0_is_reverse_kl():
-    torch.testing.assert_close(
-        link("alpha", RATIOS, 1e-9), link("sigmoid", RATIOS, 0.5), atol=1e-8, rtol=0
-    )
-
-
-def test_alpha_to_1_is_forward_kl():
-    torch.testing.assert_close(
-        link("alpha", RATIOS, 1 - 1e-9) - 1, link("fkl", RATIOS, 0.5), atol=1e-7, rtol=0
-    )
+def test_alpha_to_0_is_reverse_kl_and_to_1_forward_kl():
+    reverse, forward = (link(loss, RATIOS, 0.5) for loss in ("sigmoid", "fkl"))
+    torch.testing.assert_close(link("alpha", RATIOS, 1e-9), reverse, atol=1e-8, rtol=0)
+    torch.testing.assert_close(link("alpha", RATIOS, 1 - 1e-9) - 1, forward, atol=1e-7, rtol=0)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -253,12 +236,12 @@ RISING = [loss for loss in BY_HAND if LOSSES[loss].link is not squared_link]
 EXTREMES = [-1e4, -1e3, -89.0, 0.0, 89.0, 1e3, 1e4]
 
 
-def at_extremes(loss, beta, alpha, dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def at_extremes(objective, dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Losses and both gradients at every two of `EXTREMES`."""
     grid = torch.cartesian_prod(torch.tensor(EXTREMES), torch.tensor(EXTREMES)).to(dtype)
     chosen, rejected = (side.clone().requires_grad_() for side in grid.T)
-    zeros = torch.zeros_like(chosen)
-    losses, *_ = f_dpo_loss(Objective(loss, beta, alpha), chosen, rejected, zeros, zeros)
+    zeros, lengths = torch.zeros_like(chosen), torch.full_like(chosen, 20)
+    losses, *_ = f_dpo_loss(objective, chosen, rejected, zeros, zeros, lengths, lengths)
     losses.sum().backward()
     return losses, chosen.grad, rejected.grad
 
@@ -267,10 +250,11 @@ def at_extremes(loss, beta, alpha, dtype) -> tuple[torch.Tensor, torch.Tensor, t
 @pytest.mark.parametrize("alpha", [1e-3, 0.5, 0.999])
 @pytest.mark.parametrize("beta", [1e-3, 0.1, 1e3])
 def test_extreme_log_ratios_give_finite_losses_and_gradients_of_the_right_sign(loss, alpha, beta):
-    losses, chosen, rejected = at_extremes(loss, beta, alpha, torch.float32)
+    objective = Objective(loss, beta, alpha)
+    losses, chosen, rejected = at_extremes(objective, torch.float32)
     assert losses.isfinite().all()
     assert (losses >= 0).all()
-    _, exact_chosen, exact_rejected = at_extremes(loss, beta, alpha, torch.float64)
+    _, exact_chosen, exact_rejected = at_extremes(objective, torch.float64)
     # More of the chosen, less of the rejected; nothing only where float32 cannot hold it.
     for gradient, exact, sign in ((chosen, exact_chosen, -1), (rejected, exact_rejected, 1)):
         assert gradient.isfinite().all()
@@ -279,28 +263,12 @@ def test_extreme_log_ratios_give_finite_losses_and_gradients_of_the_right_sign(l
         assert (sign * exact > 1e-30).any()
 
 
-@pytest.mark.parametrize("beta", [1e-3, 0.1, 1e3])
-def test_ipo_draws_the_difference_of_log_ratios_to_its_target_from_either_side(beta):
-    losses, chosen, rejected = at_extremes("ipo", beta, 0.5, torch.float32)
-    grid = torch.cartesian_prod(torch.tensor(EXTREMES), torch.tensor(EXTREMES))
-    beyond = grid[:, 0] - grid[:, 1] - 1 / (2 * beta)
-    assert losses.isfinite().all()
-    torch.testing.assert_close(chosen, 2 * beyond, rtol=1e-3, atol=1e-2)
-    torch.testing.assert_close(rejected, -2 * beyond, rtol=1e-3, atol=1e-2)
-
-
 @pytest.mark.parametrize("normalize", ["sum", "mean"])
-@pytest.mark.parametrize("loss", [loss.name for loss in CROSSED])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_extremes_are_finite_for_every_shape_and_normalisation(loss, normalize):
     """Links there are e^60 · 10⁸ at most, whose square float32 does not hold."""
-    grid = torch.cartesian_prod(torch.tensor(EXTREMES), torch.tensor(EXTREMES))
-    chosen, rejected = (side.clone().requires_grad_() for side in grid.T)
-    zeros, lengths = torch.zeros(len(grid)), torch.full((len(grid),), 20)
     objective = Objective(loss, 0.1, 0.5, normalize)
-    losses, *_ = f_dpo_loss(objective, chosen, rejected, zeros, zeros, lengths, lengths)
-    losses.sum().backward()
-    for values in (losses, chosen.grad, rejected.grad):
-        assert values.isfinite().all()
+    assert all(values.isfinite().all() for values in at_extremes(objective, torch.float32))
 
 
 def test_the_squared_shape_goes_on_smoothly_past_its_bound():
@@ -322,17 +290,6 @@ def test_squared_draws_a_chosen_completion_to_an_e_fold_of_the_reference_from_ei
     assert losses.isfinite().all()
     assert chosen.grad.isfinite().all()
     assert chosen.grad.sign().tolist() == [-1] * 6 + [1] * 3 + [0]  # e^-10000 is 0
-
-
-@pytest.mark.parametrize("beta", [1e-3, 0.1, 1e3])
-def test_squared_at_extremes_is_finite_and_lowers_a_rejected_completion_below_an_e_fold(beta):
-    losses, chosen, rejected = at_extremes("squared", beta, 0.5, torch.float32)
-    below = torch.cartesian_prod(torch.tensor(EXTREMES), torch.tensor(EXTREMES)) < 1
-    for values in (losses, chosen, rejected):
-        assert values.isfinite().all()
-    assert (chosen[below[:, 0]] <= 0).all()
-    assert (rejected[below[:, 1]] >= 0).all()
-    assert (rejected > 0).any()
 
 
 @pytest.mark.parametrize("loss", BY_HAND)
@@ -360,18 +317,8 @@ def test_the_linear_extension_meets_the_formula_smoothly(loss, alpha):
     assert values[3].item() == pytest.approx(inside + slope * threshold, rel=1e-9)
 
 
-@given(
-    loss=st.sampled_from(sorted(RISING)),
-    alpha=st.floats(0.01, 0.99),
-    ratios=st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)),
-)
-def test_the_link_is_monotone(loss, alpha, ratios):
-    low, high = link(loss, vector(*sorted(ratios)), alpha).tolist()
-    assert low <= high
-
-
 @given(loss=st.sampled_from(sorted(RISING)), ratio=st.floats(-25, 10), step=st.floats(1e-3, 5))
-def test_the_link_is_strictly_monotone_where_it_has_not_flattened(loss, ratio, step):
+def test_the_link_is_monotone_where_it_has_not_flattened(loss, ratio, step):
     low, high = link(loss, vector(ratio, ratio + step), 0.5).tolist()
     assert low < high
 

@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import PreTrainedTokenizerFast
 from trl import DPOConfig, DPOTrainer
 
 from fdpo.losses import Objective, f_dpo_loss
@@ -74,12 +72,6 @@ def words(ids: list[int]) -> str:
     return "".join(f" {number}" for number in ids)
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    made = tiny.tokenizer()
-    made.backend_tokenizer.pre_tokenizer = Whitespace()
-    return made
-
-
 def trl_trainer(folder: Path, alpha: float, kind, divergence: str, more: dict) -> DPOTrainer:
     rows = [
         {"prompt": words(prompt), "chosen": words(chosen), "rejected": words(rejected)}
@@ -104,7 +96,10 @@ def trl_trainer(folder: Path, alpha: float, kind, divergence: str, more: dict) -
     model = tiny.llama(torch.float32)
     model.set_attn_implementation("sdpa")
     return DPOTrainer(
-        model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer()
+        model=model,
+        args=args,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tiny.tokenizer(),
     )
 
 

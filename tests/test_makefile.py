@@ -29,12 +29,7 @@ def project(tmp_path) -> Path:
     ("arguments", "calls"),
     [
         (["repro"], ["-m dvc repro", "-m experiments.samples", "-m experiments.summary"]),
-        (["plots", "EXPERIMENTS=a b"], ["-m experiments.plots -- a b"]),
-        (["sweep", "SWEEP=s", "JOBS=2"], ["-m experiments.sweep run s --jobs 2"]),
-        (
-            ["sample", "PROMPT=A film", "N=2"],
-            ["-m experiments.sample_prompt --samples=2 -- A film"],
-        ),
+        (["sample", "PROMPT=A film"], ["-m experiments.sample_prompt -- A film"]),
         (["repro", "beta=1"], []),
         (["sweep"], []),
     ],

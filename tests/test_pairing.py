@@ -102,10 +102,6 @@ def test_equal_rewards_keep_the_order_of_sampling(rewards):
     assert order == sorted(range(len(rewards)), key=lambda i: (-rewards[i], i))
 
 
-def test_six_equal_rewards_give_no_pair():
-    assert kept([1.0] * 6) == []
-
-
 def test_a_rank_beyond_the_completions_makes_no_pair():
     made = list(pairs_of(generation([1.0, 2.0, 3.0]), [(1, 2), (1, 4)]))
     assert made[0] is not None
@@ -174,10 +170,9 @@ def test_a_label_depends_on_its_prompt_its_place_and_the_seed_alone():
 
 
 def test_drawn_labels_keep_pairs_of_equal_reward():
-    assert [pair is None for pair in pairs_of(generation([1.0, 1.0]), [[1, 2]])] == [True]
-    assert [
-        pair is None for pair in drawn([1.0, 1.0], Labels(temperature=1.0), 5, 0, [[1, 2]])
-    ] == [False]
+    assert kept([1.0, 1.0], [[1, 2]]) == []
+    (pair,) = drawn([1.0, 1.0], Labels(temperature=1.0), 5, 0, [[1, 2]])
+    assert pair is not None
 
 
 def test_given_pairs_are_kept_whatever_their_rewards():
@@ -195,15 +190,6 @@ def test_no_prompt_is_on_both_sides_and_none_is_lost(prompts, test_size):
     held = pairing.test_prompt_ids(ids, float(test_size))
     assert len(held) == expected
     assert held == set(ids[-expected:])
-
-
-def test_six_hundred_prompts_with_six_pairs_give_2880_and_720():
-    pairs = [
-        pair for n in range(600) for pair in pairs_of(generation([6.0, 5, 4, 3, 2, 1], n), RANKS)
-    ]
-    held = pairing.test_prompt_ids(list(range(600)), 0.2)
-    assert sum(pair.id not in held for pair in pairs) == 2880
-    assert sum(pair.id in held for pair in pairs) == 720
 
 
 @pytest.mark.parametrize(("prompts", "test_size"), [(1, 0.5), (0, 0.5), (2, 0.99), (3, 1e-12)])

@@ -27,11 +27,12 @@ from experiments.exact.world import (
     enumerate_completions,
     measure,
 )
-from fdpo.core.errors import UserError
+from fdpo.core import records
+from fdpo.core.records import Prompt
 from fdpo.losses import LOSSES, Objective, f_dpo_loss
 from fdpo.sources import exact
-from tests.support import clone, stage_runs, tiny
-from tests.support.settings import copy_settings, set_knobs
+from tests.support import stage_runs, tiny
+from tests.support.settings import ROOT, copy_settings, set_knobs
 from user_data.letters import reward
 
 LOG_3 = math.log(3)
@@ -53,14 +54,6 @@ def test_every_completion_is_listed_once_with_the_log_probability_of_a_plain_for
         assert logps[place].item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_prompts_are_distinct_and_refused_where_there_are_not_so_many():
-    drawn = exact.prompts(3, 2, 0, 5, 4)
-    assert len({prompt.prompt for prompt in drawn}) == 9
-    assert [prompt.role for prompt in drawn] == ["train"] * 5 + ["heldout"] * 4
-    with pytest.raises(UserError, match="there are 9 prompts of 2 of 3 letters"):
-        exact.prompts(3, 2, 0, 6, 4)
-
-
 def test_the_reward_by_hand():
     assert reward([""] * 3, ["", "ab", "cdd"]) == pytest.approx([0, 2.1, -0.4 - 0.9 - 0.9 + 1.2])
 
@@ -76,19 +69,6 @@ def test_measures_by_hand():
     entropy = -0.75 * log(0.75) - 0.25 * log(0.25)
     for value, expected in zip(vars(found).values(), (1, kl, forward, jsd, entropy), strict=True):
         assert value.item() == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize("beta", [0.3, 1.0, 4.0])
-@pytest.mark.parametrize("loss", CLOSED)
-def test_the_optimum_has_the_implicit_rewards_it_should_and_adds_up_to_1(loss, beta):
-    world = small_world()
-    policy = optimum(loss, beta, 0.4, world.log_ref, target(world, loss))
-    torch.testing.assert_close(policy.exp().sum(-1), torch.ones(2).double())
-    implied = Objective(loss, beta, 0.4).implicit_reward(policy, world.log_ref)
-    wanted = target(world, loss)
-    torch.testing.assert_close(
-        implied - implied[:, :1], wanted - wanted[:, :1], rtol=1e-6, atol=1e-7
-    )
 
 
 def test_squared_has_no_optimum_where_its_reward_would_pass_the_greatest_implied_one():
@@ -153,7 +133,7 @@ def test_a_damped_step_solves_its_equations():
     torch.testing.assert_close(damped(gradient, curvature, policy, 3.0), expected)
 
 
-@pytest.mark.parametrize("loss", ["sigmoid", "fkl", "chi2", "ipo"])
+@pytest.mark.parametrize("loss", ["fkl", "ipo"])
 def test_a_long_flow_on_many_pairs_comes_near_the_optimum(loss):
     world = small_world()
     beta, best = optimum_at(world, loss, "kl", 0.3)
@@ -161,15 +141,6 @@ def test_a_long_flow_on_many_pairs_comes_near_the_optimum(loss):
     *_, end = flow(world, Objective(loss, beta, 0.5), draws)
     exact = measure(world, best).reward.item()
     np.testing.assert_allclose(measure(world, end).reward, exact, atol=0.02)
-
-
-def test_fewer_pairs_are_the_first_of_more_and_labels_by_rank_are_right():
-    world = small_world()
-    few, many = (draw_pairs(world, Labels(by_rank=True), pairs, 2) for pairs in (10, 50))
-    keys = [set(zip(p.chosen.tolist(), p.rejected.tolist(), strict=True)) for p in (few, many)]
-    assert keys[0] <= keys[1]
-    rewards = world.reward.flatten().repeat(2)
-    assert (rewards[many.chosen] >= rewards[many.rejected]).all()
 
 
 def test_a_seed_s_weights_add_up_to_1_but_for_pairs_of_equals():
@@ -233,33 +204,34 @@ def test_a_seed_s_strength_is_chosen_by_the_others():
     assert other["difference"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.slow
 def test_the_pipeline_s_metrics_are_those_of_enumeration(tmp_path):
     """All stages run; each interval has the exact value, with room for 1 in 20 to miss."""
     copy_settings(tmp_path)
-    shutil.copytree(clone.ROOT / "user_data", tmp_path / "user_data")
+    shutil.copytree(ROOT / "user_data", tmp_path / "user_data")
     set_knobs(tmp_path, study="exact", beta=0.5)
-    for stage in stage_runs.STAGES:
-        ended = stage_runs.run(stage, tmp_path)
-        assert ended.code == 0, f"{stage}: {ended.stderr}"
+    stage_runs.run_all(stage_runs.STAGES, tmp_path)
     reference, policy = (
         AutoModelForCausalLM.from_pretrained(tmp_path / "models" / name, dtype=torch.float64)
         for name in ("reference", "policy")
     )
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "models/reference")
-    lines = (tmp_path / "data/prompts.jsonl").read_text().splitlines()
-    prompts = [row["prompt"] for row in map(json.loads, lines) if row["role"] == "heldout"]
-    exactly = {"kl": 0.0, "kl_monte_carlo": 0.0, "reward": 0.0, "reward_reference": 0.0}
+    prompts = [
+        prompt.prompt
+        for prompt in records.read(tmp_path / "data/prompts.jsonl", Prompt)
+        if prompt.role == "heldout"
+    ]
+    exactly = {"kl": 0.0, "reward": 0.0, "reward_reference": 0.0}
     for prompt in prompts:
         prompt_ids = tokenizer(prompt)["input_ids"]
         ids, ref = enumerate_completions(reference, prompt_ids, 4)
         _, now = enumerate_completions(policy, prompt_ids, 4)
         texts = [tokenizer.decode(one, skip_special_tokens=True) for one in ids]
         rewards = torch.tensor(reward([prompt] * len(texts), texts), dtype=torch.float64)
-        kl = (now.exp() * (now - ref)).sum().item() / len(prompts)
-        exactly["kl"] += kl
-        exactly["kl_monte_carlo"] += kl
+        exactly["kl"] += (now.exp() * (now - ref)).sum().item() / len(prompts)
         exactly["reward"] += (now.exp() * rewards).sum().item() / len(prompts)
         exactly["reward_reference"] += (ref.exp() * rewards).sum().item() / len(prompts)
+    exactly["kl_monte_carlo"] = exactly["kl"]
     found = json.loads((tmp_path / "results/evaluate/metrics.json").read_text())
     assert exactly["kl"] > 0.3
     for name, value in exactly.items():

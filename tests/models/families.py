@@ -25,7 +25,6 @@ _MIXED = _WINDOWED | {"layer_types": ["sliding_attention", "full_attention"]}
 _HEADS = {"head_dim": 4}
 _EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 8}
 _EVERY_SECOND = _WINDOWED | {"use_sliding_window": True, "max_window_layers": 1}
-_GPT2_SIZES = {"n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": POSITIONS}
 _OPT_SIZES = {"ffn_dim": 24, "init_std": 0.4, "dropout": 0.3, "layerdrop": 0.3}
 
 
@@ -48,7 +47,7 @@ class Family:
 
 
 SUPPORTED = {
-    "GPT-2": Family("GPT2Config", _SIZES | _GPT2_SIZES),
+    "GPT-2": Family("GPT2Config", _SIZES),
     "Llama": Family("LlamaConfig", _GROUPED),
     "Mistral": Family("MistralConfig", _WINDOWED),
     "Mixtral": Family("MixtralConfig", _WINDOWED | {"num_local_experts": 4}),
@@ -90,14 +89,14 @@ SUPPORTED = {
     "StableLM": Family("StableLmConfig", _GROUPED | {"partial_rotary_factor": 0.5}),
     "Starcoder2": Family("Starcoder2Config", _WINDOWED),
     "Phi": Family("PhiConfig", _GROUPED | {"partial_rotary_factor": 0.5}),
-    "GPT-J": Family("GPTJConfig", _SIZES | _GPT2_SIZES | {"rotary_dim": 4}),
+    "GPT-J": Family("GPTJConfig", _SIZES | {"rotary_dim": 4}),
     "GPT-Neo": Family(
         "GPTNeoConfig",
         _SIZES
         | {"num_layers": 2, "num_heads": 4, "window_size": WINDOW}
         | {"attention_types": [[["global", "local"], 1]]},
     ),
-    "BLOOM": Family("BloomConfig", _SIZES | {"n_layer": 2, "n_head": 4}),
+    "BLOOM": Family("BloomConfig", _SIZES),
     "DeepSeek-V3": Family(
         "DeepseekV3Config",
         _SIZES
@@ -111,26 +110,6 @@ REFUSED = {
     "GPT-OSS": Family("GptOssConfig", _MIXED | _HEADS | {"num_local_experts": 4}),
     "Mamba": Family("MambaConfig", _SIZES | {"state_size": 4}),
     "RWKV": Family("RwkvConfig", _SIZES | {"attention_hidden_size": 16}),
-    "LFM2": Family("Lfm2Config", _GROUPED | {"layer_types": ["conv", "full_attention"]}),
-    "Qwen3-Next": Family(
-        "Qwen3NextConfig",
-        _GROUPED
-        | _HEADS
-        | _EXPERTS
-        | {"layer_types": ["linear_attention", "full_attention"], "num_experts": 4}
-        | {"linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 4}
-        | {"linear_value_head_dim": 4, "shared_expert_intermediate_size": 8},
-    ),
-    "Llama 4": Family(
-        "Llama4TextConfig",
-        _GROUPED
-        | _HEADS
-        | {"num_local_experts": 2, "intermediate_size_mlp": 24, "attention_chunk_size": WINDOW},
-    ),
-    "XLM": Family(
-        "XLMConfig",
-        {"vocab_size": VOCABULARY, "emb_dim": 16, "n_layers": 2, "n_heads": 4, "eos_token_id": 0},
-    ),
     "XMOD": Family(
         "XmodConfig", _SIZES | {"intermediate_size": 24, "is_decoder": True, "pad_token_id": 1}
     ),

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    Qwen2Config,
+)
 
 from fdpo.core.errors import UserError
 from fdpo.models import causal_lm
@@ -45,26 +49,16 @@ def qwen2(tied: bool) -> Qwen2Config:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("kind", ["SequenceClassification", "TokenClassification"])
-def test_a_reward_model_is_no_reference(kind, tied, tmp_path):
-    auto_class = getattr(transformers, f"AutoModelFor{kind}")
-    auto_class.from_config(qwen2(tied)).save_pretrained(tmp_path)
+def test_a_reward_model_is_no_reference(tmp_path):
+    model = AutoModelForSequenceClassification.from_config(qwen2(tied=True))
+    model.save_pretrained(tmp_path)
     edit_json(tmp_path / "config.json", architectures=["Qwen2ForCausalLM"])
-    with pytest.raises(UserError, match=r"score\.(weight|bias), which its config.json does not"):
+    with pytest.raises(UserError, match=r"score\.weight, which its config.json does not"):
         causal_lm.load_causal_lm(tmp_path)
-
-
-def within(wrapper: str):
-    return lambda weights: {f"{wrapper}.{name}": value for name, value in weights.items()}
 
 
 def with_weights(name: str):
     return lambda weights: weights.update({name: torch.ones(2)})
-
-
-def without(name: str):
-    return lambda weights: weights.pop(name)
 
 
 def quantise(weights) -> None:
@@ -76,12 +70,8 @@ def quantise(weights) -> None:
     [
         (with_weights("model.layers.0.self_attn.q_proj.bias"), "holds weights .*q_proj.bias"),
         (with_weights("v_head.summary.weight"), "holds weights v_head.summary.weight, which"),
-        (with_weights("model.layers.2.mlp.up_proj.weight"), "holds weights model.layers.2.mlp"),
         (quantise, rf"holds weights {DOWN}\.absmax, which its config.json does not name"),
-        (without("lm_head.weight"), "no weights for lm_head.weight"),
-        (without("model.layers.1.mlp.up_proj.weight"), "no weights for model.layers.1.mlp.up_proj"),
-        (within("_orig_mod"), r"_orig_mod.lm_head.weight, .*names lm_head.weight: a wrapper"),
-        (within("base_model.model"), r"names lm_head.weight: a wrapper of the model \(torch.comp"),
+        (lambda weights: weights.pop("lm_head.weight"), "no weights for lm_head.weight"),
         (
             lambda weights: {k.replace(".mlp.", ".mlp.module."): v for k, v in weights.items()},
             r"mlp\.module\.down_proj.* names model.layers.0.mlp.down_proj.weight: a wrapper",
@@ -90,19 +80,16 @@ def quantise(weights) -> None:
 )  # fmt: skip
 def test_weights_that_are_not_those_of_the_config_are_named(change, problem, saved):
     edit(saved, change)
-    with pytest.raises(UserError, match=problem) as refused:
+    with pytest.raises(UserError, match=problem):
         causal_lm.load_causal_lm(saved)
-    assert "dvc repro" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
         ({"quantization_config": {"quant_method": "gptq"}}, "quantised weights are not read"),
-        ({"attn_implementation": "flash_attention_2"}, "FlashAttention2 has been toggled on"),
         ({"model_type": "llama9"}, "llama9"),
         ({"num_hidden_layers": 3}, "no weights for model.layers.2"),
-        ({"vocab_size": 40}, r"lm_head.weight are \[37, 16\], and \[40, 16\] by its config.json"),
         ({"num_key_value_heads": 4}, r"k_proj.weight are \[8, 16\], and \[16, 16\] by its"),
     ],
 )
@@ -119,12 +106,9 @@ def test_a_damaged_file_is_to_be_rebuilt(saved):
         causal_lm.load_causal_lm(saved)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["model.layers.0.self_attn.rotary_emb.inv_freq", "h.0.attn.masked_bias", "h.0.attn.bias"],
-)
+@pytest.mark.parametrize("name", ["self_attn.rotary_emb.inv_freq", "attn.masked_bias"])
 def test_constants_of_old_checkpoints_are_no_weights(name, saved):
-    edit(saved, with_weights(name))
+    edit(saved, with_weights(f"model.layers.0.{name}"))
     causal_lm.load_causal_lm(saved)
 
 
@@ -159,12 +143,10 @@ def adapter(model: PreTrainedModel, folder: Path, *modules: str, **settings) -> 
 @pytest.mark.parametrize(
     ("build", "modules", "settings"),
     [
-        (tiny.llama, ("q_proj", "v_proj"), {}),
         (tiny.llama, ("q_proj", "lm_head"), {"use_dora": True}),
         (tiny.llama, ("q_proj",), {"modules_to_save": ["embed_tokens"]}),
         (tiny.llama, ("q_proj",), {"trainable_token_indices": [3, 36]}),
         (tiny.gpt2, ("c_attn",), {}),
-        (tiny.gpt2, ("wpe",), {}),
     ],
 )
 def test_merged_is_the_model_with_its_adapter_and_shares_the_rest(
@@ -198,12 +180,9 @@ def weights_with(change):
         (config_with(target_modules=["q_proj"]), r"weights .*v_proj\.lora_A.*, which its ada"),
         (weights_with(lambda w: w.pop(next(iter(w)))), r"no weights for .*lora_A"),
         (weights_with(lambda w: w[next(iter(w))].fill_(torch.nan)), "not finite"),
-        (weights_with(with_weights("base_model.model.score.weight")), r"holds weights .*score"),
         (config_with(peft_type="IA3"), "must be LORA"),
         (config_with(alora_invocation_tokens=[1]), "alora_invocation_tokens"),
         (config_with(r=3), "size mismatch"),
-        (lambda folder: (folder / ADAPTER).write_bytes(b"cut"), "not an adapter of .*header"),
-        (lambda folder: (folder / ADAPTER).unlink(), "missing"),
     ],
 )  # fmt: skip
 def test_an_adapter_that_is_not_what_its_config_says_is_refused(damage, problem, tmp_path):
@@ -214,27 +193,21 @@ def test_an_adapter_that_is_not_what_its_config_says_is_refused(damage, problem,
         merged(model, folder, "name another")
 
 
-@pytest.mark.parametrize("module", ["lm_head", "wte"])
-def test_an_adapter_of_one_of_two_tied_weights_is_refused(module, tmp_path):
+def test_an_adapter_of_one_of_two_tied_weights_is_refused(tmp_path):
     model = tiny.gpt2(torch.float32)
-    folder = adapter(model, tmp_path, module)
+    folder = adapter(model, tmp_path, "wte")
     with pytest.raises(UserError, match=r"tied.* other log-probabilities than unmerged"):
         merged(model, folder, "")
 
 
 @pytest.mark.parametrize(
-    ("modules", "settings"),
-    [
-        (["q_proj"], {"modules_to_save": ["embed_tokens", "lm_head"]}),
-        (["embed_tokens"], {}),
-        (["lm_head"], {}),
-        (["q_proj"], {"trainable_token_indices": [38]}),
-    ],
+    ("module", "settings"),
+    [("q_proj", {"modules_to_save": ["embed_tokens", "lm_head"]}), ("embed_tokens", {})],
 )
-def test_an_adapter_with_added_tokens_is_refused_for_them(modules, settings, tmp_path):
+def test_an_adapter_with_added_tokens_is_refused_for_them(module, settings, tmp_path):
     model = tiny.llama(torch.float32)
     larger = copy.deepcopy(model)
     larger.resize_token_embeddings(39)
-    folder = adapter(larger, tmp_path, *modules, **settings)
+    folder = adapter(larger, tmp_path, module, **settings)
     with pytest.raises(UserError, match=r"weights for 39 tokens, .* for 37: it was trained after"):
         merged(model, folder, "")

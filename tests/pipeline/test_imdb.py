@@ -1,7 +1,5 @@
-"""The Hub's two studies against its stand-in, nothing patched. DVC does not take part: its share
-is the same for all studies (test_pipeline.py)."""
+"""The Hub's two studies against its stand-in, nothing patched, without DVC."""
 
-import json
 import os
 import subprocess
 import sys
@@ -15,13 +13,13 @@ import pytest
 from transformers import GPT2LMHeadModel
 
 from fdpo.core import records
+from fdpo.core.files import read_json
 from fdpo.core.records import Generation, Pair, Prompt, ScoredGeneration
 from fdpo.models.causal_lm import load_tokenizer
 from fdpo.scoring.loading import load_scorer
 from tests.support import hub_repos, stage_runs, tiny
-from tests.support.clone import ROOT
-from tests.support.hub_standin import Hub, Repo, serving
-from tests.support.settings import copy_settings, edited_study, set_knobs
+from tests.support.hub_standin import Hub, serving
+from tests.support.settings import ROOT, copy_settings, edited_study, set_knobs
 
 pytestmark = pytest.mark.slow
 
@@ -82,25 +80,6 @@ def rows(path: Path, kind: type) -> list:
     return list(records.read(path, kind))
 
 
-def reads(path: Path) -> dict:
-    return json.loads(path.read_text())
-
-
-def test_what_was_fetched_is_pinned(hub, imdb):
-    repos = {
-        "data/source.json": "datasets/stanfordnlp/imdb",
-        "models/reference/source.json": "models/lvwerra/gpt2-imdb",
-        "models/reward/source.json": "models/lvwerra/distilbert-imdb",
-        "models/judge/source.json": "models/siebert/sentiment-roberta-large-english",
-    }
-    for file, key in repos.items():
-        source = reads(imdb / file)
-        source = source.get("dataset", source)
-        kind, name = key.split("/", 1)
-        assert source["repo"] == name
-        assert source["commit"] == Repo(hub.folder, kind, name).commit()
-
-
 def test_completions_are_what_training_sees(imdb):
     tokenizer = load_tokenizer(imdb / "models/reference")
     model = GPT2LMHeadModel.from_pretrained(imdb / "models/reference")
@@ -126,25 +105,8 @@ def test_completions_are_what_training_sees(imdb):
     assert cut > 0
 
 
-def test_six_pairs_a_prompt_are_split_between_prompts(imdb):
-    train, test = (rows(imdb / f"data/{split}.jsonl", Pair) for split in ("train", "test"))
-    made = {(pair.id, pair.chosen_rank, pair.rejected_rank) for pair in train + test}
-    six = [(1, 4), (1, 5), (1, 6), (2, 6), (3, 6), (4, 6)]
-    for generation in rows(imdb / "data/scores.jsonl", ScoredGeneration):
-        rewards = sorted((c.reward for c in generation.completions), reverse=True)
-        for better, worse in six if generation.role == "train" else ():
-            tied = rewards[better - 1] == rewards[worse - 1]
-            assert ((generation.id, better, worse) in made) != tied
-    paired = {pair.id for pair in train + test}
-    drawn = [p.id for p in rows(imdb / "data/prompts.jsonl", Prompt) if p.id in paired]
-    assert {pair.id for pair in train} == set(drawn[:-2])
-    assert {pair.id for pair in test} == set(drawn[-2:])
-    assert all(pair.chosen_reward > pair.rejected_reward for pair in train)
-    assert reads(imdb / "models/policy/objective.json")["lr"] == 1e-4
-
-
 def test_evaluation_has_that_projects_metrics_beside_the_papers(imdb):
-    metrics = reads(imdb / "results/evaluate/metrics.json")
+    metrics = read_json(imdb / "results/evaluate/metrics.json")
     reward = load_scorer(imdb / "models/reward")
     scores = rows(imdb / "data/scores.jsonl", ScoredGeneration)
     texts = [g.prompt + g.published.text for g in scores if g.role == "heldout"]
@@ -157,8 +119,6 @@ def test_evaluation_has_that_projects_metrics_beside_the_papers(imdb):
         -(shares * np.log(shares)).sum()
     )
     assert metrics["published_reward"] != metrics["published_reward_reference"]
-    assert metrics["unigram_entropy"] != metrics["unigram_entropy_reference"]
-    assert {"reward", "judge", "kl", "entropy", "accuracy"} < metrics.keys()
 
 
 def test_an_adapter_of_the_hub_is_measured_as_the_pipeline_does(hub, imdb):
@@ -169,7 +129,7 @@ def test_an_adapter_of_the_hub_is_measured_as_the_pipeline_does(hub, imdb):
     before = stage_runs.digests(imdb)
     lines = python(hub, imdb, "-m", "experiments.evaluate_adapter", "me/policy").splitlines()
     assert lines[0] == "me/policy, as trained with sigmoid, beta 0.1"
-    metrics = reads(imdb / "results/evaluate/metrics.json")
+    metrics = read_json(imdb / "results/evaluate/metrics.json")
     printed = {line.split()[0]: line.split()[1] for line in lines[1:]}
     assert printed == {name: f"{metric['value']:.4f}" for name, metric in metrics.items()}
     assert stage_runs.digests(imdb) == before
@@ -179,24 +139,18 @@ def test_published_pairs_are_kept_as_given(hub, imdb):
     shrink(imdb, "imdb-published")
     run_all(hub, imdb, "generate", "score", "pair", "split")
     tokenizer = load_tokenizer(imdb / "models/reference")
-    model = GPT2LMHeadModel.from_pretrained(imdb / "models/reference")
     prompts = {prompt.id: prompt for prompt in rows(imdb / "data/prompts.jsonl", Prompt)}
-    for split, count in (("train", 144), ("test", 36)):
+    assert sum(prompt.role == "heldout" for prompt in prompts.values()) == 12
+    for split in ("train", "test"):
         table = hub.folder / f"datasets/therem/dpo_dataset/data/{split}-00000-of-00001.parquet"
         given = Counter(
             (row["prompt"], row["chosen"], row["rejected"])
             for row in pyarrow.parquet.read_table(table).to_pylist()
         )
         pairs = rows(imdb / f"data/{split}.jsonl", Pair)
-        assert len(pairs) == count
         kept = Counter(
             (prompts[p.id].prompt, tokenizer.decode(p.chosen_ids), tokenizer.decode(p.rejected_ids))
             for p in pairs
         )
         assert kept == given
         assert any(pair.chosen_reward < pair.rejected_reward for pair in pairs)
-        for pair in pairs[:10]:
-            assert pair.prompt_ids == tokenizer(prompts[pair.id].prompt).input_ids
-            expected = tiny.plain_logp(model, pair.prompt_ids, pair.chosen_ids).item()
-            assert pair.ref_chosen_logp == pytest.approx(expected, rel=1e-5)
-    assert sum(prompt.role == "heldout" for prompt in prompts.values()) == 12

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from s3fs import S3FileSystem
@@ -15,36 +14,31 @@ from s3fs import S3FileSystem
 from fdpo.core.files import write_json
 
 START_SECONDS = 120  # of patience; on a quiet machine it takes 5
-ACCESS_KEY, SECRET_KEY = f"akia{secrets.token_hex(8)}", secrets.token_hex(20)
+KEYS = {"accessKey": f"akia{secrets.token_hex(8)}", "secretKey": secrets.token_hex(20)}
 
 
-@dataclass
 class Store:
     """A store with one bucket, `shared`, and one owner."""
 
-    folder: Path
-    port: int  # of S3, and the first of eight
-    process: subprocess.Popen | None = None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables by which DVC comes here."""
-        return {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    def __init__(self, folder: Path):
+        self.folder = folder
+        # Of S3, and the first of eight; below the ports of outgoing connections.
+        self.port = 20_000 + 8 * secrets.randbelow(1_500)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {  # by which DVC comes here
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": KEYS["accessKey"],
+            "AWS_SECRET_ACCESS_KEY": KEYS["secretKey"],
             "AWS_EC2_METADATA_DISABLED": "true",
             "no_proxy": "127.0.0.1",
         }
 
     def files(self) -> S3FileSystem:
-        """The store's objects, by the owner's keys; `shared/name` is a path."""
-        url = self.environment["AWS_ENDPOINT_URL"]
-        options = {"endpoint_url": url, "region_name": "us-east-1"}
+        """The store's objects; `shared/name` is a path."""
         return S3FileSystem(
-            key=ACCESS_KEY,
-            secret=SECRET_KEY,
-            client_kwargs=options,
+            key=KEYS["accessKey"],
+            secret=KEYS["secretKey"],
+            client_kwargs={"endpoint_url": self.url, "region_name": "us-east-1"},
             config_kwargs={"proxies": {}},
             use_listings_cache=False,
             skip_instance_cache=True,
@@ -52,8 +46,7 @@ class Store:
 
     def start(self) -> None:
         """Start the store on what its folder holds; wait until it takes an object."""
-        keys = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
-        owner = {"name": "owner", "credentials": [keys], "actions": ["Admin"]}
+        owner = {"name": "owner", "credentials": [KEYS], "actions": ["Admin"]}
         write_json(self.folder / "s3.json", {"identities": [owner]})
         options = {"dir": self.folder, "ip": "127.0.0.1", "master.telemetry": "false"}
         options |= {"master.volumeSizeLimitMB": 64, "volume.max": 20, "s3": "true"}
@@ -68,17 +61,14 @@ class Store:
         with open(log, "ab") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out)
         deadline = time.monotonic() + START_SECONDS
-        while not self._takes_an_object():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"SeaweedFS does not start:\n{log.read_text()}")
-            time.sleep(0.5)
-
-    def _takes_an_object(self) -> bool:
-        try:
-            self.files().pipe_file("shared/started", b"")
-        except Exception:  # it answers with errors until its servers have found each other
-            return False
-        return True
+        while True:
+            try:
+                self.files().pipe_file("shared/started", b"")
+                return
+            except Exception:  # it answers with errors until its servers have found each other
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"SeaweedFS does not start:\n{log.read_text()}") from None
+                time.sleep(0.5)
 
     def kill(self) -> None:
         """End the store as a failing machine does; what it holds stays."""
@@ -96,8 +86,7 @@ class Store:
 @contextmanager
 def serving(folder: Path) -> Iterator[Store]:
     """An empty store in `folder`; who kills it within the block starts it again."""
-    # Below the ports of outgoing connections.
-    store = Store(folder, 20_000 + 8 * secrets.randbelow(1_500))
+    store = Store(folder)
     try:
         store.start()
         yield store

@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -21,18 +20,8 @@ from tests.support.clone import ROOT, Clone
 
 pytestmark = pytest.mark.store
 
-PIPELINE = """
-stages:
-  score: {cmd: mkdir -p data && cat words > data/scores, deps: [words], outs: [data/scores]}
-  train:
-    cmd: cat data/scores params.yaml > policy && cp policy metrics.yaml
-    deps: [data/scores]
-    params: [beta]
-    outs: [policy]
-    metrics: [metrics.yaml: {cache: false}]
-"""
-OUTPUTS = ("data/scores", "policy", "metrics.yaml")
-LARGE = 10 * [4_000_000]  # bytes of the files of the push that is cut
+PIPELINE = "stages: {score: {cmd: cat words > scores, deps: [words], outs: [scores]}}"
+FILES, SIZE = 10, 2_000_000  # bytes a file, of the push that is cut
 
 
 def run_stages(printed: str) -> list[str]:
@@ -70,7 +59,6 @@ def first(store, tmp_path_factory) -> Clone:
     clone = Clone(scratch / "clone", cloning.environment(scratch) | store.environment)
     clone.folder.mkdir()
     (clone.folder / "words").write_text("a: 1\n")
-    (clone.folder / "params.yaml").write_text("beta: 0.1\n")
     (clone.folder / "dvc.yaml").write_text(PIPELINE)
     clone.git("init", "--quiet", "--initial-branch=main")
     clone.git("init", "--quiet", "--bare", "--initial-branch=main", str(scratch / "origin.git"))
@@ -86,20 +74,14 @@ def first(store, tmp_path_factory) -> Clone:
     return clone
 
 
-def test_the_set_up_verifies_and_puts_no_key_and_no_address_into_git(store, first):
-    assert first.dvc("config", "remote.storage.verify").strip() == "true"
+def test_a_fresh_clone_pulls_all_and_git_holds_no_key(first, tmp_path):
     committed = first.git("log", "--all", "--patch")
     assert "s3://shared/some/path" in committed
-    for private in (s3_store.ACCESS_KEY, s3_store.SECRET_KEY, "127.0.0.1"):
-        assert private not in committed
-
-
-def test_a_fresh_clone_pulls_all_and_runs_nothing(first, tmp_path):
+    assert not [key for key in (*s3_store.KEYS.values(), "127.0.0.1") if key in committed]
     fresh = another(first, tmp_path)
     fresh.dvc("pull")
-    assert [fresh.bytes(path) for path in OUTPUTS] == [first.bytes(path) for path in OUTPUTS]
+    assert fresh.bytes("scores") == b"a: 1\n"
     assert run_stages(fresh.dvc("repro", "--pull")) == []
-    assert fresh.git("status", "--porcelain") == ""
 
 
 def test_a_damaged_object_is_caught_and_rebuilt(store, first, tmp_path):
@@ -111,10 +93,10 @@ def test_a_damaged_object_is_caught_and_rebuilt(store, first, tmp_path):
     objects.pipe_file(place, bytes([whole[0] ^ 1]) + whole[1:])  # of the same size
 
     fresh = another(first, tmp_path)
-    assert fresh.run("dvc", "pull", "data/scores").returncode == 1
-    assert not (fresh.folder / "data/scores").exists()
+    assert fresh.run("dvc", "pull", "scores").returncode == 1
+    assert not (fresh.folder / "scores").exists()
     assert run_stages(fresh.dvc("repro", "--pull")) == ["score"]
-    assert [fresh.bytes(path) for path in OUTPUTS] == [first.bytes(path) for path in OUTPUTS]
+    assert fresh.bytes("scores") == b"a: 1\n"
     objects.rm_file(place)
     assert "1 file pushed" in fresh.dvc("push")
     assert objects.cat_file(place) == whole
@@ -123,17 +105,16 @@ def test_a_damaged_object_is_caught_and_rebuilt(store, first, tmp_path):
 def test_a_push_that_is_cut_loses_nothing_and_the_next_sends_the_rest(store, first, tmp_path):
     clone = another(first, tmp_path / "from")
     (clone.folder / "large").mkdir()
-    for i, size in enumerate(LARGE):
-        (clone.folder / f"large/part{i}").write_bytes(os.urandom(size))
+    for number in range(FILES):
+        (clone.folder / f"large/part{number}").write_bytes(os.urandom(SIZE))
     clone.dvc("add", "--quiet", "large")
     commit(clone, "large files")
 
-    half = store.size() + sum(LARGE) // 2
+    half = store.size() + FILES * SIZE // 2
     push = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "push", "--jobs", "2", "large"],
+        [sys.executable, "-m", "dvc", "push", "--jobs", "1", "large"],
         cwd=clone.folder,
         env=clone.environment | {"AWS_MAX_ATTEMPTS": "1"},
-        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     while store.size() < half and push.poll() is None:
@@ -143,9 +124,8 @@ def test_a_push_that_is_cut_loses_nothing_and_the_next_sends_the_rest(store, fir
     store.start()
 
     (pushed,) = re.findall(r"(\d+) files? pushed", clone.dvc("push", "large"))
-    assert 0 < int(pushed) < len(LARGE) + 1  # what is missing, and the folder's list
+    assert 0 < int(pushed) < FILES + 1  # what is missing, and the folder's list
     fresh = another(clone, tmp_path / "to")
     fresh.dvc("pull", "large")
-    for i in range(len(LARGE)):
-        assert clone.bytes(f"large/part{i}") == fresh.bytes(f"large/part{i}")
-    shutil.rmtree(tmp_path)  # 160 MB that pytest would keep
+    for number in range(FILES):
+        assert clone.bytes(f"large/part{number}") == fresh.bytes(f"large/part{number}")

@@ -1,7 +1,7 @@
 """What shows progress: lines in a log, a bar in a terminal."""
 
 from fdpo.run import progress
-from fdpo.run.progress import counted, progress_of
+from fdpo.run.progress import progress_of
 
 
 def test_a_log_has_whole_lines(monkeypatch, capfd):
@@ -12,11 +12,3 @@ def test_a_log_has_whole_lines(monkeypatch, capfd):
     first, *_ = capfd.readouterr().err.splitlines()
     assert first.startswith("train: 60 of 100 steps, ")
     assert first.endswith("left, loss 3")
-
-
-def test_what_is_not_shown_leaves_no_line(capfd):
-    assert list(counted("abc", "score", 3, "prompts")) == ["a", "b", "c"]
-    capfd.readouterr()
-    with progress_of("generate", 10, "samples", shown=False) as hidden:
-        hidden.update(5)
-    assert capfd.readouterr() == ("", "")

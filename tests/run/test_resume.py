@@ -29,7 +29,7 @@ def compute(path: Path, computed: list[int]) -> list[int]:
     return [record.id for record in batch_by_batch(path, Prompt, BATCHES, work, "work")]
 
 
-@pytest.mark.parametrize("kept", [None, 0, 1, 30, 100, 180, 215, 10**6])
+@pytest.mark.parametrize("kept", [None, 1, 100, 180, 10**6])
 def test_whole_batches_are_not_computed_again(tmp_path, kept):
     path = tmp_path / "records"
     whole = "".join(map(dump, prompts([1, 2, 3, 4, 5, 6]))).encode()
@@ -97,18 +97,11 @@ def test_two_processes_are_never_at_the_same_work(workspace):
         resume.folder("train", 0.3),
     ):
         pass
-    with resume.folder("train", 0.3):
-        pass
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [("params.yaml", "0.3", "0.5"), ("studies/mine.yaml", "epochs: 1", "epochs: 2")],
-)
-def test_a_stage_whose_params_changed_meanwhile_fails_and_keeps_its_work(workspace, file, old, new):
-    path = Path(file)
+def test_a_stage_whose_study_changed_meanwhile_fails_and_keeps_its_work(workspace):
+    path = Path("studies/mine.yaml")
     work = interrupted(0.3)
-    changed = path.read_text().replace(old, new)
-    with pytest.raises(UserError, match=file), resume.folder("train", 0.3):
-        path.write_text(changed)
+    with pytest.raises(UserError, match=r"studies/mine\.yaml"), resume.folder("train", 0.3):
+        path.write_text(path.read_text().replace("epochs: 1", "epochs: 2"))
     assert work.exists()

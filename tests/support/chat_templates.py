@@ -1,7 +1,4 @@
-"""Chat templates of well-known formats, written from their documentation, and broken ones.
-
-Each of `FORMATS` ends a turn with its token in `ENDS`.
-"""
+"""Chat templates of well-known formats, written from their documentation, and broken ones."""
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n"
@@ -11,11 +8,6 @@ LLAMA3 = (
     "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
     "{{ m.content | trim }}<|eot_id|>{% endfor %}"
     "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
-)
-LLAMA3_DATED = LLAMA3.replace(
-    "{{ bos_token }}",
-    "{{ bos_token }}<|start_header_id|>system<|end_header_id|>\n\nToday Date: "
-    "{{ strftime_now('%d %b %Y') }}\n\n<|eot_id|>",
 )
 MISTRAL = (
     "{{ bos_token }}{% for m in messages %}"
@@ -59,7 +51,6 @@ TOOLS = CHATML.replace(
 FORMATS = {
     "ChatML": CHATML,
     "Llama 3": LLAMA3,
-    "Llama 3.2, with the date": LLAMA3_DATED,
     "Mistral": MISTRAL,
     "Gemma": GEMMA,
     "Qwen3": QWEN3,
@@ -82,16 +73,6 @@ BROKEN = {
             "{% endfor %}",
         ),
         "leaves out messages of the role 'system'",
-    ),
-    "knows no system": (
-        CHATML.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}"),
-        "leaves out messages of the role 'system'",
-    ),
-    "shows no answers": (
-        CHATML.replace(
-            "{% for m in messages %}", "{% for m in messages if m.role != 'assistant' %}"
-        ),
-        "leaves out messages of the role 'assistant'",
     ),
     "cuts texts": (
         CHATML.replace("m.content | trim", "m.content[:12]"),

@@ -1,17 +1,15 @@
-"""The formats in which people publish preferences.
+"""Made-up preferences with the columns of well-known datasets.
 
-Each is a small made-up dataset with the columns of the one that it is named after, on the Hub's
-stand-in or in a local file, read by its section of a study alone.
+Each is read, on the Hub's stand-in or in a local file, by its section of a study alone.
 """
 
-import csv
 import gzip
 import hashlib
-import io
 import json
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pyarrow
 import pyarrow.parquet
 import yaml
@@ -39,15 +37,6 @@ DIALOGUE = "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: Why?\n\nAssistant:"
 BAD_CHAT = {"chosen": [assistant("a")], "rejected": [assistant("a")]}
 SPLITS = "splits: {train: train_prefs, test: test_prefs}\n"
 
-
-def either(first: str, second: str, **columns: Any) -> list[Row]:
-    """Two rows with the same two texts, exchanged in the second, and what else each has."""
-    return [
-        {first: "Because.", second: "No."} | {name: values[0] for name, values in columns.items()},
-        {first: "No.", second: "Because."} | {name: values[1] for name, values in columns.items()},
-    ]
-
-
 # name: (rows, section, the first pair, rows read, rows skipped)
 SHAPES: dict[str, tuple[list[Row], str, GivenPair, int, int]] = {
     "HuggingFaceH4/ultrafeedback_binarized": (
@@ -60,13 +49,6 @@ SHAPES: dict[str, tuple[list[Row], str, GivenPair, int, int]] = {
         1,
         1,
     ),
-    "trl-lib/ultrafeedback_binarized": (
-        [{**ANSWERS, "score_chosen": 8.0, "score_rejected": 2.5}],
-        "columns: {prompt: null}",
-        CHAT,
-        1,
-        0,
-    ),
     "Anthropic/hh-rlhf": (
         [
             {"chosen": f"{DIALOGUE} I can.", "rejected": f"{DIALOGUE} I can't."},
@@ -76,22 +58,6 @@ SHAPES: dict[str, tuple[list[Row], str, GivenPair, int, int]] = {
         GivenPair(DIALOGUE, " I can.", " I can't."),
         1,
         1,
-    ),
-    "argilla/distilabel-intel-orca-dpo-pairs": (
-        [
-            {
-                "system": "",
-                "input": "Why?",
-                "chosen": "Because.",
-                "rejected": "No.",
-                "status": "ok",
-            },
-            {"system": "", "input": "So?", "chosen": "So.", "rejected": "So.", "status": "tie"},
-        ],
-        "columns: {prompt: input}\nwhere: {status: ok}",
-        TEXT,
-        1,
-        0,
     ),
     "openai/summarize_from_feedback": (
         [
@@ -103,21 +69,6 @@ SHAPES: dict[str, tuple[list[Row], str, GivenPair, int, int]] = {
         " choice: {column: choice, value: 0}}",
         TEXT,
         2,
-        0,
-    ),
-    "stanfordnlp/SHP": (
-        either("human_ref_A", "human_ref_B", history=("Why?", "Why?"), labels=(1, 0)),
-        "columns: {prompt: history, chosen: human_ref_A, rejected: human_ref_B,"
-        " choice: {column: labels, value: 1}}",
-        TEXT,
-        2,
-        0,
-    ),
-    "sharded parquet": (
-        [{"prompt": "Why?", "chosen": "Because.", "rejected": "No."} for _ in range(3)],
-        "",
-        TEXT,
-        3,
         0,
     ),
     "csv.gz": (
@@ -162,20 +113,14 @@ def build_repo(folder: Path, name: str) -> None:
 
 def write(path: Path, rows: list[Row]) -> dict[str, str]:
     """A file of rows, in the format that its name says; its section, pinned."""
-    kind = path.suffixes[0]
-    if kind == ".parquet":
+    if ".parquet" in path.suffixes:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     else:
-        if kind == ".csv":
-            text = io.StringIO()
-            writer = csv.DictWriter(text, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-            content = text.getvalue()
-        elif kind == ".json":
-            content = json.dumps(rows)
-        else:
-            content = "".join(json.dumps(row) + "\n" for row in rows)
-        data = content.encode()
+        text = {
+            ".csv": lambda: pandas.DataFrame(rows).to_csv(index=False),
+            ".json": lambda: json.dumps(rows),
+            ".jsonl": lambda: "".join(json.dumps(row) + "\n" for row in rows),
+        }[path.suffixes[0]]()
+        data = text.encode()
         path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

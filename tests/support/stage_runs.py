@@ -1,5 +1,4 @@
-"""Real stages on a tiny workspace, each in a process of its own that starts in a fraction of a
-second: forked from one that has imported the libraries."""
+"""Real stages on a tiny workspace, each in a process forked from one with the libraries loaded."""
 
 import hashlib
 import multiprocessing
@@ -14,8 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tests.support import clone, embedded_fakes
-from tests.support.settings import copy_settings
+from tests.support import embedded_fakes
+from tests.support.settings import ROOT, copy_settings, edited_study, set_knobs
 
 STAGES = ("check", "prepare", "generate", "score", "pair", "split", "train", "evaluate")
 _FORKS = multiprocessing.get_context("forkserver")
@@ -40,12 +39,12 @@ def run(
     """Run a stage as `python -m stages.STAGE` would be in `workspace`, to its end or its death."""
     said = [workspace.with_name(f"{workspace.name}.{stream}") for stream in ("stdout", "stderr")]
     # The forks' parent begins without pytest's path.
-    os.environ.setdefault("PYTHONPATH", str(clone.ROOT))
+    os.environ.setdefault("PYTHONPATH", str(ROOT))
     process = _FORKS.Process(target=_run, args=(stage, workspace, said, environment))
     process.start()
     while killed_when and process.is_alive() and not killed_when():
         time.sleep(0.001)
-    process.join(timeout=0 if killed_when else 120)
+    process.join(timeout=0 if killed_when else 600)
     process.kill()  # nothing to a process that has ended
     process.join()
     return Ended(process.exitcode, *(path.read_text(encoding="utf-8") for path in said))
@@ -77,8 +76,11 @@ class Workspace:
 
 
 def finished_workspace(scratch: Path) -> Workspace:
-    """All stages' outputs, with a random model of 33,440 parameters: made once in a test run and
-    copied into `scratch`, a folder of pytest's."""
+    """The study embedded with stand-ins of its packages, few prompts and tokens, and a random model
+    of 33,440 parameters, after all stages.
+
+    It is made once in a test run and copied into `scratch`, a folder of pytest's.
+    """
     base = scratch.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else scratch.parent
     made, packages = base / "finished", base / "packages"
     environment = embedded_fakes.pip_environment(packages)
@@ -86,7 +88,20 @@ def finished_workspace(scratch: Path) -> Workspace:
         if not (made / "results/metrics.json").exists():
             (made / "user_data").mkdir(parents=True)
             copy_settings(made)
-            clone.shrink(made, embedded_fakes.build(packages))
+            fakes = embedded_fakes.build(packages)
+            set_knobs(made, study="embedded", loss="sigmoid", beta=0.1, lr="auto")
+            with edited_study(made) as study:
+                study["prepare"]["model"]["sha256"] = fakes.model_sha256
+                study["prepare"]["snippets"]["sha256"] = fakes.snippets_sha256
+                study["prepare"]["judge"]["sha256"] = fakes.judge_sha256
+                study["prepare"] |= {"train_prompts": 10, "heldout_prompts": 8}
+                study["generate"]["train"]["max_new_tokens"] = 8
+                study["generate"]["heldout"]["max_new_tokens"] = 8
+                # A shape of the tests' own, so that the default study's may change.
+                study["pair"]["ranks"] = [[1, 4], [1, 5], [1, 6], [2, 6], [3, 6], [4, 6]]
+                study["split"]["test_size"] = 0.2
+                study["train"] |= {"epochs": 2, "pairs_per_step": 12}
+                study["evaluate"]["distinct_budget"] = 50
             run_all(STAGES, made, **environment)
     shutil.copytree(made, scratch / "workspace")
     return Workspace(scratch / "workspace", environment)

@@ -2,6 +2,7 @@
 
 import string
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -24,24 +26,18 @@ VOCABULARY = 37
 END = 0
 
 
+_SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "max_position_embeddings": 128}
+_SIZES |= {"initializer_range": 0.4, "eos_token_id": END}  # far from uniform, so that mistakes show
+
+
 def llama(dtype: torch.dtype = torch.float64, vocabulary: int = VOCABULARY) -> LlamaForCausalLM:
     """Two layers, four heads on two key-value heads.
 
     In float64 its norms are PyTorch's, since Transformers' own round to float32.
     """
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        initializer_range=0.4,  # far from uniform, so that mistakes show
-        eos_token_id=END,
-        bos_token_id=None,
-    )
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 24}
+    config = LlamaConfig(vocab_size=vocabulary, bos_token_id=None, **_SIZES, **heads)
     model = LlamaForCausalLM(config)
     if dtype == torch.float64:
         for layer in model.model.layers:
@@ -51,23 +47,12 @@ def llama(dtype: torch.dtype = torch.float64, vocabulary: int = VOCABULARY) -> L
     return _ready(model, dtype)
 
 
-def gpt2(dtype: torch.dtype = torch.float64, dropout: float = 0.0) -> GPT2LMHeadModel:
-    """Two layers, two heads, absolute positions."""
+def gpt2(dtype: torch.dtype = torch.float64) -> GPT2LMHeadModel:
+    """Two layers, two heads, absolute positions, without dropout."""
     torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=VOCABULARY,
-        n_embd=16,
-        n_layer=2,
-        n_head=2,
-        n_positions=128,
-        initializer_range=0.4,
-        resid_pdrop=dropout,
-        embd_pdrop=dropout,
-        attn_pdrop=dropout,
-        eos_token_id=END,
-        bos_token_id=END,
-    )
-    return _ready(GPT2LMHeadModel(config), dtype)
+    dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    sizes = _SIZES | {"vocab_size": VOCABULARY, "num_attention_heads": 2}
+    return _ready(GPT2LMHeadModel(GPT2Config(bos_token_id=END, **sizes, **dropout)), dtype)
 
 
 def _ready(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
@@ -75,14 +60,22 @@ def _ready(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     return model.to(dtype).eval()
 
 
+def save_random(
+    kind: type[PreTrainedModel], config: PreTrainedConfig, folder: Path, seed: int = 0, **more: bool
+) -> None:
+    """Save a model of random weights that follow from `seed` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        kind(config, **more).save_pretrained(folder)
+
+
 def tokenizer() -> PreTrainedTokenizerFast:
     """A word an id: "0", "1", …; the first ends a text."""
     words = {str(number): number for number in range(VOCABULARY)}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(WordLevel(words, unk_token="1")),  # noqa: S106 - no password
-        eos_token=str(END),
-        pad_token=str(END),
-    )
+    backend = Tokenizer(WordLevel(words, unk_token="1"))  # noqa: S106 - no password
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    ends = {"eos_token": str(END), "pad_token": str(END)}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **ends)
 
 
 def sentencepiece_like(append_end: bool = False) -> PreTrainedTokenizerFast:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pyarrow.csv
 import pyarrow.parquet
-import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -22,6 +21,8 @@ from transformers import (
     Qwen2ForCausalLM,
     Qwen2ForSequenceClassification,
 )
+
+from tests.support.tiny import save_random
 
 EXAMPLES = Path(__file__).parents[2] / "user_data"
 END = "<|endoftext|>"
@@ -69,17 +70,8 @@ def _save(kind: type[PreTrainedModel], folder: Path, seed: int = 0, **more: int)
     size |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512}
     ends = {"bos_token_id": None, "eos_token_id": words.eos_token_id}
     ends |= {"pad_token_id": words.pad_token_id, "tie_word_embeddings": True}
-    config = Qwen2Config(
-        vocab_size=len(words),
-        initializer_range=0.3,
-        **size,
-        **ends,
-        **more,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = kind(config)
-    model.save_pretrained(folder)
+    config = Qwen2Config(vocab_size=len(words), initializer_range=0.3, **size, **ends, **more)
+    save_random(kind, config, folder, seed)
     words.save_pretrained(folder)
 
 

@@ -10,16 +10,15 @@ import torch
 from peft import PeftConfig
 
 from fdpo.config.params import check_params
-from fdpo.config.study import Lora, Train
+from fdpo.config.study import Lora
 from fdpo.config.yaml_files import read_yaml
 from fdpo.core.errors import UserError
 from fdpo.core.files import write_json
-from fdpo.evaluation import policy as policy_module
 from fdpo.evaluation.policy import load_policy, trained_objective
 from fdpo.losses import Objective
 from fdpo.models.causal_lm import check_modules, load_causal_lm
 from fdpo.training.saved_policy import save_policy
-from fdpo.training.trl_config import dpo_config, lora_config
+from fdpo.training.trl_config import lora_config
 from tests.support import tiny, tiny_trainer
 from tests.support.clone import ROOT
 
@@ -89,25 +88,6 @@ def test_a_reference_held_in_bfloat16_is_trained_by_an_adapter_in_float32(comput
         assert weight.dtype == expected, name
 
 
-@pytest.mark.parametrize(
-    ("dtype", "bfloat16"), [(None, False), ("float32", False), ("bfloat16", True)]
-)
-def test_products_are_computed_as_params_say(dtype, bfloat16, tmp_path):
-    section = params()[1]["train"]
-    train = Train.model_validate(section if dtype is None else section | {"dtype": dtype})
-    assert dpo_config(train, 1e-3, 1, tmp_path).bf16 is bfloat16
-
-
-def test_the_objective_holds_what_params_do_and_no_absent_default():
-    plain = check_params(*params()).trained_with
-    assert "dtype" not in plain
-    assert "rslora" not in plain["lora"]
-    lora = {"r": 4, "alpha": 8, "target_modules": "all-linear", "rslora": True}
-    changed = check_params(*params(lora=lora, dtype="bfloat16")).trained_with
-    assert changed["dtype"] == "bfloat16"
-    assert changed["lora"] == lora
-
-
 def test_settings_of_the_loss_reach_the_objective_and_its_record(tmp_path):
     wanted = {"normalize": "mean", "label_smoothing": 0.1, "chosen_nll": 0.2}
     settings = check_params(*params(**wanted))
@@ -118,31 +98,9 @@ def test_settings_of_the_loss_reach_the_objective_and_its_record(tmp_path):
     assert trained_objective(tmp_path) == settings.objective
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"normalize": "max"}, r"train.normalize = 'max': Input should be 'sum' or 'mean'"),
-        ({"label_smoothing": 0.5}, "train.label_smoothing = 0.5: Input should be less than 0.5"),
-        ({"chosen_nll": -1.0}, "train.chosen_nll = -1.0: .* greater than or equal to 0"),
-        ({"label_smoothing": 0.1, "label_noise": 0.2}, "train: .* corrects for them; remove"),
-    ],
-)
-def test_settings_of_the_loss_that_mean_nothing_are_refused(wrong, said):
-    with pytest.raises(UserError, match=f"^studies/embedded.yaml: {said}"):
-        check_params(*params(**wrong))
-
-
 def test_weights_held_in_bfloat16_are_not_trained_themselves():
     knobs, study = params("imdb", lora=None)
     assert check_params(knobs, study)
     study["prepare"]["reference"]["dtype"] = "bfloat16"
     with pytest.raises(UserError, match=r"studies/imdb.yaml: train.lora = null"):
         check_params(knobs, study)
-
-
-def test_a_policy_that_is_a_whole_model_is_checked_as_the_reference_is(tmp_path, monkeypatch):
-    folder = saved_reference(tmp_path / "policy")
-    checked = []
-    monkeypatch.setattr(policy_module, "probe_model", lambda *of: checked.append(of))
-    policy = load_policy(tiny.llama(torch.float32), folder, longest=9)
-    assert checked == [(policy, 9)]

@@ -1,6 +1,6 @@
 """Train under FSDP on CPU processes: Accelerate shards over GPUs alone, so it is shown some.
 
-accelerate launch --config_file launch/fsdp.yaml --num_processes 2 -m tests.support.run_sharded
+accelerate launch --config_file launch/fsdp.yaml --num_processes 2 -m tests.run.sharded
 """
 
 from accelerate import PartialState
