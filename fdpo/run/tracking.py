@@ -58,7 +58,7 @@ class Logbook:
                 for model, completions in (("reference", row.reference), ("policy", row.policy))
                 for completion in completions
             ]
-            columns = [column for column in SAMPLE_COLUMNS if column in rows[0]]
+            columns = [name for name in SAMPLE_COLUMNS if all(name in row for row in rows)]
             data = [[row[column] for column in columns] for row in rows]
             run.log({"samples": wandb.Table(columns=[*columns], data=data)})
 

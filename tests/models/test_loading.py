@@ -74,7 +74,7 @@ def quantise(weights) -> None:
         (lambda weights: weights.pop("lm_head.weight"), "no weights for lm_head.weight"),
         (
             lambda weights: {k.replace(".mlp.", ".mlp.module."): v for k, v in weights.items()},
-            r"mlp\.module\.down_proj.* names model.layers.0.mlp.down_proj.weight: a wrapper",
+            r"holds weights model\.layers\.0\.mlp\.module\.down_proj\.weight, which",
         ),
     ],
 )  # fmt: skip

@@ -123,7 +123,7 @@ rows:
         ("name: hinge-b10", "name: a b", "rows.0.name = 'a b'"),
         ("seeds: [3]", "seeds: []", "seeds = []"),
         ("seeds: [3]", "seed: 3", "seed"),
-        ("beta: 10", "beta: [10]", "rows.0.beta"),
+        ("beta: 10", "beta: [10]", "row 'hinge-b10': beta = [10]"),
         ("params:", "lr_by_loss: {hinges: 1}\nparams:", "lr_by_loss.hinges"),
         ("beta: 10}", "beta: 10}, {name: hinge-b10, loss: fkl, beta: 1}", "row 'hinge-b10'"),
     ],
