@@ -151,8 +151,11 @@ def _untrained(evidence: Evidence) -> str:
 
 def _displacement(evidence: Evidence) -> str:
     changes = [point.mean("chosen_logp_change") for point in evidence.points]
-    fallen = [value for value in changes if value.high is not None and value.high < 0]
+    known = [value.high for value in changes if value.high is not None]
+    if not known:
+        return ""
+    fallen = sum(high < 0 for high in known)
     return (
-        f"On test pairs the chosen completions too become less likely in {len(fallen)} of"
-        f" {len(changes)} points."
+        f"On test pairs the chosen completions too become less likely in {fallen} of {len(known)}"
+        " points."
     )
