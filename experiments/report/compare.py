@@ -80,9 +80,10 @@ def score_at(rows: Sequence[RowResults], kl: float, score: str, axis: str = "kl"
     places = sorted(known)
     if len(places) < 2 or not places[0] <= kl <= places[-1]:
         return None
-    power = 0.5 if axis.endswith("kl") else 1.0
     values = [known[place] for place in places]
-    return float(np.interp(kl**power, np.array(places) ** power, values))
+    if axis.endswith("kl"):  # a forward KL near 0 may be estimated below it
+        return float(np.interp(kl**0.5, np.sqrt(np.clip(places, 0, None)), values))
+    return float(np.interp(kl, places, values))
 
 
 def scores_at(

@@ -54,7 +54,7 @@ class DiverseBeam(Strict):
 class Given(Strict):
     """No decoding: the completions come with the prompts.
 
-    `max_mismatch`, in nats a token, bounds the mean distance of the log-probabilities that come
+    `max_mismatch`, in nats per token, bounds the mean distance of the log-probabilities that come
     along from the reference's: engines in bfloat16 are at 0.02 to 0.05, another model above 0.2.
     """
 

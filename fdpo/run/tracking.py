@@ -46,7 +46,7 @@ class Logbook:
         self._try(lambda run: run.log(values, step=step))
 
     def results(self, metrics: dict[str, Any], samples: Iterable[SamplesOfPrompt]) -> None:
-        """Log final metrics, as the run's summary, and a table with a row a completion."""
+        """Log final metrics, as the run's summary, and a table with a row per completion."""
 
         def write(run: Any) -> None:
             import wandb

@@ -145,9 +145,9 @@ def test_what_a_chat_template_does_to_a_chat_is_refused_or_said(distilbert):
     known = TEMPLATE.replace("in messages", "in messages if message.role in ['user', 'assistant']")
     (distilbert / "chat_template.jinja").write_text(known)
     assert write(distilbert, 1, input="chat") == []
-    told = PromptedText("", "great", (ChatMessage(role="developer", content="Be brief"), *TURNS))
+    briefed = PromptedText("", "great", (ChatMessage(role="developer", content="Be brief"), *TURNS))
     with pytest.raises(UserError, match="leaves out messages of the role 'developer', of ''; set"):
-        scores_of(load_scorer(distilbert), [told])
+        scores_of(load_scorer(distilbert), [briefed])
 
     (distilbert / "chat_template.jinja").write_text(QWEN3 + "{{ strftime_now('%Y') }}")
     notes = write(distilbert, 1, input="chat")

@@ -1,4 +1,4 @@
-"""A text's score, alone and in any batch, whatever the classifier and its tokenizer say."""
+"""A text's score, alone and in any batch, for every kind of classifier and tokenizer."""
 
 from pathlib import Path
 

@@ -32,7 +32,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from fdpo.core.files import sha256
 
-LARGE = (".safetensors", ".bin", ".parquet")  # kept in LFS, whatever their size
+LARGE = (".safetensors", ".bin", ".parquet")  # kept in LFS at any size
 ADDRESS = re.compile(
     r"/(?P<part>api/|large/)?(?:(?P<kind>models|datasets)/)?(?P<repo>[\w.-]+/[\w.-]+)"
     r"(?:/(?P<call>revision|tree|paths-info|resolve)/(?P<rev>[^/]+))?(?:/(?P<path>.+))?$"

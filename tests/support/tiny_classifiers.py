@@ -86,7 +86,7 @@ def build(folder: Path, family: str, variant: Variant, appends_end: bool = True)
     """Write a random classifier of `family` into `folder`, as `save_pretrained` does."""
     words = tokenizer(variant, appends_end)
     special = {"pad_token_id": words.pad_token_id, "eos_token_id": 2, "bos_token_id": 0}
-    # Encoders take their padding from the config, whatever the tokenizer says.
+    # Encoders take their padding from the config, not from the tokenizer.
     if family in _ENCODERS or family == "opt":
         special["pad_token_id"] = 1
     settings = CONFIGS[family] | special

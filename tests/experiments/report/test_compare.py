@@ -43,6 +43,14 @@ def test_diversity_at_equal_reward_is_a_line_over_the_reward():
     assert score_at(rows, 0.5, "distinct_2", "reward_difference") is None
 
 
+def test_a_forward_kl_that_noise_puts_below_0_counts_as_0():
+    near, far = row(0.5, 0.2), row(4.0, 1.0)
+    near.metrics["forward_kl"] = Interval(-0.1, None, None)
+    far.metrics["forward_kl"] = Interval(4.0, None, None)
+    found = score_at([near, far], 1.0, "reward_difference", "forward_kl")
+    assert found == pytest.approx(0.5)  # half of the way from (0, 0) to √4
+
+
 def test_the_adjusted_score_is_taken_where_there_is_one():
     near, far = row(4.0, 1.0), row(9.0, 2.0)
     far.metrics["reward_difference_adjusted"] = Interval(3.0, None, None)
