@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # still C¹, and far beyond any log-ratio of a run that has not diverged.
 MAX_EXPONENT = 60.0
 MAX_DISTANCE = 1e6  # of the squared shape, whose square would overflow float32 past 1.8e19
+CAP = 2  # times its loss at the start: no more can a pair count against a policy than it can gain
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,17 @@ def f_dpo_loss(
     if objective.chosen_nll:
         losses = losses - objective.chosen_nll * chosen_logp / _known(chosen_lengths)
     return losses, chosen, rejected
+
+
+def capped(losses: Tensor, untrained: Tensor) -> Tensor:
+    """Each pair's loss, or `CAP` times that of the untrained policy where that is less.
+
+    [pairs] each. A run whose mean over test pairs is below the mean of `untrained` has optimised
+    its objective. The mean alone is no criterion: a few exponentials can rule it. Nor are the
+    median and the share that fell: but for ipo they only say which completion of a pair is
+    preferred, at any β.
+    """
+    return losses.minimum(CAP * untrained)
 
 
 def _known(lengths: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The policy that each loss has its minimum at, in closed form up to one number a prompt.
+"""The policy that each loss has its minimum at, in closed form up to one number per prompt.
 
 With labels of probability p_ij the population's minimum has β(g(ρ_i) − g(ρ_j)) = logit p_ij for the
 logistic shape, which Bradley–Terry rewards r meet exactly, and for the squared shape

@@ -26,7 +26,7 @@ SCORES = (PRIMARY, "judge_difference", "distinct_2")
 COMPARED = {
     "kl": SCORES,
     "forward_kl": SCORES,
-    PRIMARY: ("entropy", "distinct_2", "calibration_error"),
+    PRIMARY: ("entropy", "distinct_2", "good_distance", "calibration_error"),
 }
 AXES = {"kl": "KL", "forward_kl": "forward KL", PRIMARY: "reward gain"}
 

@@ -29,7 +29,9 @@ def curve_order(name: str) -> tuple[int, str]:
 
 def optimised(row: RowResults) -> bool | None:
     """Whether the capped loss of the test pairs ended below its start; None where not recorded."""
-    recorded = [value for _, value in row.curves.get(OBJECTIVE, [])]
+    recorded = [value for _, value in row.curves.get(OBJECTIVE, [])]  # by train.eval_every
+    if {"loss_capped", "loss_reference"} <= row.metrics.keys():
+        recorded = [row.metrics[name].value for name in ("loss_reference", "loss_capped")]
     if not recorded or recorded[0] is None:
         return None
     return recorded[-1] is not None and recorded[-1] < recorded[0]

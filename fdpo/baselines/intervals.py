@@ -55,13 +55,13 @@ def interval(value: float, standard_error: float, prompts: int, share: bool = Fa
 def mean_interval(per_prompt: np.ndarray, share: bool = False) -> Interval:
     """Mean over prompts, with Student's interval, or Wilson's for a share from 0 to 1.
 
-    per_prompt: [P], any unit, one number a prompt (itself a mean over the prompt's completions).
+    per_prompt: [P], any unit, one number per prompt (itself a mean over the prompt's completions).
 
     Raises ValueError when `per_prompt` is not a vector, is empty, or holds a NaN or an infinity.
     """
     per_prompt = np.asarray(per_prompt, dtype=np.float64)
     if per_prompt.ndim != 1 or per_prompt.size == 0:
-        raise ValueError(f"one number a prompt is needed, not an array of {per_prompt.shape}")
+        raise ValueError(f"one number per prompt is needed, not an array of {per_prompt.shape}")
     if not np.isfinite(per_prompt).all():
         raise ValueError(f"prompt {int(np.argmin(np.isfinite(per_prompt)))}: not a finite number")
     prompts = per_prompt.size

@@ -30,7 +30,7 @@ def distances(
 def summary(values: Sequence[float]) -> str:
     """Mean and 99th percentile of distances."""
     mean, high = np.mean(values), np.quantile(values, 0.99)
-    return f"{mean:.4f} nats a token on average, {high:.4f} at the 99th percentile"
+    return f"{mean:.4f} nats per token on average, {high:.4f} at the 99th percentile"
 
 
 def require_small(values: Sequence[float], bound: float) -> None:

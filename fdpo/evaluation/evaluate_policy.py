@@ -21,7 +21,8 @@ from fdpo.evaluation.cached_samples import CachedPrompt, CachedSample
 from fdpo.evaluation.inputs import EvaluationInputs
 from fdpo.evaluation.metric_groups import MetricTable, PairMeasures, SampleDivergences, Scores
 from fdpo.evaluation.metrics.divergence import TokenDivergences, token_divergences
-from fdpo.losses import Objective
+from fdpo.evaluation.metrics.diversity import good_distances
+from fdpo.losses import Objective, capped, f_dpo_loss
 from fdpo.models import causal_lm
 from fdpo.models.lm_head import lm_head
 from fdpo.models.logprobs import completion_hidden, pair_logps, sequence_logps
@@ -30,7 +31,13 @@ from fdpo.models.packing import pack
 from fdpo.models.text_tokens import completion_text
 from fdpo.run import partial_records
 from fdpo.run.processes import share_out
-from fdpo.scoring.scorer import PromptedText, Scorer, TokenizingScorer, scores_of
+from fdpo.scoring.scorer import (
+    EmbeddingScorer,
+    PromptedText,
+    Scorer,
+    TokenizingScorer,
+    scores_of,
+)
 
 Unigrams = list[list[list[int]]]  # token ids of each text of each prompt
 
@@ -119,7 +126,12 @@ def evaluate_policy(
             samples, divergences, measure_reference_samples(policy, batches)
         ),
         **metric_groups.diversity_metrics(
-            samples, texts, unigrams, evaluate.distinct_budget, streams
+            samples,
+            texts,
+            unigrams,
+            evaluate.distinct_budget,
+            streams,
+            distances_of_good(texts, rewards, inputs.judge),
         ),
         **metric_groups.preference_metrics(pairs, streams),
         **published,
@@ -150,13 +162,28 @@ def token_values(policy: PreTrainedModel, inputs: EvaluationInputs) -> Tensor | 
     return values
 
 
+def distances_of_good(
+    texts: Sequence[Sequence[str]], rewards: Scores, judge: Scorer | None
+) -> np.ndarray | None:
+    """`good_distances` of the policy's completions by the judge's embeddings, [prompts].
+
+    Good is more reward than half of the reference's samples have. None where the judge has no
+    embeddings.
+    """
+    if not isinstance(judge, EmbeddingScorer):
+        return None
+    embeddings = judge.embeddings([text for row in texts for text in row])
+    good = rewards.policy > np.median(rewards.reference)
+    return good_distances(embeddings.reshape(*good.shape, -1), good)
+
+
 def measure_test_pairs(
     policy: PreTrainedModel,
     pairs: Sequence[Pair],
     objective: Objective,
     tokens_per_forward: int,
 ) -> PairMeasures:
-    """Implicit rewards of the pairs, and how far the policy moved their log-probabilities.
+    """The pairs' implicit rewards and losses, and how far their log-probabilities have moved.
 
     The policy reads them in micro-batches of about `tokens_per_forward` tokens; the reference's
     log-probabilities are the recorded ones.
@@ -168,23 +195,20 @@ def measure_test_pairs(
         batch = batch.to(device())
         references = (batch.ref_chosen_logps, batch.ref_rejected_logps)
         with torch.inference_mode(), autocast():
-            sides = list(zip(pair_logps(policy, batch), references, batch.lengths, strict=True))
-            rewards = [objective.implicit_reward(*side).tolist() for side in sides]
-            changes = [(logps - reference).tolist() for logps, reference, _ in sides]
-        return rewards + changes
+            logps = pair_logps(policy, batch)
+            loss, *rewards = f_dpo_loss(objective, *logps, *references, *batch.lengths)
+            untrained, *_ = f_dpo_loss(objective, *references, *references, *batch.lengths)
+            changes = [after - before for after, before in zip(logps, references, strict=True)]
+        columns = [*rewards, *changes, capped(loss, untrained), untrained]
+        return [column.tolist() for column in columns]
 
     def pairs_of(batch: MicroBatch) -> int:
         return len(batch.indices)
 
     measured = zip(*share_out(measure, batches, "test pairs", pairs_of, "pairs"), strict=True)
-    chosen_reward, rejected_reward, chosen_change, rejected_change = map(np.concatenate, measured)
-    return PairMeasures(
-        chosen_reward=chosen_reward,
-        rejected_reward=rejected_reward,
-        chosen_logp_change=chosen_change,
-        rejected_logp_change=rejected_change,
-        prompts=np.array([pairs[index].id for index in order]),
-    )
+    columns = [np.concatenate(parts) for parts in measured]
+    columns.append(np.array([pairs[index].id for index in order]))
+    return PairMeasures(*columns)
 
 
 def measure_reference_samples(

@@ -60,6 +60,10 @@ class PairMeasures:
     chosen_logp_change: np.ndarray
     """ρ = log π − log π_ref of the chosen completions, in nats."""
     rejected_logp_change: np.ndarray
+    loss_capped: np.ndarray
+    """The pairs' own loss, as `fdpo.losses.capped` has it."""
+    loss_reference: np.ndarray
+    """Their loss where π is the reference."""
     prompts: np.ndarray
 
 
@@ -150,6 +154,7 @@ def diversity_metrics(
     unigrams: Sequence[Sequence[Sequence[int]]],
     budget: int,
     streams: RandomStreams,
+    good_distances: np.ndarray | None = None,
 ) -> MetricTable:
     """How varied the policy's samples are.
 
@@ -161,13 +166,14 @@ def diversity_metrics(
             decoded as those were; elsewhere the policy's own, of prompt and completion.
         budget: how many n-grams distinct-n looks at.
         streams: the run's random streams, for the subsamples of prompts.
+        good_distances: of `diversity.good_distances`, [prompts], where the judge embeds texts.
     """
     ids = [[completion.ids for completion in completions] for completions in samples]
 
     def over(function: Callable[[Sampled], float]) -> np.ndarray:
         return np.array([np.mean([function(completion) for completion in row]) for row in samples])
 
-    return {
+    table = {
         "distinct_1": distinct_interval(ids, 1, budget),
         "distinct_2": distinct_interval(ids, 2, budget),
         "unigram_entropy": _unigram_entropy(unigrams, streams("bootstrap", "unigram_entropy")),
@@ -178,6 +184,9 @@ def diversity_metrics(
             over(lambda completion: diversity.repeated_ngram_share(completion.ids, 4)), share=True
         ),
     }
+    if good_distances is not None and not np.isnan(good_distances).all():
+        table["good_distance"] = mean_interval(good_distances[~np.isnan(good_distances)])
+    return table
 
 
 def preference_metrics(pairs: PairMeasures, streams: RandomStreams) -> MetricTable:
@@ -202,8 +211,7 @@ def preference_metrics(pairs: PairMeasures, streams: RandomStreams) -> MetricTab
             "calibration_error", preferences.calibration_error, *rewards, share=True, kept=0.25
         ),
     }
-    for side in ("chosen", "rejected"):
-        name = f"{side}_logp_change"
+    for name in ("chosen_logp_change", "rejected_logp_change", "loss_capped", "loss_reference"):
         table[name] = over(name, lambda values: float(values.mean()), getattr(pairs, name))
     return table
 

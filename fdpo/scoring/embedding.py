@@ -111,6 +111,10 @@ class EmbeddingJudge(Scorer):
         """The encoder's token ids of each text, special tokens included, at any length."""
         return self.encoder.token_ids(texts)
 
+    def embeddings(self, texts: list[str]) -> np.ndarray:
+        """The embedding of each text: [texts, width] float64, of unit norm."""
+        return self.encoder.embeddings(self.encoder.token_ids(texts))
+
     def save(self, folder: str | Path) -> None:
         """Write scorer.json and the ridge weights beside the encoder's files in `folder`."""
         write_json(Path(folder) / SCORER_FILE, self.settings.model_dump())

@@ -90,6 +90,15 @@ class TokenizingScorer(Protocol):
         ...
 
 
+@runtime_checkable
+class EmbeddingScorer(Protocol):
+    """A scorer that reads texts as vectors, such as the sentence encoder's."""
+
+    def embeddings(self, texts: list[str]) -> np.ndarray:
+        """The embedding of each text: [texts, width] float64, of unit norm."""
+        ...
+
+
 def write_no_scorer(folder: Path) -> None:
     """Make `folder` say that the study has no such scorer."""
     with replacing(folder) as scratch:

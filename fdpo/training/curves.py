@@ -15,9 +15,7 @@ STEP_CURVES = {
     "learning_rate": "learning rate of the step",
 }
 # Over all test pairs, before, during and after training, where train.eval_every asks for it:
-# eval/NAME. The mean alone is no criterion: a few exponentials can rule it. Nor are the median and
-# the share: but for ipo they only say which completion of a pair is preferred, at any β. The capped
-# mean is the loss's own mean where no pair has lost more than it could have gained.
+# eval/NAME. `fdpo.losses.capped` says which of them is a criterion.
 TEST_PAIR_CURVES = {
     "loss": "mean loss per test pair",
     "loss_capped": "mean of each pair's loss, or twice the untrained policy's where that is less:"

@@ -18,7 +18,7 @@ from trl import DPOConfig, DPOTrainer
 
 from fdpo.core.errors import UserError
 from fdpo.core.records import Pair
-from fdpo.losses import Objective, f_dpo_loss
+from fdpo.losses import Objective, capped, f_dpo_loss
 from fdpo.models.causal_lm import turn_off_randomness
 from fdpo.models.logprobs import pair_logps
 from fdpo.models.micro_batches import MicroBatch, shard_step, to_trl_columns
@@ -26,8 +26,6 @@ from fdpo.training.pair_order import PromptOrder
 
 # How far the first step's policy may be from the recorded reference: bfloat16's rounding.
 START_NATS, START_NATS_PER_TOKEN = 0.25, 0.05
-# A test pair counts no more against a policy than twice its loss at the start: so much it can gain.
-CAP = 2
 
 
 class FDPOTrainer(DPOTrainer):
@@ -151,7 +149,7 @@ class FDPOTrainer(DPOTrainer):
         loss, margin, untrained = every.T
         metrics = {
             "eval_loss": loss.mean().item(),
-            "eval_loss_capped": loss.minimum(CAP * untrained).mean().item(),
+            "eval_loss_capped": capped(loss, untrained).mean().item(),
             "eval_loss_median": loss.quantile(0.5).item(),
             "eval_loss_fell": (loss < untrained).double().mean().item(),
             "eval_rewards/margins": margin.mean().item(),
@@ -187,7 +185,7 @@ class FDPOTrainer(DPOTrainer):
                 "logps/chosen": chosen_logps,
                 "logps/rejected": rejected_logps,
             }
-            for name, values in of_pairs.items():  # one a pair, for TRL's `log` to average
+            for name, values in of_pairs.items():  # one per pair, for TRL's `log` to average
                 self._metrics["train"][name] += values.detach().tolist()
         return losses.mean()
 

@@ -69,7 +69,7 @@ def test_one_prompt_has_a_value_but_no_spread():
 
 @pytest.mark.parametrize("wrong", [[], [[1.0, 2.0]], [1.0, np.nan], [np.inf, 0.0]])
 def test_mean_interval_refuses_what_is_not_a_vector_of_numbers(wrong):
-    with pytest.raises(ValueError, match=r"one number a prompt|not a finite"):
+    with pytest.raises(ValueError, match=r"one number per prompt|not a finite"):
         mean_interval(np.array(wrong))
 
 

@@ -83,7 +83,9 @@ def test_distances_are_per_token_and_in_the_record_beside_the_scores():
 
 
 def test_a_mean_beyond_the_bound_is_refused():
-    with pytest.raises(UserError, match=r"by 0\.3000 nats a token on average, 0\.3980 at the 99th"):
+    with pytest.raises(
+        UserError, match=r"by 0\.3000 nats per token on average, 0\.3980 at the 99th"
+    ):
         require_small([0.2, 0.4], 0.29)
     require_small([0.2, 0.4], 0.31)
     require_small([], 0.1)

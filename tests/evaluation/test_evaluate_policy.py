@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -77,3 +78,7 @@ def test_rewards_of_pairs_are_those_of_plain_passes(normalize):
             rewards.append(reward / len(ids) if normalize == "mean" else reward)
         by_prompt = dict(zip(found.prompts, getattr(found, f"{side}_reward"), strict=True))
         assert [by_prompt[0], by_prompt[1]] == pytest.approx(rewards, rel=1e-9)
+    margins = found.chosen_reward - found.rejected_reward
+    start = np.log(2)  # of no margin
+    assert found.loss_reference == pytest.approx(start)
+    assert found.loss_capped == pytest.approx(np.minimum(np.log1p(np.exp(-margins)), 2 * start))

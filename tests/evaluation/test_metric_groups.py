@@ -30,6 +30,8 @@ PAIRS = PairMeasures(
     rejected_reward=np.array([0.0, 3.0, -2.0]),
     chosen_logp_change=np.array([0.5, -1.0, -1.0]),
     rejected_logp_change=np.array([-2.0, -3.0, -4.0]),
+    loss_capped=np.array([0.5, 1.4, 0.2]),
+    loss_reference=np.array([0.7, 0.7, 0.7]),
     prompts=np.array([7, 7, 9]),
 )
 
@@ -60,7 +62,9 @@ def whole_table() -> metric_groups.MetricTable:
         **metric_groups.divergence_metrics(
             SAMPLES, [tokens(*[0.5] * 6), tokens(*[0.25] * 6)], RATIOS
         ),
-        **metric_groups.diversity_metrics(SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, STREAMS),
+        **metric_groups.diversity_metrics(
+            SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, STREAMS, np.array([0.4, np.nan, 0.6])
+        ),
         **metric_groups.preference_metrics(PAIRS, STREAMS),
     }
 
@@ -105,8 +109,11 @@ def test_divergences_are_sums_over_tokens_and_means_over_samples():
 
 def test_diversity_counts_tokens_of_completions():
     found = values(
-        metric_groups.diversity_metrics(SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, STREAMS)
+        metric_groups.diversity_metrics(
+            SAMPLES, TEXTS, [[[1], [2]], [[1], [1]]], 8, STREAMS, np.array([0.4, np.nan, 0.6])
+        )
     )
+    assert found["good_distance"] == 0.5  # of the prompts with two good samples
     assert found["length"] == 3.0
     assert found["finished"] == 0.5
     assert found["repeated_4grams"] == 0.0
@@ -121,6 +128,8 @@ def test_preferences_count_pairs():
     assert 0 <= found["calibration_error"] <= 1
     assert found["chosen_logp_change"] == pytest.approx(-0.5)
     assert found["rejected_logp_change"] == pytest.approx(-3.0)
+    assert found["loss_capped"] == pytest.approx(0.7)
+    assert found["loss_reference"] == pytest.approx(0.7)
 
 
 def test_the_table_has_every_declared_metric_and_equal_seeds_give_it_again():

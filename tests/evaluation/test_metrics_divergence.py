@@ -208,7 +208,7 @@ def test_agrees_with_scipy_whatever_the_tile(tile_tokens):
 
 
 def test_a_policy_near_the_reference_keeps_its_digits():
-    """A KL of 1e-4 nats a token, under normalisers near 10: float32 differences must not drown."""
+    """A KL of 1e-4 nats per token, normalisers near 10: float32 differences must not drown."""
     draws = stream(0, "near")
     reference = draws.normal(scale=2, size=(32, 20_000)).astype(np.float32)
     policy = reference + draws.normal(scale=0.014, size=reference.shape).astype(np.float32)

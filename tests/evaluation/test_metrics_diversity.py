@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fdpo.baselines.distinct import distinct_interval, distinct_n
 from fdpo.core.randomness import stream
 from fdpo.evaluation.metrics.diversity import (
+    good_distances,
     repeated_ngram_share,
     self_bleu,
     unigram_entropy,
@@ -140,3 +141,12 @@ def test_self_bleu_lies_in_its_range_and_knows_no_order(texts):
     value = self_bleu(texts)
     assert 0 <= value <= 1
     assert self_bleu(texts[::-1]) == pytest.approx(value, abs=1e-12)
+
+
+def test_distances_of_good_samples_leave_out_bad_ones_and_prompts_without_two():
+    """By hand: unit vectors at 0°, 90° and 180°, whose cosines are 0, -1 and 0."""
+    embeddings = np.array([[[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]] * 3)
+    good = np.array([[True, True, True], [True, False, True], [False, True, False]])
+    found = good_distances(embeddings, good)
+    assert found[:2].tolist() == [(1 + 2 + 1) / 3, 2.0]
+    assert np.isnan(found[2])

@@ -14,7 +14,7 @@ CACHE_ROWS = 16  # rows of [V] worked on at once: a few 3 MB buffers stay in a C
 
 @dataclass(frozen=True)
 class TokenDivergences:
-    """One number a sampled token, all [T] float64 on the CPU, in nats.
+    """One number per sampled token, all [T] float64 on the CPU, in nats.
 
     π and r are the policy's and the reference's next-token distributions over the vocabulary at
     that token's place, m = (π + r) / 2. Every sum runs over the whole vocabulary.
@@ -64,7 +64,7 @@ def token_divergences(
     if policy_hidden.shape != hidden_shape or reference_hidden.shape != hidden_shape:
         raise ValueError(
             f"hidden states of {tuple(policy_hidden.shape)} and {tuple(reference_hidden.shape)}: "
-            f"{hidden_shape} is needed, one row a sampled token"
+            f"{hidden_shape} is needed, one row per sampled token"
         )
     if policy_head.weight.shape != reference_head.weight.shape:
         raise ValueError(
@@ -138,7 +138,7 @@ def _dot(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def sequence_kl(kl: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
-    """Rao-Blackwellised estimate of the sequence-level KL(π‖π_ref): [N] nats, one a completion.
+    """Rao-Blackwellised estimate of the sequence-level KL(π‖π_ref): [N] nats, one per completion.
 
     sum_t KL(π(.|x, y_<t) ‖ π_ref(.|x, y_<t)) over the completion's tokens, with end-of-text where
     it was sampled. Unbiased for y drawn from π untruncated at temperature 1 (where a length limit

@@ -1,4 +1,4 @@
-"""How varied the samples are: four measures of token ids and texts.
+"""How varied the samples are: four measures of token ids and texts, and one of embeddings.
 
 None of them knows a special token. The caller hands over the tokens to be measured: a
 completion's ids without prompt, without padding and without what follows end-of-text.
@@ -70,3 +70,18 @@ def self_bleu(texts: Sequence[str], max_order: int = 4) -> float:
         others = [*texts[:index], *texts[index + 1 :]]
         scores.append(bleu.sentence_score(text, others).score / 100)
     return min(1.0, float(np.mean(scores)))  # equal texts score 1 + 4e-16 by sacrebleu's rounding
+
+
+def good_distances(embeddings: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """Each prompt's mean cosine distance of two of its good samples: [P], 0 (equal) to 2.
+
+    Diversity that noise alone can't raise: only samples that pass a bar of quality count, as in
+    arXiv 2504.12522. NaN where a prompt has fewer than two.
+
+    embeddings: [P, S, width], of unit norm; good: [P, S] bool.
+    """
+    distances = 1 - embeddings @ embeddings.swapaxes(1, 2)
+    pairs = np.triu(good[:, :, None] & good[:, None, :], k=1)
+    counts = pairs.sum(axis=(1, 2))
+    sums = (distances * pairs).sum(axis=(1, 2))
+    return np.divide(sums, counts, out=np.full(len(good), np.nan), where=counts > 0)

@@ -65,7 +65,7 @@ def calibration_error(chosen: np.ndarray, rejected: np.ndarray, bins: int = 10) 
 def reliability_curve(
     chosen: np.ndarray, rejected: np.ndarray, bins: int = 10
 ) -> list[dict[str, float]]:
-    """The bins behind `calibration_error`, for a plot: one row a bin that is not empty, ascending.
+    """The bins behind `calibration_error`, for a plot: one row per non-empty bin, ascending.
 
     confidence: mean of max(p, 1 - p) in the bin; accuracy: share that is right, ties half; count:
     pairs. The calibration error is the count-weighted mean of |accuracy - confidence|.

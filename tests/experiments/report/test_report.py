@@ -54,6 +54,11 @@ def test_rows_that_did_not_optimise_are_in_no_comparison(evidence):
     assert optimised(row) is None
     failed = row.model_copy(update={"curves": {OBJECTIVE: [(0, 0.7), (16, 0.8)]}})
     assert optimised(failed) is False
+    measured = {
+        "loss_reference": Interval(0.7, None, None),
+        "loss_capped": Interval(0.6, None, None),
+    }
+    assert optimised(failed.model_copy(update={"metrics": row.metrics | measured})) is True
     before = scores_at({"sigmoid": curves["sigmoid"]}, 4.0, "reward_difference")
     point.rows[1] = failed
     try:
