@@ -42,6 +42,9 @@ def branch_attention(
     *,
     gather_index: Tensor,
     output_index: Tensor,
+    prompt_index: Tensor | None = None,
+    branch_index: Tensor | None = None,
+    prompt_lengths: Tensor | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -51,28 +54,42 @@ def branch_attention(
 
     The sequences are laid out right-padded, so causality alone keeps padding out of every output
     that is read back, and without a window that binds the mask-free kernel serves. A window counts
-    tokens of the sequence, not of the row. A shared prompt's queries are computed once per branch;
-    that is attention alone, a small part of the work.
+    tokens of the sequence, not of the row.
+
+    gather_index: [S, L], the token of each place of each sequence. output_index: [T], where each
+    token's output stands among those of all queries. prompt_index, branch_index: [prompts, P] and
+    [S, C], the tokens of prompts and of the sequences behind them, whose queries then are computed
+    apart, so that a shared prompt's are computed once; without them, once per sequence.
+    prompt_lengths: [S].
     """
     _require_known(module, others)
-    query, key, value = (_unpack(states, gather_index) for states in (query, key, value))
-    length = query.shape[2]
-    mask = None
-    if sliding_window is not None and sliding_window < length:
-        mask = _window_mask(length, sliding_window, query.device)
-    if softcap is None:
-        out = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=scaling,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
+
+    def attend(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
+        q, k, v = _unpack(query, queries), _unpack(key, keys), _unpack(value, keys)
+        if softcap is not None:
+            out = _capped(q, k, v, mask, scaling, softcap)
+        else:
+            gqa, causal = q.shape[1] != k.shape[1], mask is None
+            out = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, is_causal=causal, scale=scaling, enable_gqa=gqa
+            )
+        return out.transpose(1, 2).flatten(0, 1)
+
+    def causal(length: int) -> Tensor | None:
+        """The mask of `length` queries from a sequence's start on, where a window binds."""
+        if sliding_window is None or sliding_window >= length:
+            return None
+        return _mask(torch.zeros((), device=query.device), length, length, sliding_window)
+
+    longest = gather_index.shape[1]
+    if prompt_index is None or branch_index is None or prompt_lengths is None:
+        out = attend(gather_index, gather_index, causal(longest))
     else:
-        out = _capped(query, key, value, mask, scaling, softcap)
-    return out.transpose(1, 2).flatten(0, 1).index_select(0, output_index).unsqueeze(0), None
+        of_prompts = attend(prompt_index, prompt_index, causal(prompt_index.shape[1]))
+        starts = prompt_lengths[:, None, None, None]
+        mask = _mask(starts, branch_index.shape[1], longest, sliding_window or longest)
+        out = torch.cat([of_prompts, attend(branch_index, gather_index, mask)])
+    return out.index_select(0, output_index).unsqueeze(0), None
 
 
 def cached_attention(
@@ -105,9 +122,13 @@ def _require_known(module: nn.Module, others: dict[str, Any]) -> None:
             raise UnknownAttention(f"{type(module).__name__} asks its attention for {name}")
 
 
-def _window_mask(length: int, window: int, device: torch.device) -> Tensor:
-    """[length, length], true where a query may attend to a key: the last `window` up to itself."""
-    distance = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)
+def _mask(start: Tensor, queries: int, keys: int, window: int) -> Tensor:
+    """[…, queries, keys], true where a query may attend to a key: the last `window` up to itself.
+
+    `start` is the first query's place among the keys, of a shape that broadcasts.
+    """
+    places = torch.arange(queries, device=start.device)[:, None] + start
+    distance = places - torch.arange(keys, device=start.device)
     return (distance >= 0) & (distance < window)
 
 
@@ -128,7 +149,8 @@ def _capped(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = softcap * torch.tanh(query @ key.transpose(2, 3) * scale / softcap)
     if mask is None:
-        mask = _window_mask(key.shape[2], key.shape[2], key.device)[-query.shape[2] :]
+        missing = torch.tensor(key.shape[2] - query.shape[2], device=key.device)
+        mask = _mask(missing, query.shape[2], key.shape[2], key.shape[2])
     # The lowest finite number, as Transformers has it: a row of padding alone stays free of NaN.
     scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     weights = scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))

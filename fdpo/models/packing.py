@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+SPLIT_FROM = 2**18  # (query, key) places of a head that attending to a prompt once must save
+
 
 @dataclass(frozen=True)
 class Branches:
@@ -23,6 +25,7 @@ class Branches:
     predictor_index: Tensor  # [C], the token of T whose hidden state predicts a completion token
     targets: Tensor  # [C], the completion token ids
     sequence: Tensor  # [C], the sequence that each completion token belongs to
+    prompt_lengths: Tensor  # [S]
 
     @property
     def sequences(self) -> int:
@@ -31,8 +34,28 @@ class Branches:
 
     @property
     def attention(self) -> dict[str, Tensor]:
-        """What the model passes on to `branch_attention`."""
-        return {"gather_index": self.gather_index, "output_index": self.output_index}
+        """What the model passes on to `branch_attention`: split where that saves much."""
+        whole = {"gather_index": self.gather_index, "output_index": self.output_index}
+        starts, (sequences, longest) = self.prompt_lengths, self.gather_index.shape
+        firsts, prompts = self.gather_index[:, 0].unique(return_inverse=True)
+        prompt, branch = int(starts.max()), max(1, int(self.sequence.bincount().max()) - 1)
+        split = len(firsts) * prompt**2 + sequences * branch * longest
+        if sequences * longest**2 - split < SPLIT_FROM:
+            return whole
+        device = starts.device
+        # A prompt and its branches stand in a row each; what lies beyond their ends is not read.
+        prompt_index = firsts[:, None] + torch.arange(prompt, device=device)
+        places = starts[:, None] + torch.arange(branch, device=device)
+        owner, place = self.output_index // longest, self.output_index % longest
+        start = starts[owner]
+        of_branch = len(firsts) * prompt + owner * branch + place - start
+        return {
+            "gather_index": self.gather_index,
+            "output_index": of_branch.where(place >= start, prompts[owner] * prompt + place),
+            "prompt_index": prompt_index.clamp(max=self.input_ids.shape[1] - 1),
+            "branch_index": self.gather_index.gather(1, places.clamp(max=longest - 1)),
+            "prompt_lengths": starts,
+        }
 
     def to(self, device: torch.device) -> "Branches":
         """The same on `device`."""
@@ -54,6 +77,7 @@ def pack(prompts: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> Br
     predictors: list[int] = []
     targets: list[int] = []
     sequence: list[int] = []
+    lengths: list[int] = []
     for prompt, completions in prompts:
         if not prompt or not all(completions):
             raise ValueError("a prompt and each of its completions need at least one token")
@@ -68,6 +92,7 @@ def pack(prompts: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> Br
             targets.extend(completion)
             sequence.extend([len(sequences)] * len(completion))
             sequences.append(prefix + branch)
+            lengths.append(len(prompt))
     gather_index = pad_sequence(list(map(torch.tensor, sequences)), batch_first=True)
     return Branches(
         input_ids=torch.tensor([input_ids]),
@@ -77,6 +102,7 @@ def pack(prompts: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> Br
         predictor_index=torch.tensor(predictors),
         targets=torch.tensor(targets),
         sequence=torch.tensor(sequence),
+        prompt_lengths=torch.tensor(lengths),
     )
 
 

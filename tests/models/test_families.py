@@ -10,7 +10,7 @@ from transformers.utils.logging import set_verbosity_error
 from fdpo.core.errors import UserError
 from fdpo.decoding.decoder_probe import probe_model
 from fdpo.decoding.sampling import sample
-from fdpo.models import attention, logprobs, packing_probe
+from fdpo.models import attention, logprobs, packing, packing_probe
 from fdpo.models.causal_lm import attention_implementation, cached_attention
 from fdpo.models.lm_head import LMHead, lm_head
 from fdpo.models.logprobs import sequence_logps
@@ -136,6 +136,12 @@ def test_the_probe_sees_scales_caps_biases_and_windows_that_are_not_kept(monkeyp
         torch.nn.init.normal_(bias)  # from 0, where nothing would be seen
     with pytest.raises(UserError, match=r"other log-probabilities .* nats per token"):
         probe_model(model, 40)
+
+
+@pytest.mark.parametrize("name", ["Mistral", "Gemma 2", "Gemma 3"])
+def test_windows_and_caps_hold_where_prompts_are_attended_to_once(monkeypatch, name):
+    monkeypatch.setattr(packing, "SPLIT_FROM", -(2**30))
+    probe_model(SUPPORTED[name].build(), 40)
 
 
 @pytest.mark.parametrize("keyword", ["s_aux", "position_bias", "dropout", "is_causal"])

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from fdpo.models import packing
 from fdpo.models.logprobs import sequence_logps
-from fdpo.models.packing import pack
+from fdpo.models.packing import SPLIT_FROM, pack
 from tests.support import tiny
 
 
@@ -18,6 +19,7 @@ def test_two_completions_of_a_prompt_by_hand():
     assert branches.predictor_index.tolist() == [1, 2, 3, 1, 4, 5]
     assert branches.targets.tolist() == [7, 8, 9, 4, 2, 1]
     assert branches.sequence.tolist() == [0, 0, 0, 1, 2, 2]
+    assert branches.prompt_lengths.tolist() == [2, 2, 1]
     assert branches.sequences == 3
 
 
@@ -40,9 +42,12 @@ BATCHES = {
 @pytest.mark.parametrize("prompts", BATCHES.values(), ids=BATCHES)
 @pytest.mark.parametrize("build", [tiny.llama, tiny.gpt2])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("split_from", [SPLIT_FROM, -(2**30)], ids=["whole", "split"])
 def test_packed_log_probabilities_are_those_of_plain_forward_passes(
-    prompts, build, dtype, tolerance
+    prompts, build, dtype, tolerance, split_from, monkeypatch
 ):
+    monkeypatch.setattr(packing, "SPLIT_FROM", split_from)
+    assert ("prompt_index" in pack(prompts).attention) == (split_from < 0)
     model = build(dtype)
     with torch.no_grad():
         packed = sequence_logps(model, pack(prompts))
