@@ -10,7 +10,7 @@ from fdpo.models import causal_lm
 from fdpo.models.packing_probe import probe_packing
 from fdpo.run import processes, resume, tracking
 from fdpo.training import checkpoints
-from fdpo.training.callbacks import CurveFiles, CurveLogbook, TrainingProgress
+from fdpo.training.callbacks import CurveFiles, CurveLogbook, StopAfter, TrainingProgress
 from fdpo.training.saved_policy import save_policy
 from fdpo.training.trainer import FDPOTrainer
 from fdpo.training.trl_config import dpo_config, lora_config
@@ -55,6 +55,8 @@ def main() -> None:
         for callback in (ProgressCallback, PrinterCallback):  # which one depends on verbosity
             trainer.remove_callback(callback)
         trainer.add_callback(TrainingProgress())
+        if train.stop_after:
+            trainer.add_callback(StopAfter(train.stop_after))
         if processes.is_main():
             trainer.add_callback(CurveFiles(paths.TRAINING_RESULTS))
         trainer.add_callback(checkpoints.Checkpoints(work))

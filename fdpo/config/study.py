@@ -196,6 +196,7 @@ class Train(Strict):
     gradient_checkpointing: bool
     log_every: Count  # steps
     eval_every: Count | None = None  # steps between passes over the test pairs; else there are none
+    stop_after: Count | None = None  # steps of the same schedule: an earlier point of the same run
     dtype: Literal["float32", "bfloat16"] | None = None  # of products; by default as the device's
     normalize: Literal["sum", "mean"] = "sum"
     label_smoothing: BelowHalf = 0.0

@@ -52,6 +52,20 @@ class CurveLogbook(TrainerCallback):
         self.book.curves(_curves(logs or {}), state.global_step)
 
 
+class StopAfter(TrainerCallback):
+    """Ends training after `steps`, whose learning rates stay those of the whole run.
+
+    `max_steps` of Transformers would let the rate fall to 0 by then.
+    """
+
+    def __init__(self, steps: int):
+        self.steps = steps
+
+    def on_step_end(self, args, state, control, **_) -> None:
+        """Stop if it is time."""
+        control.should_training_stop |= state.global_step >= self.steps
+
+
 class TrainingProgress(TrainerCallback):
     """Shows the steps done, the loss and the time left.
 

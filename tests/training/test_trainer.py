@@ -13,6 +13,7 @@ from fdpo.core.errors import UserError
 from fdpo.losses import Objective, f_dpo_loss
 from fdpo.models.causal_lm import attention_implementation, is_linear
 from fdpo.models.micro_batches import micro_batches, to_trl_columns
+from fdpo.training.callbacks import StopAfter
 from fdpo.training.pair_order import PromptOrder
 from tests.models.families import SUPPORTED
 from tests.support import tiny, tiny_trainer
@@ -250,3 +251,18 @@ def test_the_own_objective_is_logged_before_during_and_after(tmp_path):
     logged = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
     assert [entry["step"] for entry in logged] == [0, 3, 6]
     assert logged[0]["eval_loss"] == pytest.approx(math.log(2), rel=1e-9)
+
+
+def test_a_run_that_stops_early_is_the_beginning_of_the_whole_one(tmp_path):
+    stopped, whole = (tiny_trainer.build(tiny.llama(), pairs(), tmp_path, ADAPTER) for _ in "ab")
+    copy_adapter(whole.model, stopped.model)
+    stopped.add_callback(StopAfter(2))
+    stopped.train()
+    whole.train()
+    assert stopped.state.global_step == 2 < whole.state.global_step
+
+    def rates_and_losses(trainer):
+        steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+        return [(entry["learning_rate"], entry["loss"]) for entry in steps]
+
+    assert rates_and_losses(stopped) == rates_and_losses(whole)[:2]
