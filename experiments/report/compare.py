@@ -156,18 +156,58 @@ def omnibus(scores: Scores, name: str) -> tuple[float, int, int] | None:
     within each seed, over the losses with three or more seeds and the seeds that all of them have.
     None where those are fewer than two losses or three seeds. `name` names the random stream.
     """
+    if (block := _block(scores)) is None:
+        return None
+    _, table = block
+    drawn = _exchanged(table, name)
+    observed = float((table.mean(axis=0) ** 2).sum())
+    return _share((drawn.mean(axis=1) ** 2).sum(axis=1), observed), *table.T.shape
+
+
+def permutation_ps(scores: Scores, name: str) -> dict[tuple[str, str], float]:
+    """p of each pair of the omnibus test's losses by permutation, corrected for all of them.
+
+    The share of exchanges of labels within seeds in which the largest |t| of any pair reaches the
+    pair's own (Westfall and Young's maxT). A check beside `compare`, which does not need that
+    losses have equal noise.
+    """
+    if (block := _block(scores)) is None:
+        return {}
+    names, table = block
+    pairs = list(combinations(range(len(names)), 2))
+
+    def t_of(tables: np.ndarray) -> np.ndarray:  # [..., seeds, losses] to [pairs, ...]
+        differences = np.array([tables[..., i] - tables[..., j] for i, j in pairs])
+        errors = differences.std(axis=-1, ddof=1) / len(table) ** 0.5
+        return abs(differences.mean(axis=-1)) / np.maximum(errors, np.finfo(float).tiny)
+
+    largest = t_of(_exchanged(table, name)).max(axis=0)
+    ps = (_share(largest, float(observed)) for observed in t_of(table))
+    return {(names[i], names[j]): p for (i, j), p in zip(pairs, ps, strict=True)}
+
+
+def _block(scores: Scores) -> tuple[list[str], np.ndarray] | None:
+    """Losses with three seeds or more, and what they have in common seeds, less the seed's mean.
+
+    The table is [seeds, losses]; None where there are fewer than two losses or three seeds.
+    """
     tested = {name: by for name, by in scores.items() if len(by) >= SEEDS_FOR_SPREAD}
     seeds = sorted(set.intersection(*(set(by) for by in tested.values()))) if tested else []
     if len(tested) < 2 or len(seeds) < SEEDS_FOR_SPREAD:
         return None
-    table = np.array([[by[seed] for seed in seeds] for by in tested.values()])
-    table = table - table.mean(axis=0)  # seeds are blocks
+    table = np.array([[by[seed] for by in tested.values()] for seed in seeds])
+    return list(tested), table - table.mean(axis=1, keepdims=True)
+
+
+def _exchanged(table: np.ndarray, name: str) -> np.ndarray:
+    """[permutations, seeds, losses]: labels exchanged within each seed."""
     rng = stream(0, "omnibus", name)
-    drawn = rng.permuted(np.broadcast_to(table.T, (PERMUTATIONS, *table.T.shape)), axis=2)
-    observed = (table.mean(axis=1) ** 2).sum()
-    exchanged = (drawn.mean(axis=1) ** 2).sum(axis=1)
-    p = (1 + int((exchanged >= observed * (1 - 1e-12)).sum())) / (PERMUTATIONS + 1)
-    return p, len(tested), len(seeds)
+    return rng.permuted(np.broadcast_to(table, (PERMUTATIONS, *table.shape)), axis=2)
+
+
+def _share(permuted: np.ndarray, observed: float) -> float:
+    """The share that reaches the observed value, which counts as a permutation itself."""
+    return (1 + int((permuted >= observed * (1 - 1e-12)).sum())) / (len(permuted) + 1)
 
 
 def power(difference: float, spread: float, pairs: int, seeds: int) -> float:

@@ -14,6 +14,7 @@ from experiments.report.compare import (
     Scores,
     compare,
     omnibus,
+    permutation_ps,
     scores_at,
 )
 from experiments.report.points import SEEDS_FOR_SPREAD, Point, curves, optimised, over_seeds, points
@@ -41,6 +42,7 @@ class Level:
     scores: Scores
     differences: list[Difference]
     omnibus: tuple[float, int, int] | None
+    permutation: dict[tuple[str, str], float]  # p by pair
 
     @property
     def at(self) -> str:
@@ -99,8 +101,9 @@ def gather(sweep: SweepResults) -> Evidence:
                 continue
             scores = scores_at(curves(found), kl, score, axis)
             if differences := compare(scores, margins.get(score)):
-                tested = omnibus(scores, f"{score} at {axis} {kl:g}")
-                levels.append(Level(axis, kl, score, scores, differences, tested))
+                name = f"{score} at {axis} {kl:g}"
+                tests = omnibus(scores, name), permutation_ps(scores, name)
+                levels.append(Level(axis, kl, score, scores, differences, *tests))
     return Evidence(sweep, found, margins, levels, baselines(sweep))
 
 

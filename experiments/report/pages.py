@@ -49,9 +49,10 @@ def part(evidence: Evidence) -> Part:
         not_shown=findings.not_shown(evidence),
         figures={f"{name}-{kind}": draw(evidence) for kind, draw in drawn.items()},
         tables=[
-            *([tables.pairs(level)] if level else []),
+            *([tables.pairs(level), tables.beside_first(evidence)] if level else []),
             *(tables.by_level(evidence, axis, score) for axis, score in compared),
             tables.over_points(evidence),
+            tables.best_of(evidence),
             tables.all_rows(evidence),
         ],
         command=f"make sweep SWEEP={name} && make report SWEEP={name}",

@@ -1,13 +1,18 @@
 """The report's tables, as text: the page and the Markdown show the same."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from scipy.special import comb
+
 from experiments.report.compare import LEVELS
-from experiments.report.evidence import AXES, Evidence, Level
+from experiments.report.evidence import AXES, PRIMARY, Evidence, Level
 from experiments.report.points import Point, curve_name, optimised, over_seeds
 from experiments.report.text import interval, with_ends
 from fdpo.evaluation.metric_registry import OVERVIEW_METRICS
 
+KS = (1, 2, 4)  # of best-of-k
 OVERVIEW = tuple(metric.name for metric in OVERVIEW_METRICS)
 OPTIMISED = {True: "yes", False: "no", None: "unknown"}
 
@@ -32,18 +37,75 @@ def pairs(level: Level) -> Table:
     return Table(
         title=f"Pairs of losses by {title_of(level.score)} at a {level.at}",
         note="The first loss minus the second, over their common seeds, with intervals that hold"
-        " for all pairs at once (95 %).",
-        columns=["pair", "difference", "seeds", "outcome"],
+        " for all pairs at once (95 %). Beside them p by permutation within seeds, corrected for"
+        " all pairs too; it takes equal noise for granted.",
+        columns=["pair", "difference", "seeds", "outcome", "p"],
         rows=[
             [
                 pair.name,
                 with_ends(pair.value, pair.low, pair.high),
                 str(pair.seeds),
                 f"{pair.leader} ahead" if pair.leader else pair.outcome,
+                f"{p:.3f}" if (p := level.permutation.get((pair.first, pair.second))) else "–",
             ]
             for pair in level.differences
         ],
     )
+
+
+def beside_first(evidence: Evidence) -> Table:
+    """Each loss's reward minus the first's at every KL."""
+    first, *others = evidence.curves
+    levels = [one for one in evidence.levels if (one.axis, one.score) == ("kl", PRIMARY)]
+    found = {
+        (pair.second, level.kl): with_ends(
+            -pair.value,
+            None if pair.high is None else -pair.high,
+            None if pair.low is None else -pair.low,
+        )
+        + f" ({pair.seeds})"
+        for level in levels
+        for pair in level.differences
+        if pair.first == first
+    }
+    return Table(
+        title=f"Reward beside {first} at equal KL",
+        note=f"Each loss minus {first}, with intervals that hold for all pairs of losses at a KL at"
+        " once (95 %); in brackets, the seeds in common.",
+        columns=["loss", *(f"KL {level.kl:g}" for level in levels)],
+        rows=[[loss, *(found.get((loss, one.kl), "–") for one in levels)] for loss in others],
+    )
+
+
+def best_of(evidence: Evidence) -> Table:
+    """What the best of k samples of a policy has over the reference's mean reward."""
+    sweep, rows = evidence.sweep, []
+    for point in evidence.points:
+        gains = [
+            [
+                best_of_k(values, k) - float(np.mean(sweep.references[row.reference].reward))
+                for k in KS
+            ]
+            for row in point.rows.values()
+            if (values := (row.heldout or {}).get("reward")) and row.reference
+        ]
+        if gains:
+            of_ks = map(over_seeds, zip(*gains, strict=True))
+            rows.append([point.label, *map(interval, of_ks)])
+    return Table(
+        title="Best of k samples of the policy",
+        note="Mean reward of the best of k samples, above that of the reference's single samples;"
+        " from four samples per prompt, over all choices of k of them. 95 % intervals over seeds.",
+        columns=["point", *(f"best of {k}" for k in KS)],
+        rows=rows,
+    )
+
+
+def best_of_k(values: Sequence[Sequence[float]], k: int) -> float:
+    """The mean over prompts of the expected best of k of a prompt's samples, [prompts, samples]."""
+    ranked = np.sort(np.array(values), axis=1)
+    ranks = np.arange(ranked.shape[1])
+    return float((ranked @ (comb(ranks, k - 1) / comb(len(ranks), k))).mean())
 
 
 def by_level(evidence: Evidence, axis: str, score: str) -> Table:

@@ -7,7 +7,15 @@ import pytest
 from scipy.stats import t, ttest_rel
 
 from experiments.report import compare as comparing
-from experiments.report.compare import compare, omnibus, power, score_at, smallest_found
+from experiments.report.compare import (
+    compare,
+    omnibus,
+    permutation_ps,
+    power,
+    score_at,
+    smallest_found,
+)
+from experiments.report.tables import best_of_k
 from fdpo.baselines.intervals import Interval
 
 SCORES = {
@@ -113,6 +121,22 @@ def test_the_omnibus_test_sees_differences_and_no_others(monkeypatch):
     assert omnibus(better, "better")[0] < 0.01
     assert omnibus(SCORES, "c has two seeds")[1:] == (2, 3)
     assert omnibus({"a": SCORES["a"], "c": SCORES["c"]}, "one") is None
+
+
+def test_permutation_ps_are_those_of_all_exchanges_within_seeds():
+    """Two losses, four seeds: of the 16 exchanges those of equal sign have the largest |t|."""
+    scores = {"a": {1: 1.0, 2: 1.1, 3: 1.2, 4: 1.3}, "b": dict.fromkeys((1, 2, 3, 4), 0.0)}
+    found = permutation_ps(scores, "four seeds")
+    assert found == {("a", "b"): pytest.approx(2 / 16, abs=0.01)}
+    assert permutation_ps({"a": scores["a"]}, "one loss") == {}
+
+
+def test_the_best_of_k_is_its_mean_over_all_choices():
+    """Of 1, 2, 4 and 0: pairs have bests 2, 4, 1, 4, 2, 4; of the second prompt all are 3."""
+    values = [[1.0, 2.0, 4.0, 0.0], [3.0] * 4]
+    expected = {1: 7 / 4, 2: 17 / 6, 4: 4.0}
+    for k, first in expected.items():
+        assert best_of_k(values, k) == pytest.approx((first + 3) / 2)
 
 
 @pytest.mark.parametrize(
