@@ -19,7 +19,9 @@ from experiments.report.compare import (
 )
 from experiments.report.points import SEEDS_FOR_SPREAD, Point, curves, optimised, over_seeds, points
 from experiments.sweep.results import SweepResults
+from experiments.sweep.spec import load
 from fdpo.baselines.intervals import Interval
+from fdpo.core.errors import UserError
 
 PRIMARY = "reward_difference"  # the hypotheses are about it; the other scores are described
 SCORES = (PRIMARY, "judge_difference", "distinct_2")
@@ -68,6 +70,7 @@ class Evidence:
     margin: dict[str, float | None]
     levels: list[Level]
     baselines: list[Baseline]
+    missing: int  # rows that are not run yet
 
     @property
     def curves(self) -> dict[str, list[Point]]:
@@ -104,7 +107,15 @@ def gather(sweep: SweepResults) -> Evidence:
                 name = f"{score} at {axis} {kl:g}"
                 tests = omnibus(scores, name), permutation_ps(scores, name)
                 levels.append(Level(axis, kl, score, scores, differences, *tests))
-    return Evidence(sweep, found, margins, levels, baselines(sweep))
+    return Evidence(sweep, found, margins, levels, baselines(sweep), _missing(sweep))
+
+
+def _missing(sweep: SweepResults) -> int:
+    """How many rows of the sweep's file have no results; 0 where there is no such file."""
+    try:
+        return sum(row.name not in sweep.rows for row in load(sweep.sweep))
+    except UserError:
+        return 0
 
 
 def _margin(sweep: SweepResults, score: str) -> float | None:

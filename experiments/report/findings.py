@@ -27,6 +27,9 @@ def verdict(evidence: Evidence) -> str:
             f"No pair of losses has the {SEEDS_FOR_SPREAD} seeds in common that a comparison needs."
         )
     sentences = [f"At a KL of {level.kl:g}, {_ahead(tested)}."]
+    if evidence.missing:
+        total = evidence.missing + len(evidence.sweep.rows)
+        sentences.insert(0, f"Interim: {evidence.missing} of {total} rows are not run yet.")
     if equal := [pair for pair in tested if pair.outcome == "equivalent"]:
         margin = number(evidence.margin[PRIMARY] or 0)
         sentences.append(
@@ -132,7 +135,7 @@ def _tests(level: Level) -> str:
     p, losses, seeds = level.omnibus
     name = level.score.replace("_", " ")
     return (
-        f"{name.capitalize()} at a {level.at}: p = {p:.3f} that {losses} losses do not"
+        f"{name.capitalize()} at a {level.at}: p = {p:.4f} that {losses} losses do not"
         f" differ (permutation within {seeds} seeds; it takes equal noise for granted)."
     )
 

@@ -77,11 +77,13 @@ def points(sweep: SweepResults) -> list[Point]:
             raise UserError(f"{sweep.sweep}: {name} has the params of another row; remove one")
         group[params.seed] = row
     short = [f"{curve} β={-beta:g}" for curve, beta, *_ in groups]
+    shared = set.intersection(*(set(overrides) for *_, overrides in groups))
     found = []
     for (curve, beta, lr, overrides), rows in groups.items():
         label = f"{curve} β={-beta:g}"
         if short.count(label) > 1:
-            rest = [f"lr={lr:g}", *(f"{key.rsplit('.', 1)[-1]}={v}" for key, v in overrides)]
+            own = [(key, value) for key, value in overrides if (key, value) not in shared]
+            rest = [f"lr={lr:g}", *(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in own)]
             label += f" {' '.join(rest)}"
         found.append(((curve_order(curve), beta, label), Point(curve, label, rows)))
     return [point for _, point in sorted(found, key=lambda item: item[0])]

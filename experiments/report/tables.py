@@ -46,7 +46,7 @@ def pairs(level: Level) -> Table:
                 with_ends(pair.value, pair.low, pair.high),
                 str(pair.seeds),
                 f"{pair.leader} ahead" if pair.leader else pair.outcome,
-                f"{p:.3f}" if (p := level.permutation.get((pair.first, pair.second))) else "–",
+                f"{p:.4f}" if (p := level.permutation.get((pair.first, pair.second))) else "–",
             ]
             for pair in level.differences
         ],

@@ -12,6 +12,7 @@ import vl_convert
 from experiments.report import __main__ as report
 from experiments.report.compare import scores_at
 from experiments.report.evidence import gather
+from experiments.report.findings import verdict
 from experiments.report.pages import escape, markdown, page, part
 from experiments.report.points import OBJECTIVE, optimised
 from experiments.sweep.results import load_rows
@@ -45,6 +46,12 @@ def test_every_pair_of_the_table_is_in_the_verdict_or_counted(evidence, parts):
     for pair in tested:
         if pair.outcome == "equivalent":
             assert f"{pair.first}–{pair.second}" in parts[0].verdict
+
+
+def test_a_verdict_of_an_unfinished_sweep_is_interim(evidence):
+    assert evidence.missing == 0
+    said = verdict(replace(evidence, missing=52))
+    assert said.startswith("Interim: 52 of 200 rows are not run yet. At a KL of 2,")
 
 
 def test_rows_that_did_not_optimise_are_in_no_comparison(evidence):
