@@ -7,7 +7,7 @@ over seeds of its paired differences.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 from typing import Literal
@@ -54,6 +54,15 @@ class Difference:
     def name(self) -> str:
         """Both losses."""
         return f"{self.first} − {self.second}"
+
+    @property
+    def swapped(self) -> "Difference":
+        """The second loss's score minus the first's."""
+        low = None if self.high is None else -self.high
+        high = None if self.low is None else -self.low
+        return replace(
+            self, first=self.second, second=self.first, value=-self.value, low=low, high=high
+        )
 
     @property
     def leader(self) -> str | None:

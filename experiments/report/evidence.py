@@ -14,7 +14,6 @@ from experiments.report.compare import (
     Scores,
     compare,
     omnibus,
-    permutation_ps,
     scores_at,
 )
 from experiments.report.points import SEEDS_FOR_SPREAD, Point, curves, optimised, over_seeds, points
@@ -44,7 +43,6 @@ class Level:
     scores: Scores
     differences: list[Difference]
     omnibus: tuple[float, int, int] | None
-    permutation: dict[tuple[str, str], float]  # p by pair
 
     @property
     def at(self) -> str:
@@ -104,9 +102,8 @@ def gather(sweep: SweepResults) -> Evidence:
                 continue
             scores = scores_at(curves(found), kl, score, axis)
             if differences := compare(scores, margins.get(score)):
-                name = f"{score} at {axis} {kl:g}"
-                tests = omnibus(scores, name), permutation_ps(scores, name)
-                levels.append(Level(axis, kl, score, scores, differences, *tests))
+                tested = omnibus(scores, stream_of(score, axis, kl))
+                levels.append(Level(axis, kl, score, scores, differences, tested))
     return Evidence(sweep, found, margins, levels, baselines(sweep), _missing(sweep))
 
 
@@ -116,6 +113,11 @@ def _missing(sweep: SweepResults) -> int:
         return sum(row.name not in sweep.rows for row in load(sweep.sweep))
     except UserError:
         return 0
+
+
+def stream_of(score: str, axis: str, kl: float) -> str:
+    """What names the random stream of a level's permutations."""
+    return f"{score} at {axis} {kl:g}"
 
 
 def _margin(sweep: SweepResults, score: str) -> float | None:

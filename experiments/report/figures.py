@@ -88,11 +88,11 @@ def differences(evidence: Evidence, score: str = PRIMARY) -> Spec:
     rows = []
     for kl in np.linspace(0, largest**0.5, GRID)[1:] ** 2:
         scores = scores_at(curves, float(kl), score)
-        for pair in compare(scores, None):
-            if pair.first == first and pair.low is not None and pair.high is not None:
-                panel = others.index(pair.second) // PER_PANEL
-                row = {"KL": float(kl), "loss": pair.second, "panel": f"{panel + 1}"}
-                rows.append(row | {"value": -pair.value, "low": -pair.high, "high": -pair.low})
+        for pair in (one.swapped for one in compare(scores, None)):
+            if pair.second == first and pair.low is not None:
+                panel = others.index(pair.first) // PER_PANEL
+                row = {"KL": float(kl), "loss": pair.first, "panel": f"{panel + 1}"}
+                rows.append(row | {"value": pair.value, "low": pair.low, "high": pair.high})
     data = alt.Chart(alt.Data(values=rows))
     x = alt.X("KL:Q", title="KL(π‖reference), nats per completion", scale=alt.Scale(type="sqrt"))
     title = f"difference in reward from {first}"

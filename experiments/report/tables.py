@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import comb
 
-from experiments.report.compare import LEVELS
-from experiments.report.evidence import AXES, PRIMARY, Evidence, Level
+from experiments.report.compare import LEVELS, permutation_ps
+from experiments.report.evidence import AXES, PRIMARY, Evidence, Level, stream_of
 from experiments.report.points import Point, curve_name, optimised, over_seeds
 from experiments.report.text import interval, with_ends
 from fdpo.evaluation.metric_registry import OVERVIEW_METRICS
@@ -34,6 +34,7 @@ def title_of(metric: str) -> str:
 
 def pairs(level: Level) -> Table:
     """Every pair of losses at one KL."""
+    ps = permutation_ps(level.scores, stream_of(level.score, level.axis, level.kl))
     return Table(
         title=f"Pairs of losses by {title_of(level.score)} at a {level.at}",
         note="The first loss minus the second, over their common seeds, with intervals that hold"
@@ -46,7 +47,7 @@ def pairs(level: Level) -> Table:
                 with_ends(pair.value, pair.low, pair.high),
                 str(pair.seeds),
                 f"{pair.leader} ahead" if pair.leader else pair.outcome,
-                f"{p:.4f}" if (p := level.permutation.get((pair.first, pair.second))) else "–",
+                f"{p:.4f}" if (p := ps.get((pair.first, pair.second))) else "–",
             ]
             for pair in level.differences
         ],
@@ -58,15 +59,10 @@ def beside_first(evidence: Evidence) -> Table:
     first, *others = evidence.curves
     levels = [one for one in evidence.levels if (one.axis, one.score) == ("kl", PRIMARY)]
     found = {
-        (pair.second, level.kl): with_ends(
-            -pair.value,
-            None if pair.high is None else -pair.high,
-            None if pair.low is None else -pair.low,
-        )
-        + f" ({pair.seeds})"
+        (pair.first, level.kl): f"{with_ends(pair.value, pair.low, pair.high)} ({pair.seeds})"
         for level in levels
-        for pair in level.differences
-        if pair.first == first
+        for pair in (one.swapped for one in level.differences)
+        if pair.second == first
     }
     return Table(
         title=f"Reward beside {first} at equal KL",
