@@ -27,7 +27,7 @@ class Case:
     prompts: int
     tokens: int = 512  # tokens_per_forward
     pairs_at_a_time: int = 12  # of TRL's steps of 12: long ones would take 30 GB at once
-    peers: Mapping[str, Sequence[str]] = field(default_factory=lambda: FASTEST)
+    peers: Mapping[str, Sequence[str]] = field(default_factory=lambda: {TRL: ()})
 
     @property
     def study(self) -> str:
@@ -38,12 +38,12 @@ class Case:
 LONG = "135M random weights, prompts of 512 tokens, completions of 256"
 CASES = {
     "full": (
-        Case("SmolLM2-135M, 8 prompts × 6 pairs", "reference", "recorded", 8, peers=PEERS),
-        Case("GPT-2 124M, IMDB-like lengths, 2 × 6 pairs", "gpt2", "imdb", 2, 2048, peers=PEERS),
-        Case(f"{LONG}, 1 × 6 pairs", "llama-135m", "long-six", 1, 2048, 2, PEERS),
-        Case(f"{LONG}, 6 × 1 pair", "llama-135m", "long-one", 6, 2048, 2),
+        Case("SmolLM2-135M, 4 prompts × 6 pairs", "reference", "recorded", 4, peers=FASTEST),
+        Case("GPT-2 124M, IMDB-like lengths, 2 × 6 pairs", "gpt2", "imdb", 2, 1024),
+        Case(f"{LONG}, 1 × 6 pairs", "llama-135m", "long-six", 1, 1024, 2, FASTEST),
+        Case(f"{LONG}, 6 × 1 pair", "llama-135m", "long-one", 6, 1024, 2),
         Case(
-            "135M random weights, 12 unshared pairs of 128", "llama-135m", "unshared", 12, 2048, 4
+            "135M random weights, 12 unshared pairs of 128", "llama-135m", "unshared", 12, 1024, 4
         ),
     ),
     "quick": (

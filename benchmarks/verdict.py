@@ -1,11 +1,15 @@
 """Does the report's verdict hold its level and its power? It is simulated as it is computed.
 
     python -m benchmarks.verdict            # about 70 CPU-seconds
+    python -m benchmarks.verdict fair       # what more seeds of a sweep would find
 
 Each design draws reward at one KL for nine losses: a seed's own level, which all losses share, and
 noise of each loss and seed. False alarms are draws of equal losses in which any pair is "ahead".
 Power is the share of pairs with the most seeds that are found, when all of them differ by what
 `smallest_found` states from another draw of the design.
+
+Of a sweep, losses are drawn with the covariance over seeds that its own rows have at the KL of its
+verdict, and the difference is that which 80 % of the intervals of all pairs would find.
 """
 
 import argparse
@@ -15,9 +19,15 @@ from typing import cast
 import numpy as np
 
 from experiments.report.compare import ERROR, POWER, Scores, compare, omnibus, smallest_found
+from experiments.report.evidence import gather
+from experiments.report.points import SEEDS_FOR_SPREAD
+from experiments.sweep.results import load_rows
+from fdpo.core import errors
+from fdpo.core.errors import UserError
 
 LOSSES = [f"loss {number}" for number in range(9)]
 DRAWS, OMNIBUS_DRAWS = 2_000, 200
+SEEDS = (8, 12, 16)  # that a sweep may have
 SEED_SPREAD, NOISE = 0.1, 0.05
 # name: seeds per loss, noise per loss as a multiple of NOISE
 DESIGNS: dict[str, tuple[Sequence[int], Sequence[float]]] = {
@@ -50,10 +60,39 @@ def found(scores: Scores, size: float, seeds: int) -> float:
     return float(np.mean(apart))
 
 
+def found_by(scores: Scores, seeds: int, rng: np.random.Generator) -> tuple[float, int, int]:
+    """The difference that is found with 80 % power, the losses, and the seeds their spread is of.
+
+    Raises `UserError` where no two losses have three seeds in common.
+    """
+    tested = [by for by in scores.values() if len(by) >= SEEDS_FOR_SPREAD]
+    common = sorted(set.intersection(*map(set, tested))) if tested else []
+    if len(tested) < 2 or len(common) < SEEDS_FOR_SPREAD:
+        raise UserError(f"no two losses have {SEEDS_FOR_SPREAD} seeds in common")
+    covariance = np.cov([[by[seed] for seed in common] for by in tested])
+    lows = []
+    for _ in range(DRAWS):
+        drawn = rng.multivariate_normal(np.zeros(len(tested)), covariance, seeds).T
+        sweep = {str(number): dict(enumerate(values)) for number, values in enumerate(drawn)}
+        lows += [cast(float, pair.low) for pair in compare(sweep, None)]
+    return float(-np.quantile(lows, 1 - POWER)), len(tested), len(common)
+
+
 def main() -> None:
-    """Print a line per design."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    """Print a line per design, or per number of seeds of a sweep."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.verdict", description=__doc__)
+    parser.add_argument("sweep", nargs="?", help="a sweep that has results")
     rng = np.random.default_rng(1)
+    if name := parser.parse_args().sweep:
+        if (level := gather(load_rows(name)).primary) is None:
+            raise UserError(f"{name}: no two losses reach a common KL")
+        for seeds in SEEDS:
+            size, losses, measured = found_by(level.scores, seeds, rng)
+            print(
+                f"{name} at a {level.at}: {losses} losses with {seeds} seeds find {size:.3f} with"
+                f" {POWER:.0%} power, by the spread over {measured} seeds"
+            )
+        return
     print(f"{'design':50} any false ahead   omnibus   power (stated: {POWER:.0%})   at, on average")
     for name, (seeds, noise) in DESIGNS.items():
         alarms, tests, powers, sizes = 0, 0, [], []
@@ -74,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

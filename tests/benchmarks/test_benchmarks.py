@@ -7,13 +7,24 @@ import operator
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks import __main__ as entry
-from benchmarks import experiment, flops, gpu, gpu_equality, measure, train_sides, workload
+from benchmarks import (
+    experiment,
+    flops,
+    gpu,
+    gpu_equality,
+    measure,
+    train_sides,
+    verdict,
+    workload,
+)
 from benchmarks.flops import Sizes
 from benchmarks.train_sides import as_text, with_reference
+from experiments.report.compare import power
 from fdpo.core import records
 from fdpo.core.errors import UserError
 from fdpo.core.records import Pair
@@ -156,3 +167,16 @@ def test_float32_results_are_compared_with_the_cpu_s(folder):
     for name, value in {**apart, "gradient": float("nan")}.items():
         with pytest.raises(UserError):
             gpu.require_within_bounds({**dict.fromkeys(apart, 0.0), name: value})
+
+
+def test_what_more_seeds_of_a_sweep_find_has_the_stated_power():
+    rng = np.random.default_rng(3)
+    shared = rng.normal(size=5)  # a seed's own level, which cancels in a pair
+    scores = {
+        name: {seed: float(shared[seed] + noise) for seed, noise in enumerate(rng.normal(size=5))}
+        for name in "ab"
+    } | {"too few": {0: 1.0}}
+    spread = np.std([scores["a"][seed] - scores["b"][seed] for seed in range(5)], ddof=1)
+    size, losses, measured = verdict.found_by(scores, 8, rng)
+    assert (losses, measured) == (2, 5)
+    assert power(size, spread, pairs=1, seeds=8) == pytest.approx(0.8, abs=0.03)
