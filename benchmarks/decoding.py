@@ -1,4 +1,4 @@
-"""Sampling from a GPT-2 of 124 million random weights: 32 prompts × 6 completions × 64 tokens.
+"""Sampling from a GPT-2 of 124 million random weights: 32 prompts × 6 completions × 32 tokens.
 
 Beside Transformers' `generate` (one batch, padded on the left) and `generate_batch` (continuous
 batching), from the model's own distribution; no token ends a completion.
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from benchmarks.measure import Row, alternate, compared, module
 
 # Prompts, tokens of a completion, layers of the model.
-SIZES = {"full": (32, 64, 12), "quick": (8, 32, 12), "tiny": (2, 4, 1)}
+SIZES = {"full": (32, 32, 12), "quick": (8, 32, 12), "tiny": (2, 4, 1)}
 OTHERS = ("generate", "generate_batch")
 
 

@@ -40,7 +40,7 @@ CASES = {
     "full": (
         Case("SmolLM2-135M, 4 prompts × 6 pairs", "reference", "recorded", 4, peers=FASTEST),
         Case("GPT-2 124M, IMDB-like lengths, 2 × 6 pairs", "gpt2", "imdb", 2, 1024),
-        Case(f"{LONG}, 1 × 6 pairs", "llama-135m", "long-six", 1, 1024, 2, FASTEST),
+        Case(f"{LONG}, 1 × 6 pairs", "llama-135m", "long-six", 1, 1024, 2),
         Case(f"{LONG}, 6 × 1 pair", "llama-135m", "long-one", 6, 1024, 2),
         Case(
             "135M random weights, 12 unshared pairs of 128", "llama-135m", "unshared", 12, 1024, 4
