@@ -76,7 +76,7 @@ sample: install  ## reference beside policy: PROMPT="The film"; N=8 samples, TEM
 export: install  ## the policy as a whole model, its adapter merged: DIR=models/export
 	@python -m experiments.export_policy -- $(DIR)
 
-bench: install  ## speed beside other libraries, on a quiet machine: an hour; QUICK=1 takes ten minutes
+bench: install  ## speed beside other libraries, on a quiet machine: over an hour; QUICK=1 takes ten minutes
 	@python -m benchmarks $(if $(QUICK),--quick)
 
 lint: install-dev  ## ruff and mypy
