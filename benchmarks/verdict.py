@@ -18,7 +18,15 @@ from typing import cast
 
 import numpy as np
 
-from experiments.report.compare import ERROR, POWER, Scores, compare, omnibus, smallest_found
+from experiments.report.compare import (
+    ERROR,
+    POWER,
+    Scores,
+    common_block,
+    compare,
+    omnibus,
+    smallest_found,
+)
 from experiments.report.evidence import gather
 from experiments.report.points import SEEDS_FOR_SPREAD
 from experiments.sweep.results import load_rows
@@ -65,17 +73,16 @@ def found_by(scores: Scores, seeds: int, rng: np.random.Generator) -> tuple[floa
 
     Raises `UserError` where no two losses have three seeds in common.
     """
-    tested = [by for by in scores.values() if len(by) >= SEEDS_FOR_SPREAD]
-    common = sorted(set.intersection(*map(set, tested))) if tested else []
-    if len(tested) < 2 or len(common) < SEEDS_FOR_SPREAD:
+    if (measured := common_block(scores)) is None:
         raise UserError(f"no two losses have {SEEDS_FOR_SPREAD} seeds in common")
-    covariance = np.cov([[by[seed] for seed in common] for by in tested])
+    names, table = measured
+    covariance = np.cov(table.T)
     lows = []
     for _ in range(DRAWS):
-        drawn = rng.multivariate_normal(np.zeros(len(tested)), covariance, seeds).T
-        sweep = {str(number): dict(enumerate(values)) for number, values in enumerate(drawn)}
+        drawn = rng.multivariate_normal(np.zeros(len(names)), covariance, seeds).T
+        sweep = {name: dict(enumerate(values)) for name, values in zip(names, drawn, strict=True)}
         lows += [cast(float, pair.low) for pair in compare(sweep, None)]
-    return float(-np.quantile(lows, 1 - POWER)), len(tested), len(common)
+    return float(-np.quantile(lows, 1 - POWER)), len(names), len(table)
 
 
 def main() -> None:

@@ -165,7 +165,7 @@ def omnibus(scores: Scores, name: str) -> tuple[float, int, int] | None:
     within each seed, over the losses with three or more seeds and the seeds that all of them have.
     None where those are fewer than two losses or three seeds. `name` names the random stream.
     """
-    if (block := _block(scores)) is None:
+    if (block := common_block(scores)) is None:
         return None
     _, table = block
     drawn = _exchanged(table, name)
@@ -180,7 +180,7 @@ def permutation_ps(scores: Scores, name: str) -> dict[tuple[str, str], float]:
     pair's own (Westfall and Young's maxT). A check beside `compare`, which does not need that
     losses have equal noise.
     """
-    if (block := _block(scores)) is None:
+    if (block := common_block(scores)) is None:
         return {}
     names, table = block
     pairs = list(combinations(range(len(names)), 2))
@@ -195,7 +195,7 @@ def permutation_ps(scores: Scores, name: str) -> dict[tuple[str, str], float]:
     return {(names[i], names[j]): p for (i, j), p in zip(pairs, ps, strict=True)}
 
 
-def _block(scores: Scores) -> tuple[list[str], np.ndarray] | None:
+def common_block(scores: Scores) -> tuple[list[str], np.ndarray] | None:
     """Losses with three seeds or more, and what they have in common seeds, less the seed's mean.
 
     The table is [seeds, losses]; None where there are fewer than two losses or three seeds.
