@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, t
 
 from experiments.report.compare import (
     LEVELS,
@@ -19,7 +19,7 @@ from experiments.report.compare import (
 from experiments.report.points import SEEDS_FOR_SPREAD, Point, curves, optimised, over_seeds, points
 from experiments.sweep.results import SweepResults
 from experiments.sweep.spec import load
-from fdpo.baselines.intervals import Interval
+from fdpo.baselines.intervals import CONFIDENCE, Interval
 from fdpo.core.errors import UserError
 
 PRIMARY = "reward_difference"  # the hypotheses are about it; the other scores are described
@@ -151,6 +151,36 @@ def baselines(sweep: SweepResults) -> list[Baseline]:
         kl = group[0].get("kl_bound") or metrics["kl"].value
         found.append(Baseline(label, kl, metrics))
     return found
+
+
+@dataclass(frozen=True)
+class ControlVariate:
+    """What the control variate does to reward, in the mean over rows."""
+
+    share: float  # of the variance among a policy's samples of a prompt that it takes out
+    shift: float  # of the mean; 0 but for noise
+    before: float  # standard error of a row's reward difference
+    after: float
+    reference: float  # what the reference's samples alone add to both
+
+
+def control_variate(sweep: SweepResults) -> ControlVariate | None:
+    """As the rows have it; None where they have no control variate or kept no samples' scores."""
+    found = []
+    for row in sweep.rows.values():
+        before, after = (row.metrics.get(name) for name in (PRIMARY, f"{PRIMARY}_adjusted"))
+        scores = (row.heldout or {}).get("reward")
+        if not (before and after and scores and row.reference):
+            return None
+        reached = 2 * t.ppf((1 + CONFIDENCE) / 2, len(scores) - 1)  # ends of Student's intervals
+        errors = [((x.high or 0.0) - (x.low or 0.0)) / reached for x in (before, after)]
+        own, reference = (
+            float(np.var(values, axis=1, ddof=1).mean()) / np.size(values)
+            for values in (scores, sweep.references[row.reference].reward)
+        )
+        taken = (errors[0] ** 2 - errors[1] ** 2) / own
+        found.append([taken, after.value - before.value, *errors, reference**0.5])
+    return ControlVariate(*map(float, np.mean(found, axis=0)))
 
 
 # Mean reward of 48 samples by loss and β that somvy/slic-hf published, as docs/imdb.md has it.

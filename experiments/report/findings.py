@@ -4,7 +4,14 @@ import math
 from collections.abc import Sequence
 
 from experiments.report.compare import ERROR, MARGIN, Difference, smallest_found
-from experiments.report.evidence import PRIMARY, PUBLISHED_SWEEP, Evidence, Level, published_order
+from experiments.report.evidence import (
+    PRIMARY,
+    PUBLISHED_SWEEP,
+    Evidence,
+    Level,
+    control_variate,
+    published_order,
+)
 from experiments.report.points import SEEDS_FOR_SPREAD
 from experiments.report.text import interval, listed, number, with_ends
 
@@ -64,7 +71,7 @@ def _ahead(tested: Sequence[Difference]) -> str:
 
 def shown(evidence: Evidence) -> list[str]:
     """What the data shows."""
-    sentences = [_rises(evidence), *(_tests(level) for level in evidence.levels)]
+    sentences = [_rises(evidence), _test(evidence.primary), _control(evidence)]
     sentences += [_untrained(evidence), _displacement(evidence)]
     if evidence.sweep.sweep == PUBLISHED_SWEEP and (order := published_order(evidence.points)):
         correlation, count = order
@@ -84,8 +91,9 @@ def not_shown(evidence: Evidence) -> list[str]:
         sentences.append(
             f"With {seeds} seeds a difference in reward of {number(difference)} between two losses"
             f" is found with 80 % power; smaller ones are mostly missed. The chance of any false"
-            f" “ahead” among all pairs at one KL is {ERROR:.0%}. Losses are equivalent where the"
-            f" whole interval lies within {MARGIN:g} standard deviations of the reference's reward."
+            f" “ahead” among all pairs at one KL is {100 * ERROR:.0f} %. Losses are equivalent"
+            f" where the whole interval lies within {MARGIN:g} standard deviations of the"
+            " reference's reward."
         )
     yes, no, unknown = evidence.optimised()
     sentences.append(
@@ -129,14 +137,25 @@ def _rises(evidence: Evidence) -> str:
     )
 
 
-def _tests(level: Level) -> str:
-    if level.omnibus is None:
+def _test(level: Level | None) -> str:
+    if level is None or level.omnibus is None:
         return ""
     p, losses, seeds = level.omnibus
-    name = level.score.replace("_", " ")
     return (
-        f"{name.capitalize()} at a {level.at}: p = {p:.4f} that {losses} losses do not"
-        f" differ (permutation within {seeds} seeds; it takes equal noise for granted)."
+        f"Reward at a {level.at}: p = {p:.4f} that {losses} losses do not differ (permutation"
+        f" within {seeds} seeds; it takes equal noise for granted)."
+    )
+
+
+def _control(evidence: Evidence) -> str:
+    if (found := control_variate(evidence.sweep)) is None:
+        return ""
+    return (
+        f"The control variate takes out {100 * found.share:.0f} % of the variance of reward among a"
+        f" policy's samples of a prompt, and moves the mean by {number(found.shift)}. The standard"
+        f" error of a row's difference from the reference falls from {number(found.before)} to"
+        f" {number(found.after)}, of which the reference's own samples, which the losses of a seed"
+        f" share, make {number(found.reference)}."
     )
 
 

@@ -37,6 +37,7 @@ def part(evidence: Evidence) -> Part:
     """Everything about one sweep."""
     name = evidence.sweep.sweep
     level = evidence.primary
+    beside = [tables.pairs(level), tables.beside_first(evidence)] if level else []
     compared = list(dict.fromkeys((one.axis, one.score) for one in evidence.levels))
     drawn = {"kl": figures.frontier}
     if level and any(pair.low is not None for pair in level.differences):  # else they are empty
@@ -49,7 +50,8 @@ def part(evidence: Evidence) -> Part:
         not_shown=findings.not_shown(evidence),
         figures={f"{name}-{kind}": draw(evidence) for kind, draw in drawn.items()},
         tables=[
-            *([tables.pairs(level), tables.beside_first(evidence)] if level else []),
+            *beside,
+            *([tables.omnibus(evidence)] if any(one.omnibus for one in evidence.levels) else []),
             *(tables.by_level(evidence, axis, score) for axis, score in compared),
             tables.over_points(evidence),
             tables.best_of(evidence),

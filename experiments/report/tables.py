@@ -54,6 +54,26 @@ def pairs(level: Level) -> Table:
     )
 
 
+def omnibus(evidence: Evidence) -> Table:
+    """The test of no difference between losses at every level, a row for each score."""
+    found = {
+        (title_of(level.score), level.at): "{:.4f} ({}, {})".format(*level.omnibus)
+        for level in evidence.levels
+        if level.omnibus
+    }
+    levels = list(dict.fromkeys(at for _, at in found))
+    return Table(
+        title="Do losses differ at all?",
+        note="p of no difference between losses, by permutation within seeds; it takes equal noise"
+        " for granted. In brackets, the losses and the seeds that all of them have.",
+        columns=["score", *levels],
+        rows=[
+            [score, *(found.get((score, at), "–") for at in levels)]
+            for score in dict.fromkeys(score for score, _ in found)
+        ],
+    )
+
+
 def beside_first(evidence: Evidence) -> Table:
     """Each loss's reward minus the first's at every KL."""
     first, *others = evidence.curves

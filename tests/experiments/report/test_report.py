@@ -6,12 +6,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import vl_convert
+from scipy.stats import t
 
 from experiments.report import __main__ as report
 from experiments.report.compare import scores_at
-from experiments.report.evidence import gather
+from experiments.report.evidence import PRIMARY, control_variate, gather
 from experiments.report.findings import verdict
 from experiments.report.pages import escape, markdown, page, part
 from experiments.report.points import OBJECTIVE, optimised
@@ -74,6 +76,26 @@ def test_rows_that_did_not_optimise_are_in_no_comparison(evidence):
         point.rows[1] = row
     assert before["sigmoid"].keys() - after["sigmoid"].keys() <= {1}
     assert before != after
+
+
+def test_the_control_variate_is_said_with_its_standard_errors(evidence):
+    sweep = load_rows("fair", ROOT / "experiments/results")
+    found, (name, row) = control_variate(sweep), next(iter(sweep.rows.items()))
+    assert 0.5 < found.share < 0.75
+    assert found.reference < found.after < found.before
+    assert abs(found.shift) < found.before / len(sweep.rows) ** 0.5
+    # All of the policy's own noise taken out: what is left is the reference's and the prompts'.
+    raw, scores = row.metrics[PRIMARY], np.array(row.heldout["reward"])
+    reach = float(t.ppf(0.975, len(scores) - 1))
+    error = (
+        ((raw.high - raw.low) / 2 / reach) ** 2 - scores.var(1, ddof=1).mean() / scores.size
+    ) ** 0.5
+    adjusted = Interval(raw.value, raw.value - reach * error, raw.value + reach * error)
+    perfect = row.model_copy(update={"metrics": row.metrics | {f"{PRIMARY}_adjusted": adjusted}})
+    found = control_variate(replace(sweep, rows={name: perfect}))
+    assert found.share == pytest.approx(1)
+    assert (found.after, found.shift) == (pytest.approx(error), 0)
+    assert control_variate(evidence.sweep) is None
 
 
 def test_figures_are_drawn(parts):
