@@ -16,9 +16,14 @@ OBJECTIVE = "eval/loss_capped"  # of fdpo.training.curves, which says why
 
 
 def curve_name(params: RowParams) -> str:
-    """The loss, with its α where it reads one: what a curve over β is named by."""
+    """The loss, with its α where it reads one: what a curve over β is named by.
+
+    Runs that were stopped early are a curve of their own, along training.
+    """
     reads_alpha = params.loss in LOSSES and "alpha" in LOSSES[params.loss].parameters
-    return f"{params.loss} {params.alpha:g}" if reads_alpha else params.loss
+    stopped = (params.model_extra or {}).get("train.stop_after")
+    parts = [params.loss, f"{params.alpha:g}" * reads_alpha, "stopped early" * bool(stopped)]
+    return " ".join(filter(None, parts))
 
 
 def curve_order(name: str) -> tuple[int, str]:
@@ -77,14 +82,16 @@ def points(sweep: SweepResults) -> list[Point]:
             raise UserError(f"{sweep.sweep}: {name} has the params of another row; remove one")
         group[params.seed] = row
     short = [f"{curve} β={-beta:g}" for curve, beta, *_ in groups]
+    rates = {lr for _, _, lr, _ in groups}
     shared = set.intersection(*(set(overrides) for *_, overrides in groups))
     found = []
     for (curve, beta, lr, overrides), rows in groups.items():
         label = f"{curve} β={-beta:g}"
         if short.count(label) > 1:
             own = [(key, value) for key, value in overrides if (key, value) not in shared]
-            rest = [f"lr={lr:g}", *(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in own)]
-            label += f" {' '.join(rest)}"
+            rest = [f"lr={lr:g}"] * (len(rates) > 1)
+            rest += [f"{key.rsplit('.', 1)[-1]}={value}" for key, value in own]
+            label = " ".join([label, *rest])
         found.append(((curve_order(curve), beta, label), Point(curve, label, rows)))
     return [point for _, point in sorted(found, key=lambda item: item[0])]
 

@@ -8,7 +8,7 @@ from scipy.special import comb
 
 from experiments.report.compare import LEVELS, permutation_ps
 from experiments.report.evidence import AXES, PRIMARY, Evidence, Level, stream_of
-from experiments.report.points import Point, curve_name, optimised, over_seeds
+from experiments.report.points import Point, optimised, over_seeds
 from experiments.report.text import interval, with_ends
 from fdpo.evaluation.metric_registry import OVERVIEW_METRICS
 
@@ -183,13 +183,12 @@ def all_rows(evidence: Evidence) -> Table:
     rows = []
     for point in evidence.points:
         for seed, row in point.rows.items():
-            params = row.params
-            setting = [curve_name(params), f"{params.beta:g}", f"{params.lr:g}", str(seed)]
             cells = (interval(row.metrics.get(name)) for name in OVERVIEW)
-            rows.append([*setting, OPTIMISED[optimised(row)], *cells])
+            setting = [point.label, f"{row.params.lr:g}", str(seed), OPTIMISED[optimised(row)]]
+            rows.append([*setting, *cells])
     return Table(
         title="All rows",
         note="One row per experiment, with 95 % intervals over prompts.",
-        columns=["loss", "β", "lr", "seed", "optimised", *map(title_of, OVERVIEW)],
+        columns=["point", "lr", "seed", "optimised", *map(title_of, OVERVIEW)],
         rows=rows,
     )

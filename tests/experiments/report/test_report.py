@@ -78,6 +78,17 @@ def test_rows_that_did_not_optimise_are_in_no_comparison(evidence):
     assert before != after
 
 
+def test_runs_that_were_stopped_early_are_a_curve_of_their_own():
+    found = gather(load_rows("along", ROOT / "experiments/results")).curves
+    assert list(found) == ["sigmoid", "sigmoid stopped early", "fkl", "fkl stopped early"]
+    for name, points in found.items():
+        stopped = {
+            "train.stop_after" in row.params.model_extra for x in points for row in x.rows.values()
+        }
+        assert stopped == {name.endswith("early")}
+    assert len({point.label for points in found.values() for point in points}) == 8
+
+
 def test_the_control_variate_is_said_with_its_standard_errors(evidence):
     sweep = load_rows("fair", ROOT / "experiments/results")
     found, (name, row) = control_variate(sweep), next(iter(sweep.rows.items()))
