@@ -1,6 +1,6 @@
 """Rows that differ by seed alone are one point, and points of one loss are a curve over β."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,18 +12,25 @@ from fdpo.core.errors import UserError
 from fdpo.losses import LOSSES
 
 SEEDS_FOR_SPREAD = 3  # of two, the t interval is 13 standard errors wide: it says nothing
+STOP = "train.stop_after"
 OBJECTIVE = "eval/loss_capped"  # of fdpo.training.curves, which says why
 
 
-def curve_name(params: RowParams) -> str:
-    """The loss, with its α where it reads one: what a curve over β is named by.
+def _overrides(params: RowParams) -> dict[str, str]:
+    return {key: str(value) for key, value in (params.model_extra or {}).items()}
 
-    Runs that were stopped early are a curve of their own, along training.
+
+def curve_name(params: RowParams, shared: Container[tuple[str, str]] = ()) -> str:
+    """What a curve over β is named by: the loss, its α where it reads one, and settings of its own.
+
+    `shared` are the settings of all rows. Runs stopped early are one curve, along training.
     """
     reads_alpha = params.loss in LOSSES and "alpha" in LOSSES[params.loss].parameters
-    stopped = (params.model_extra or {}).get("train.stop_after")
-    parts = [params.loss, f"{params.alpha:g}" * reads_alpha, "stopped early" * bool(stopped)]
-    return " ".join(filter(None, parts))
+    own = dict(item for item in _overrides(params).items() if item not in shared)
+    stopped = own.pop(STOP, None)
+    settings = [f"{key.rsplit('.', 1)[-1]}={value}" for key, value in sorted(own.items())]
+    alpha, early = f"{params.alpha:g}" * reads_alpha, "stopped early" * bool(stopped)
+    return " ".join(filter(None, [params.loss, alpha, *settings, early]))
 
 
 def curve_order(name: str) -> tuple[int, str]:
@@ -71,27 +78,21 @@ def points(sweep: SweepResults) -> list[Point]:
 
     Raises `UserError` when two rows have the same params.
     """
+    ordered = sorted(sweep.rows.items(), key=lambda item: item[1].params.seed)
+    shared = set.intersection(*(set(_overrides(row.params).items()) for _, row in ordered))
     groups: dict[tuple, dict[int, RowResults]] = {}
-    for name, row in sorted(sweep.rows.items(), key=lambda item: item[1].params.seed):
-        params = row.params
-        overrides = tuple(
-            sorted((key, str(value)) for key, value in (params.model_extra or {}).items())
-        )
-        group = groups.setdefault((curve_name(params), -params.beta, params.lr, overrides), {})
-        if params.seed in group:
+    for name, row in ordered:
+        curve, stop = curve_name(row.params, shared), _overrides(row.params).get(STOP)
+        group = groups.setdefault((curve, -row.params.beta, row.params.lr, stop), {})
+        if row.params.seed in group:
             raise UserError(f"{sweep.sweep}: {name} has the params of another row; remove one")
-        group[params.seed] = row
-    short = [f"{curve} β={-beta:g}" for curve, beta, *_ in groups]
-    rates = {lr for _, _, lr, _ in groups}
-    shared = set.intersection(*(set(overrides) for *_, overrides in groups))
+        group[row.params.seed] = row
+    short = [(curve, beta, stop) for curve, beta, _, stop in groups]
     found = []
-    for (curve, beta, lr, overrides), rows in groups.items():
+    for (curve, beta, lr, stop), rows in groups.items():
         label = f"{curve} β={-beta:g}"
-        if short.count(label) > 1:
-            own = [(key, value) for key, value in overrides if (key, value) not in shared]
-            rest = [f"lr={lr:g}"] * (len(rates) > 1)
-            rest += [f"{key.rsplit('.', 1)[-1]}={value}" for key, value in own]
-            label = " ".join([label, *rest])
+        label += f" lr={lr:g}" * (short.count((curve, beta, stop)) > 1)
+        label += f" stop_after={stop}" * bool(stop)
         found.append(((curve_order(curve), beta, label), Point(curve, label, rows)))
     return [point for _, point in sorted(found, key=lambda item: item[0])]
 
