@@ -9,8 +9,8 @@ over seeds of its paired differences.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations
-from typing import Literal
+from itertools import combinations, product
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -158,19 +158,33 @@ def _outcome(low: float, high: float, margin: float | None) -> Outcome:
     return "undecided"
 
 
-def omnibus(scores: Scores, name: str) -> tuple[float, int, int] | None:
-    """p of no difference between losses, with how many losses and seeds it rests on.
+class Omnibus(NamedTuple):
+    """Two p of no difference between losses, and how many losses and seeds they rest on."""
 
-    The F statistic of a randomised block design, its distribution by exchanging the losses' labels
-    within each seed, over the losses with three or more seeds and the seeds that all of them have.
-    None where those are fewer than two losses or three seeds. `name` names the random stream.
+    p: float
+    by_signs: float
+    losses: int
+    seeds: int
+
+
+def omnibus(scores: Scores, name: str) -> Omnibus | None:
+    """Tests whether losses differ at all, of those with three or more seeds, in their common ones.
+
+    The F statistic of a randomised block design. `p` is by exchanging the losses' labels within
+    each seed, which takes equal noise for granted. `by_signs` is by turning the sign of all that a
+    seed says of the losses, over all 2^seeds choices: losses may differ in noise, only symmetry is
+    taken for granted, and there is no p below 2^(1 − seeds). None where fewer than two losses share
+    three seeds. `name` names the random stream.
     """
     if (block := common_block(scores)) is None:
         return None
     _, table = block
-    drawn = _exchanged(table, name)
     observed = float((table.mean(axis=0) ** 2).sum())
-    return _share((drawn.mean(axis=1) ** 2).sum(axis=1), observed), *table.T.shape
+    drawn = (_exchanged(table, name).mean(axis=1) ** 2).sum(axis=1)
+    signs = np.array(list(product((1, -1), repeat=len(table))))
+    turned = ((signs @ table / len(table)) ** 2).sum(axis=1)
+    by_signs = float((turned >= observed * (1 - 1e-12)).mean())
+    return Omnibus(_share(drawn, observed), by_signs, *table.T.shape)
 
 
 def permutation_ps(scores: Scores, name: str) -> dict[tuple[str, str], float]:

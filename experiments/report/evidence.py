@@ -11,6 +11,7 @@ from experiments.report.compare import (
     LEVELS,
     MARGIN,
     Difference,
+    Omnibus,
     Scores,
     compare,
     omnibus,
@@ -42,7 +43,7 @@ class Level:
     score: str
     scores: Scores
     differences: list[Difference]
-    omnibus: tuple[float, int, int] | None
+    omnibus: Omnibus | None
 
     @property
     def at(self) -> str:

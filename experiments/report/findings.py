@@ -140,10 +140,11 @@ def _rises(evidence: Evidence) -> str:
 def _test(level: Level | None) -> str:
     if level is None or level.omnibus is None:
         return ""
-    p, losses, seeds = level.omnibus
+    p, by_signs, losses, seeds = level.omnibus
     return (
-        f"Reward at a {level.at}: p = {p:.4f} that {losses} losses do not differ (permutation"
-        f" within {seeds} seeds; it takes equal noise for granted)."
+        f"Reward at a {level.at}: p = {p:.4f} that {losses} losses do not differ, by exchanging"
+        f" labels within {seeds} seeds, which takes equal noise for granted; {by_signs:.2g} by"
+        f" turning the signs of whole seeds, which does not ({2 / 2**seeds:.2g} is its least)."
     )
 
 

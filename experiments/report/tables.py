@@ -57,15 +57,17 @@ def pairs(level: Level) -> Table:
 def omnibus(evidence: Evidence) -> Table:
     """The test of no difference between losses at every level, a row for each score."""
     found = {
-        (title_of(level.score), level.at): "{:.4f} ({}, {})".format(*level.omnibus)
+        (title_of(level.score), level.at): "{:.4f}, {:.2g} ({}, {})".format(*level.omnibus)
         for level in evidence.levels
         if level.omnibus
     }
     levels = list(dict.fromkeys(at for _, at in found))
     return Table(
         title="Do losses differ at all?",
-        note="p of no difference between losses, by permutation within seeds; it takes equal noise"
-        " for granted. In brackets, the losses and the seeds that all of them have.",
+        note="p of no difference between losses: by exchanging labels within seeds, which takes"
+        " equal noise for granted, then by turning the signs of whole seeds, which does not, and"
+        " has no p below 2^(1 − seeds). In brackets, the losses and the seeds that all of them"
+        " have.",
         columns=["score", *levels],
         rows=[
             [score, *(found.get((score, at), "–") for at in levels)]
