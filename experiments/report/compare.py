@@ -168,13 +168,13 @@ class Omnibus(NamedTuple):
 
 
 def omnibus(scores: Scores, name: str) -> Omnibus | None:
-    """Tests whether losses differ at all, of those with three or more seeds, in their common ones.
+    """Tests whether losses differ at all, those of `common_block` in its seeds.
 
     The F statistic of a randomised block design. `p` is by exchanging the losses' labels within
     each seed, which takes equal noise for granted. `by_signs` is by turning the sign of all that a
     seed says of the losses, over all 2^seeds choices: losses may differ in noise, only symmetry is
-    taken for granted, and there is no p below 2^(1 − seeds). None where fewer than two losses share
-    three seeds. `name` names the random stream.
+    taken for granted, and there is no p below 2^(1 − seeds). None where there is no such block.
+    `name` names the random stream.
     """
     if (block := common_block(scores)) is None:
         return None
@@ -210,16 +210,24 @@ def permutation_ps(scores: Scores, name: str) -> dict[tuple[str, str], float]:
 
 
 def common_block(scores: Scores) -> tuple[list[str], np.ndarray] | None:
-    """Losses with three seeds or more, and what they have in common seeds, less the seed's mean.
+    """Losses, and what they have in their common seeds, less the seed's mean.
 
-    The table is [seeds, losses]; None where there are fewer than two losses or three seeds.
+    They are those with at least so many seeds that (losses − 1)·(seeds − 1) is largest: one loss
+    that seldom reaches a KL would leave few seeds to all. The table is [seeds, losses]; None where
+    there are fewer than two losses or three seeds.
     """
-    tested = {name: by for name, by in scores.items() if len(by) >= SEEDS_FOR_SPREAD}
-    seeds = sorted(set.intersection(*(set(by) for by in tested.values()))) if tested else []
-    if len(tested) < 2 or len(seeds) < SEEDS_FOR_SPREAD:
+    names: list[str] = []
+    common: set[int] = set()
+    for least in sorted({len(by) for by in scores.values()}):
+        found = [name for name, by in scores.items() if len(by) >= least]
+        seeds = set.intersection(*(set(scores[name]) for name in found))
+        enough = len(seeds) >= SEEDS_FOR_SPREAD
+        if enough and (len(found) - 1) * (len(seeds) - 1) > (len(names) - 1) * (len(common) - 1):
+            names, common = found, seeds
+    if not names:
         return None
-    table = np.array([[by[seed] for by in tested.values()] for seed in seeds])
-    return list(tested), table - table.mean(axis=1, keepdims=True)
+    table = np.array([[scores[name][seed] for name in names] for seed in sorted(common)])
+    return names, table - table.mean(axis=1, keepdims=True)
 
 
 def _exchanged(table: np.ndarray, name: str) -> np.ndarray:

@@ -55,11 +55,11 @@ def verdict(evidence: Evidence) -> str:
 def _ahead(tested: Sequence[Difference]) -> str:
     ahead = [pair for pair in tested if pair.outcome == "ahead"]
     if not ahead:
-        widest = max(tested, key=lambda pair: abs(pair.value))
-        size = with_ends(widest.value, widest.low, widest.high)
+        nearest = max(tested, key=lambda x: abs(x.value) / ((x.high or 0.0) - (x.low or 0.0)))
+        size = with_ends(nearest.value, nearest.low, nearest.high)
         return (
-            "no loss is shown to be ahead of another: the largest difference in reward is"
-            f" {size} ({widest.name})"
+            "no loss is shown to be ahead of another: nearest to it is a difference in reward of"
+            f" {size} ({nearest.name})"
         )
     parts = []
     for pair in ahead:
