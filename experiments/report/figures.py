@@ -21,6 +21,7 @@ PER_PANEL = 5  # losses whose bands share a panel
 GRID = 13  # places along KL
 CONFIG = {
     "background": "white",
+    "padding": {"left": 24, "right": 8, "top": 5, "bottom": 5},  # a browser's font may be wider
     "axis": {"gridColor": "#ececec", "labelFontSize": 11, "titleFontWeight": "normal"},
     "title": {"anchor": "start", "fontSize": 14, "subtitleColor": "#555555"},
     "legend": {"orient": "top", "title": None, "columns": 5, "symbolSize": 90},
@@ -32,7 +33,16 @@ def _spec(chart: alt.TopLevelMixin) -> Spec:
 
 
 def _color(names: Sequence[str]) -> alt.Color:
-    return alt.Color("loss:N", scale=alt.Scale(domain=list(names), range=COLORS[: len(names)]))
+    scale = alt.Scale(domain=list(names), range=COLORS[: len(names)])
+    return alt.Color("loss:N", scale=scale, legend=alt.Legend(symbolOpacity=1))
+
+
+def _scale(found: Sequence[Difference]) -> alt.Scale:
+    """Around 0, as far as intervals of half of the most seeds or more reach; others are cut."""
+    half = max((pair.seeds for pair in found), default=0) / 2
+    ends = [end for pair in found if pair.seeds >= half for end in (pair.low, pair.high)]
+    reach = 1.05 * max((abs(end) for end in ends if end is not None), default=1.0)
+    return alt.Scale(domain=[-reach, reach], nice=False)
 
 
 def frontier(evidence: Evidence) -> Spec:
@@ -85,11 +95,12 @@ def differences(evidence: Evidence, score: str = PRIMARY) -> Spec:
     curves = evidence.curves
     first, *others = curves
     largest = max(point.mean("kl").value for point in evidence.points)
-    rows = []
+    rows, found = [], []
     for kl in np.linspace(0, largest**0.5, GRID)[1:] ** 2:
         scores = scores_at(curves, float(kl), score)
         for pair in (one.swapped for one in compare(scores, None)):
             if pair.second == first and pair.low is not None:
+                found.append(pair)
                 panel = others.index(pair.first) // PER_PANEL
                 row = {"KL": float(kl), "loss": pair.first, "panel": f"{panel + 1}"}
                 rows.append(row | {"value": pair.value, "low": pair.low, "high": pair.high})
@@ -99,7 +110,9 @@ def differences(evidence: Evidence, score: str = PRIMARY) -> Spec:
     base = data.encode(x=x, color=_color(list(curves)))
     chart = alt.layer(
         data.mark_rule(color=GREY, strokeDash=[4, 4]).encode(y=alt.datum(0.0)),
-        base.mark_area(opacity=0.12).encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
+        base.mark_area(opacity=0.12, clip=True).encode(
+            y=alt.Y("low:Q", title=title, scale=_scale(found)), y2="high:Q"
+        ),
         base.mark_line(strokeWidth=2).encode(y="value:Q"),
     ).properties(width=330, height=260)
     panels = chart.facet(
@@ -107,7 +120,8 @@ def differences(evidence: Evidence, score: str = PRIMARY) -> Spec:
     ).properties(
         title=alt.TitleParams(
             f"{evidence.sweep.sweep}: differences from {first} at equal KL",
-            subtitle="bands: 95 %, simultaneous over all pairs of losses at a KL",
+            subtitle="bands: 95 %, simultaneous over all pairs of losses at a KL; with few seeds"
+            " they are cut",
         ),
         description=f"Each loss's reward minus {first}'s along KL, with simultaneous bands.",
     )
@@ -130,7 +144,7 @@ def pairs(evidence: Evidence) -> Spec:
         for pair in tested
     ]
     title = "difference in reward, first minus second"
-    x = alt.X("low:Q", title=title)
+    x = alt.X("low:Q", title=title, scale=_scale(tested))
     base = alt.Chart(alt.Data(values=rows)).encode(
         y=alt.Y("pair:N", title=None, sort=None, axis=alt.Axis(labelLimit=260)),
         color=alt.Color(
@@ -142,7 +156,7 @@ def pairs(evidence: Evidence) -> Spec:
         inside = alt.Chart(alt.Data(values=[{"low": -margin, "high": margin}]))
         layers.append(inside.mark_rect(color=GREY, opacity=0.15).encode(x=x, x2="high:Q"))
     layers += [
-        base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"),
+        base.mark_rule(strokeWidth=2, clip=True).encode(x=x, x2="high:Q"),
         base.mark_point(filled=True, size=80, opacity=1).encode(
             x="value:Q", tooltip=["pair:N", "difference:N", "outcome:N"]
         ),
@@ -153,7 +167,8 @@ def pairs(evidence: Evidence) -> Spec:
         height=22 * max(len(rows), 1),
         title=alt.TitleParams(
             f"{evidence.sweep.sweep}: losses compared at a KL{at}",
-            subtitle="bars: 95 %, simultaneous over all pairs; grey: margin of equivalence",
+            subtitle="bars: 95 %, simultaneous over all pairs, cut with few seeds; grey: margin of"
+            " equivalence",
         ),
         description="Differences in reward between pairs of losses at equal KL.",
     )
