@@ -158,8 +158,8 @@ def baselines(sweep: SweepResults) -> list[Baseline]:
 class ControlVariate:
     """What the control variate does to reward, in the mean over rows."""
 
+    shift: Interval  # of the mean, over seeds; 0 but for noise
     share: float  # of the variance among a policy's samples of a prompt that it takes out
-    shift: float  # of the mean; 0 but for noise
     before: float  # standard error of a row's reward difference
     after: float
     reference: float  # what the reference's samples alone add to both
@@ -167,7 +167,8 @@ class ControlVariate:
 
 def control_variate(sweep: SweepResults) -> ControlVariate | None:
     """As the rows have it; None where they have no control variate or kept no samples' scores."""
-    found = []
+    found: list[list[float]] = []
+    shifts: dict[int, list[float]] = {}
     for row in sweep.rows.values():
         before, after = (row.metrics.get(name) for name in (PRIMARY, f"{PRIMARY}_adjusted"))
         scores = (row.heldout or {}).get("reward")
@@ -180,8 +181,10 @@ def control_variate(sweep: SweepResults) -> ControlVariate | None:
             for values in (scores, sweep.references[row.reference].reward)
         )
         taken = (errors[0] ** 2 - errors[1] ** 2) / own
-        found.append([taken, after.value - before.value, *errors, reference**0.5])
-    return ControlVariate(*map(float, np.mean(found, axis=0)))
+        found.append([taken, *errors, reference**0.5])
+        shifts.setdefault(row.params.seed, []).append(after.value - before.value)
+    shift = over_seeds(float(np.mean(of_seed)) for of_seed in shifts.values())
+    return ControlVariate(shift, *map(float, np.mean(found, axis=0)))
 
 
 # Mean reward of 48 samples by loss and β that somvy/slic-hf published, as docs/imdb.md has it.
