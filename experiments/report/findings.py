@@ -153,11 +153,10 @@ def _control(evidence: Evidence) -> str:
         return ""
     return (
         f"The control variate takes out {100 * found.share:.0f} % of the variance of reward among a"
-        f" policy's samples of a prompt, and moves the mean by"
-        f" {with_ends(found.shift.value, found.shift.low, found.shift.high)}. The standard error of"
-        f" a row's difference from the reference falls from {number(found.before)} to"
-        f" {number(found.after)}, of which the reference's own samples, which the losses of a seed"
-        f" share, make {number(found.reference)}."
+        f" policy's samples of a prompt, and moves the mean by {interval(found.shift)}. The"
+        f" standard error of a row's difference from the reference falls from"
+        f" {number(found.before)} to {number(found.after)}, of which the reference's own samples,"
+        f" which the losses of a seed share, make {number(found.reference)}."
     )
 
 
