@@ -8,6 +8,7 @@ from scipy.stats import t, ttest_rel
 
 from experiments.report import compare as comparing
 from experiments.report.compare import (
+    common_block,
     compare,
     omnibus,
     permutation_ps,
@@ -123,6 +124,14 @@ def test_the_omnibus_test_sees_differences_and_no_others(monkeypatch):
     assert found.by_signs == 2 / 2**6
     assert omnibus(SCORES, "c has two seeds")[2:] == (2, 3)
     assert omnibus({"a": SCORES["a"], "c": SCORES["c"]}, "one") is None
+
+
+@pytest.mark.parametrize(("seeds_of_d", "losses", "seeds"), [(3, 3, 6), (5, 4, 5)])
+def test_a_loss_of_few_seeds_leaves_the_others_theirs(seeds_of_d, losses, seeds):
+    """(3 − 1)·(6 − 1) is more than (4 − 1)·(3 − 1), and less than (4 − 1)·(5 − 1)."""
+    scores = {name: dict.fromkeys(range(6), 0.0) for name in "abc"}
+    names, table = common_block(scores | {"d": dict.fromkeys(range(seeds_of_d), 0.0)})
+    assert (len(names), table.shape) == (losses, (seeds, losses))
 
 
 def test_permutation_ps_are_those_of_all_exchanges_within_seeds():
