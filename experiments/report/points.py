@@ -1,5 +1,6 @@
 """Rows that differ by seed alone are one point, and points of one loss are a curve over β."""
 
+from collections import Counter
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
@@ -23,7 +24,8 @@ def _overrides(params: RowParams) -> dict[str, str]:
 def curve_name(params: RowParams, shared: Container[tuple[str, str]] = ()) -> str:
     """What a curve over β is named by: the loss, its α where it reads one, and settings of its own.
 
-    `shared` are the settings of all rows. Runs stopped early are one curve, along training.
+    `shared` are settings that need no naming, as most rows have them. Runs stopped early are one
+    curve, along training.
     """
     reads_alpha = params.loss in LOSSES and "alpha" in LOSSES[params.loss].parameters
     own = dict(item for item in _overrides(params).items() if item not in shared)
@@ -79,7 +81,10 @@ def points(sweep: SweepResults) -> list[Point]:
     Raises `UserError` when two rows have the same params.
     """
     ordered = sorted(sweep.rows.items(), key=lambda item: item[1].params.seed)
-    shared = set.intersection(*(set(_overrides(row.params).items()) for _, row in ordered))
+    settings = [_overrides(row.params) for _, row in ordered]
+    everywhere = set.intersection(*map(set, settings))
+    counts = Counter(item for one in settings for item in one.items() if item[0] in everywhere)
+    shared = {item for item, count in counts.items() if 2 * count > len(ordered)}
     groups: dict[tuple, dict[int, RowResults]] = {}
     for name, row in ordered:
         curve, stop = curve_name(row.params, shared), _overrides(row.params).get(STOP)
