@@ -24,7 +24,7 @@ CONFIG = {
     "padding": {"left": 24, "right": 8, "top": 5, "bottom": 5},  # a browser's font may be wider
     "axis": {"gridColor": "#ececec", "labelFontSize": 11, "titleFontWeight": "normal"},
     "title": {"anchor": "start", "fontSize": 14, "subtitleColor": "#555555"},
-    "legend": {"orient": "top", "title": None, "columns": 5, "symbolSize": 90},
+    "legend": {"orient": "top", "title": None, "symbolSize": 90},
 }
 
 
@@ -34,7 +34,9 @@ def _spec(chart: alt.TopLevelMixin) -> Spec:
 
 def _color(names: Sequence[str]) -> alt.Color:
     scale = alt.Scale(domain=list(names), range=COLORS[: len(names)])
-    return alt.Color("loss:N", scale=scale, legend=alt.Legend(symbolOpacity=1))
+    columns = 5 if max(map(len, names)) < 24 else 1
+    legend = alt.Legend(symbolOpacity=1, labelLimit=0, columns=columns)
+    return alt.Color("loss:N", scale=scale, legend=legend)
 
 
 def _scale(found: Sequence[Difference]) -> alt.Scale:
@@ -106,7 +108,7 @@ def differences(evidence: Evidence, score: str = PRIMARY) -> Spec:
                 rows.append(row | {"value": pair.value, "low": pair.low, "high": pair.high})
     data = alt.Chart(alt.Data(values=rows))
     x = alt.X("KL:Q", title="KL(π‖reference), nats per completion", scale=alt.Scale(type="sqrt"))
-    title = f"difference in reward from {first}"
+    title = "difference in reward"
     base = data.encode(x=x, color=_color(list(curves)))
     chart = alt.layer(
         data.mark_rule(color=GREY, strokeDash=[4, 4]).encode(y=alt.datum(0.0)),
