@@ -92,8 +92,8 @@ def not_shown(evidence: Evidence) -> list[str]:
             f"With {seeds} seeds a difference in reward of {number(difference)} between two losses"
             " that reach the KL in all of them is found with 80 % power; smaller ones, and those of"
             " losses with fewer seeds, are mostly missed. The chance of any false “ahead” among all"
-            f" pairs at one KL is {100 * ERROR:.0f} %. Losses are equivalent where the whole interval"
-            f" lies within {MARGIN:g} standard deviations of the reference's reward."
+            f" pairs at one KL is {100 * ERROR:.0f} %. Losses are equivalent where the whole"
+            f" interval lies within {MARGIN:g} standard deviations of the reference's reward."
         )
     yes, no, unknown = evidence.optimised()
     sentences.append(
