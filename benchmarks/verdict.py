@@ -36,7 +36,7 @@ from fdpo.core.errors import UserError
 
 LOSSES = [f"loss {number}" for number in range(9)]
 DRAWS, OMNIBUS_DRAWS = 2_000, 200
-SEEDS = (8, 12, 16)  # that a sweep may have
+SEEDS = (8, 12, 16)  # that a sweep may have, besides its own
 SEED_SPREAD, NOISE = 0.1, 0.05
 # name: seeds per loss, noise per loss as a multiple of NOISE
 DESIGNS: dict[str, tuple[Sequence[int], Sequence[float]]] = {
@@ -94,7 +94,7 @@ def main() -> None:
     if name := parser.parse_args().sweep:
         if (level := gather(load_rows(name)).primary) is None:
             raise UserError(f"{name}: no two losses reach a common KL")
-        for seeds in SEEDS:
+        for seeds in sorted({max(map(len, level.scores.values())), *SEEDS}):
             size, losses, measured = found_by(level.scores, seeds, rng)
             print(
                 f"{name} at a {level.at}: {losses} losses with {seeds} seeds find {size:.3f} with"
