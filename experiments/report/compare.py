@@ -30,6 +30,7 @@ ERROR = 0.05  # chance of any false "ahead" among all pairs of losses at one KL
 MARGIN = 0.1  # standard deviations of the reference's score within which losses are equivalent
 POWER = 0.8
 PERMUTATIONS = 9_999
+MOST_SEEDS_TURNED = 16  # whose every choice of signs is tried
 
 Outcome = Literal["ahead", "equivalent", "undecided", "too few seeds"]
 Scores = Mapping[str, Mapping[int, float]]  # by curve and seed
@@ -172,16 +173,20 @@ def omnibus(scores: Scores, name: str) -> Omnibus | None:
 
     The F statistic of a randomised block design. `p` is by exchanging the losses' labels within
     each seed, which takes equal noise for granted. `by_signs` is by turning the sign of all that a
-    seed says of the losses, over all 2^seeds choices: losses may differ in noise, only symmetry is
-    taken for granted, and there is no p below 2^(1 − seeds). None where there is no such block.
-    `name` names the random stream.
+    seed says of the losses, over all 2^seeds choices, or of many seeds a draw: losses may differ in
+    noise, only symmetry is taken for granted, and there is no p below 2^(1 − seeds). None where
+    there is no such block. `name` names the random stream.
     """
     if (block := common_block(scores)) is None:
         return None
     _, table = block
     observed = float((table.mean(axis=0) ** 2).sum())
     drawn = (_exchanged(table, name).mean(axis=1) ** 2).sum(axis=1)
-    signs = np.array(list(product((1, -1), repeat=len(table))))
+    if len(table) <= MOST_SEEDS_TURNED:
+        signs = np.array(list(product((1, -1), repeat=len(table))))
+    else:
+        signs = stream(0, "signs", name).choice((1, -1), size=(PERMUTATIONS, len(table)))
+        signs[0] = 1  # as it is
     turned = ((signs @ table / len(table)) ** 2).sum(axis=1)
     by_signs = float((turned >= observed * (1 - 1e-12)).mean())
     return Omnibus(_share(drawn, observed), by_signs, *table.T.shape)

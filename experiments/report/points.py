@@ -21,17 +21,18 @@ def _overrides(params: RowParams) -> dict[str, str]:
     return {key: str(value) for key, value in (params.model_extra or {}).items()}
 
 
-def curve_name(params: RowParams, shared: Container[tuple[str, str]] = ()) -> str:
+def curve_name(params: RowParams, shared: Container[tuple[str, str]]) -> str:
     """What a curve over β is named by: the loss, its α where it reads one, and settings of its own.
 
     `shared` are settings that need no naming, as most rows have them. Runs stopped early are one
     curve, along training.
     """
     reads_alpha = params.loss in LOSSES and "alpha" in LOSSES[params.loss].parameters
-    own = dict(item for item in _overrides(params).items() if item not in shared)
-    stopped = own.pop(STOP, None)
-    settings = [f"{key.rsplit('.', 1)[-1]}={value}" for key, value in sorted(own.items())]
-    alpha, early = f"{params.alpha:g}" * reads_alpha, "stopped early" * bool(stopped)
+    overrides = _overrides(params)
+    early = "stopped early" if overrides.pop(STOP, None) else ""
+    own = sorted(item for item in overrides.items() if item not in shared)
+    settings = [f"{key.rsplit('.', 1)[-1]}={value}" for key, value in own]
+    alpha = f"{params.alpha:g}" if reads_alpha else ""
     return " ".join(filter(None, [params.loss, alpha, *settings, early]))
 
 
