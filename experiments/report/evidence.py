@@ -77,13 +77,14 @@ class Evidence:
         return curves(self.points)
 
     @property
+    def by_kl(self) -> list[Level]:
+        """Reward at each KL that was reached, ascending."""
+        return [level for level in self.levels if (level.axis, level.score) == ("kl", PRIMARY)]
+
+    @property
     def primary(self) -> Level | None:
         """The level that the verdict is about: KL 2, or the highest below it that was reached."""
-        reached = [
-            level
-            for level in self.levels
-            if (level.axis, level.score) == ("kl", PRIMARY) and level.kl <= 2
-        ]
+        reached = [level for level in self.by_kl if level.kl <= 2]
         return reached[-1] if reached else None
 
     def optimised(self) -> tuple[int, int, int]:

@@ -53,6 +53,7 @@ def part(evidence: Evidence) -> Part:
             *beside,
             *([tables.omnibus(evidence)] if any(one.omnibus for one in evidence.levels) else []),
             *(tables.by_level(evidence, axis, score) for axis, score in compared),
+            *map(tables.by_seed, evidence.by_kl),
             tables.over_points(evidence),
             tables.best_of(evidence),
             tables.all_rows(evidence),

@@ -7,9 +7,9 @@ import numpy as np
 from scipy.special import comb
 
 from experiments.report.compare import LEVELS, permutation_ps
-from experiments.report.evidence import AXES, PRIMARY, Evidence, Level, stream_of
+from experiments.report.evidence import AXES, Evidence, Level, stream_of
 from experiments.report.points import Point, optimised, over_seeds
-from experiments.report.text import interval, with_ends
+from experiments.report.text import interval, number, with_ends
 from fdpo.evaluation.metric_registry import OVERVIEW_METRICS
 
 KS = (1, 2, 4)  # of best-of-k
@@ -79,7 +79,7 @@ def omnibus(evidence: Evidence) -> Table:
 def beside_first(evidence: Evidence) -> Table:
     """Each loss's reward minus the first's at every KL."""
     first, *others = evidence.curves
-    levels = [one for one in evidence.levels if (one.axis, one.score) == ("kl", PRIMARY)]
+    levels = evidence.by_kl
     found = {
         (pair.first, level.kl): f"{with_ends(pair.value, pair.low, pair.high)} ({pair.seeds})"
         for level in levels
@@ -92,6 +92,20 @@ def beside_first(evidence: Evidence) -> Table:
         " once (95 %); in brackets, the seeds in common.",
         columns=["loss", *(f"KL {level.kl:g}" for level in levels)],
         rows=[[loss, *(found.get((loss, one.kl), "–") for one in levels)] for loss in others],
+    )
+
+
+def by_seed(level: Level) -> Table:
+    """What each loss has in each seed, which the pairs' differences are taken of."""
+    seeds = sorted(set().union(*level.scores.values()))
+    return Table(
+        title=f"{title_of(level.score).capitalize()} by seed at a {level.at}",
+        note="A dash where a loss's rows do not reach it, or did not optimise.",
+        columns=["loss", *map(str, seeds)],
+        rows=[
+            [loss, *(number(by[seed]) if seed in by else "–" for seed in seeds)]
+            for loss, by in level.scores.items()
+        ],
     )
 
 
