@@ -73,17 +73,20 @@ def run(
 ) -> Iterator[tuple[RowSpec, dict[str, str] | str]]:
     """Run rows; yield each as it ends, with its results' files or the error in one line.
 
-    A row starts as soon as its seed's data are there; a dead worker's rows go to another. `options`
-    are of the command `row`; without `devices` a worker's own environment says which GPUs it has.
+    A row starts as soon as its seed's data are there, in the rows' order; a dead worker's rows go
+    to another. `options` are of the command `row`; without `devices` a worker's own environment
+    says which GPUs it has.
     """
     task, tasks = dask.delayed(command), []
     data: dict[str, Any] = {}
-    for row in rows:
+    for number, row in enumerate(rows):
         line = [row.sweep, row.name, *options]
         key = "-".join([row.experiment, *options])
-        if row.data not in data:
-            data[row.data] = task([*line, "--data"], devices, dask_key_name=f"data-{key}")
-        tasks.append(task(line, devices, data[row.data], dask_key_name=f"row-{key}"))
+        # In order, so that a sweep that is cut off leaves whole seeds: only these are compared.
+        with dask.annotate(priority=-number):
+            if row.data not in data:
+                data[row.data] = task([*line, "--data"], devices, dask_key_name=f"data-{key}")
+            tasks.append(task(line, devices, data[row.data], dask_key_name=f"row-{key}"))
     futures = dict(zip(client.compute(tasks), rows, strict=True))  # one message for all rows
     for future, result in as_completed(list(futures), with_results=True, raise_errors=False):
         row = futures.pop(future)
