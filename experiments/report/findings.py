@@ -46,8 +46,7 @@ def verdict(evidence: Evidence) -> str:
     sentences.append(f"{undecided} of {len(tested)} pairs stay undecided.")
     if untested := math.comb(len(evidence.curves), 2) - len(tested):
         sentences.append(
-            f"{untested} more are not tested: they do not reach this KL in {SEEDS_FOR_SPREAD} seeds"
-            " of both."
+            f"Not tested: {untested}, without {SEEDS_FOR_SPREAD} seeds in which both reach this KL."
         )
     return " ".join(sentences)
 
