@@ -167,6 +167,11 @@ class Omnibus(NamedTuple):
     losses: int
     seeds: int
 
+    @property
+    def least(self) -> float:
+        """The least that `by_signs` can be."""
+        return 2 / 2**self.seeds if self.seeds <= MOST_SEEDS_TURNED else 1 / (PERMUTATIONS + 1)
+
 
 def omnibus(scores: Scores, name: str) -> Omnibus | None:
     """Tests whether losses differ at all, those of `common_block` in its seeds.
@@ -183,13 +188,11 @@ def omnibus(scores: Scores, name: str) -> Omnibus | None:
     observed = float((table.mean(axis=0) ** 2).sum())
     drawn = (_exchanged(table, name).mean(axis=1) ** 2).sum(axis=1)
     if len(table) <= MOST_SEEDS_TURNED:
-        signs = np.array(list(product((1, -1), repeat=len(table))))
+        signs = np.array(list(product((1, -1), repeat=len(table)))[1:])  # the first turns none
     else:
         signs = stream(0, "signs", name).choice((1, -1), size=(PERMUTATIONS, len(table)))
-        signs[0] = 1  # as it is
     turned = ((signs @ table / len(table)) ** 2).sum(axis=1)
-    by_signs = float((turned >= observed * (1 - 1e-12)).mean())
-    return Omnibus(_share(drawn, observed), by_signs, *table.T.shape)
+    return Omnibus(_share(drawn, observed), _share(turned, observed), *table.T.shape)
 
 
 def permutation_ps(scores: Scores, name: str) -> dict[tuple[str, str], float]:

@@ -143,7 +143,8 @@ def _test(level: Level | None) -> str:
     return (
         f"Reward at a {level.at}: p = {p:.4f} that {losses} losses do not differ, by exchanging"
         f" labels within {seeds} seeds, which takes equal noise for granted; {by_signs:.2g} by"
-        f" turning the signs of whole seeds, which does not ({2 / 2**seeds:.2g} is its least)."
+        " turning the signs of whole seeds, which does not"
+        f" ({level.omnibus.least:.2g} is its least)."
     )
 
 

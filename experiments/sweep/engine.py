@@ -82,7 +82,7 @@ def run(
     for number, row in enumerate(rows):
         line = [row.sweep, row.name, *options]
         key = "-".join([row.experiment, *options])
-        # In order, so that a sweep that is cut off leaves whole seeds: only these are compared.
+        # In order, so that a sweep that is cut off leaves whole seeds: losses are compared within.
         with dask.annotate(priority=-number):
             if row.data not in data:
                 data[row.data] = task([*line, "--data"], devices, dask_key_name=f"data-{key}")

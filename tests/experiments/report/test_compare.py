@@ -121,7 +121,10 @@ def test_the_omnibus_test_sees_differences_and_no_others(monkeypatch):
     better = equal | {"0": {seed: value + 0.5 for seed, value in equal["0"].items()}}
     found = omnibus(better, "better")
     assert found.p < 0.01
-    assert found.by_signs == 2 / 2**6
+    assert found.by_signs == found.least == 2 / 2**6
+    many = {name: dict(enumerate(rng.normal(size=17) + 9 * (name == "a"))) for name in "abc"}
+    found = omnibus(many, "drawn")  # as 2^17 choices would be
+    assert found.by_signs == found.least == 1 / 200
     assert omnibus(SCORES, "c has two seeds")[2:] == (2, 3)
     assert omnibus({"a": SCORES["a"], "c": SCORES["c"]}, "one") is None
 
